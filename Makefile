@@ -1,0 +1,69 @@
+# The whole developer interface. Everything is installed into .venv and a user cache; see CONTRIBUTING.md.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+NAME ?=
+NODES ?= 2
+GPUS ?= 4
+KWOK ?= 0
+STAMP := .venv/.installed
+
+help: ## say what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
+
+$(STAMP): locks/dev.txt locks/uv.txt pyproject.toml
+	@echo "installing into .venv (torch is large: a few minutes the first time)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r locks/uv.txt
+	@$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r locks/dev.txt
+	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps -e .
+	@touch $@
+
+venv: $(STAMP) ## install everything into .venv
+
+demo: $(STAMP) ## the whole journey on a real cluster of this machine
+	$(BIN)/python -m dev.demo $(if $(KEEP),--keep)
+
+test-fast: $(STAMP) ## unit and simulation tests, below two minutes
+	$(BIN)/pytest -n 2 tests/unit tests/simulation
+
+test: $(STAMP) ## every tier, with coverage of the operator
+	$(BIN)/python -m dev.cluster prepare
+	$(BIN)/python -m dev.images load
+	$(BIN)/pytest -n 2 tests/unit tests/simulation --cov=trainyard --cov-report=term --cov-fail-under=90
+	$(BIN)/pytest tests/apiserver
+	$(BIN)/pytest tests/e2e
+
+check: $(STAMP) ## lint, types, import contracts, chart
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy operator dev tests images/trainer images/server images/gateway
+	$(BIN)/lint-imports
+
+generate: $(STAMP) ## write what is generated: CRDs, the chart's copies, docs/metrics.md
+	$(BIN)/python -m trainyard.api.crds crds
+	$(BIN)/python -m dev.chart sync
+	$(BIN)/python -m trainyard.metrics.document docs/metrics.md
+
+verify: generate ## fail if generated files are not up to date
+	@git diff --exit-code --stat -- crds helm docs/metrics.md || (echo "generated files differ: run 'make generate' and commit"; exit 1)
+	@test -z "$$(git status --porcelain -- crds helm docs/metrics.md)" || (git status --short -- crds helm docs/metrics.md; exit 1)
+
+bench: $(STAMP) ## run a benchmark, e.g. NAME=jobs
+	@test -n "$(NAME)" || (echo "NAME is not set; there are: $$(ls tests/bench | sed -n 's/\.py$$//p' | xargs)"; exit 2)
+	$(BIN)/python -m tests.bench.$(NAME)
+
+images: $(STAMP) ## build the four images
+	$(BIN)/python -m dev.images build
+
+cluster-up: $(STAMP) ## bring a cluster up: NAME, NODES, GPUS, KWOK
+	$(BIN)/python -m dev.cluster up $(or $(NAME),dev) --nodes $(NODES) --gpus $(GPUS) --kwok $(KWOK)
+
+cluster-down: $(STAMP) ## remove it: NAME
+	$(BIN)/python -m dev.cluster down $(or $(NAME),dev)
+
+lock: $(STAMP) ## remake locks/ from pyproject.toml
+	$(BIN)/python -m dev.lock
+
+.PHONY: help venv demo test-fast test check generate verify bench images cluster-up cluster-down lock

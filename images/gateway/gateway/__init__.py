@@ -1,0 +1,20 @@
+"""The gateway of an InferenceService: HAProxy, and a sidecar that owns its runtime socket.
+
+haproxy container, `python -m gateway.haproxy`:
+  render.py     environment -> haproxy.cfg
+  haproxy.py    starts HAProxy and turns SIGTERM into a stop that loses no request
+sidecar container, `python -m gateway`:
+  members.py    who should get traffic: the operator's reply, checked (pure)
+  observed.py   who does get traffic: HAProxy's own tables, parsed (pure)
+  plan.py       the commands that lead from the one to the other (pure)
+  runtime.py    the runtime socket
+  sync.py       the operator's endpoint
+  fallback.py   the headless Service's DNS, for a gateway that never reached the operator
+  store.py      the last membership on disk, for a sidecar that restarts
+  sidecar.py    the two loops that tie these together
+  endpoint.py   readiness and metrics
+config.py       the environment of both
+"""
+
+BACKEND = "replicas"
+FRONTEND = "traffic"

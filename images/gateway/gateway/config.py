@@ -1,0 +1,116 @@
+"""Everything the gateway reads from its environment, read once at start. Both containers get the same variables."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+DNS_PORT = 8080
+
+
+class ConfigError(ValueError):
+    """A variable is missing or wrong; the message names it."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one gateway pod works. Durations in seconds."""
+
+    service: str
+    service_uid: str
+    namespace: str = ""
+    pod: str = ""
+    folder: Path = Path("/run/lb")
+    traffic_bind: str = ":8080"
+    metrics_bind: str = ":8404"
+    endpoint_host: str = ""
+    endpoint_port: int = 8081
+    sync_url: str = ""
+    sync_ca: str = ""
+    token_file: Path = Path("/var/run/secrets/trainyard/token")
+    members_dns: str = ""
+    members_dns_port: int = DNS_PORT
+    server_maxconn: int = 64
+    gateways: int = 1
+    queue_limit: int = 64
+    queue_seconds: int = 10
+    response_seconds: int = 300
+    max_body_bytes: int = 16 * 1024 * 1024
+    threads: int = 2
+    stop_delay_seconds: float = 5.0
+    stop_seconds: int = 60
+
+    @property
+    def server_share(self) -> int:
+        """Concurrent requests this gateway may have at one server: its part of the whole, rounded up."""
+        return -(-self.server_maxconn // self.gateways)
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "admin.sock"
+
+    @property
+    def digest_map(self) -> Path:
+        return self.folder / "digests.map"
+
+    @property
+    def haproxy_config(self) -> Path:
+        return self.folder / "haproxy.cfg"
+
+    @property
+    def members_file(self) -> Path:
+        return self.folder / "members.json"
+
+
+def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
+    """Settings of the process. Raises ConfigError."""
+    dns, dns_port = _dns(env.get("TRAINYARD_MEMBERS_DNS", ""))
+    return Settings(
+        service=_word(env, "TRAINYARD_SERVICE"),
+        service_uid=_word(env, "TRAINYARD_SERVICE_UID"),
+        namespace=env.get("TRAINYARD_NAMESPACE", ""),
+        pod=env.get("POD_NAME", ""),
+        folder=Path(env.get("TRAINYARD_LB_DIR", "/run/lb")),
+        traffic_bind=env.get("TRAINYARD_TRAFFIC_BIND", ":8080"),
+        metrics_bind=env.get("TRAINYARD_METRICS_BIND", ":8404"),
+        endpoint_host=env.get("TRAINYARD_ENDPOINT_HOST", ""),
+        endpoint_port=_whole(env, "TRAINYARD_ENDPOINT_PORT", 8081, 0),
+        sync_url=env.get("TRAINYARD_SYNC_URL", ""),
+        sync_ca=env.get("TRAINYARD_SYNC_CA", ""),
+        token_file=Path(env.get("TRAINYARD_TOKEN_FILE", "/var/run/secrets/trainyard/token")),
+        members_dns=dns,
+        members_dns_port=dns_port,
+        server_maxconn=_whole(env, "TRAINYARD_SERVER_MAXCONN", 64),
+        gateways=_whole(env, "TRAINYARD_GATEWAYS", 1),
+        queue_limit=_whole(env, "TRAINYARD_QUEUE_LIMIT", 64),
+        queue_seconds=_whole(env, "TRAINYARD_QUEUE_SECONDS", 10),
+        response_seconds=_whole(env, "TRAINYARD_RESPONSE_SECONDS", 300),
+        max_body_bytes=_whole(env, "TRAINYARD_MAX_BODY_BYTES", 16 * 1024 * 1024),
+        threads=_whole(env, "TRAINYARD_THREADS", 2),
+        stop_delay_seconds=_whole(env, "TRAINYARD_STOP_DELAY_SECONDS", 5, 0),
+        stop_seconds=_whole(env, "TRAINYARD_STOP_SECONDS", 60),
+    )
+
+
+def _word(env: Mapping[str, str], name: str) -> str:
+    """A value that becomes part of HAProxy's configuration: no blanks, quotes or line breaks."""
+    value = env.get(name, "")
+    if not value or not value.replace("-", "").replace(".", "").isalnum():
+        raise ConfigError(f"{name} is {value!r}; expected letters, digits, dashes and dots")
+    return value
+
+
+def _whole(env: Mapping[str, str], name: str, default: int, least: int = 1) -> int:
+    text = env.get(name, "")
+    if not text:
+        return default
+    if not text.isdecimal() or int(text) < least:
+        raise ConfigError(f"{name} is {text!r}; expected a whole number of at least {least}")
+    return int(text)
+
+
+def _dns(text: str) -> tuple[str, int]:
+    name, colon, port = text.partition(":")
+    if colon and not port.isdecimal():
+        raise ConfigError(f"TRAINYARD_MEMBERS_DNS is {text!r}; expected a name, or name:port")
+    return name, int(port) if colon else DNS_PORT

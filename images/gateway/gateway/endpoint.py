@@ -1,0 +1,80 @@
+"""The sidecar's own port: /readyz, /healthz and /metrics.
+
+Readiness is computed from what HAProxy was last seen to do, so a pod whose HAProxy died leaves the Service at once.
+"""
+
+from collections.abc import Iterator
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gateway.config import Settings
+from gateway.report import state_of
+from gateway.sidecar import Sidecar
+
+
+class Endpoint(Collector):
+    """Serves one sidecar's standing."""
+
+    def __init__(self, settings: Settings, sidecar: Sidecar) -> None:
+        self._settings = settings
+        self._sidecar = sidecar
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        self.stopping = False
+        self.port = settings.endpoint_port
+
+    async def start(self) -> web.AppRunner:
+        app = web.Application()
+        app.add_routes(
+            [
+                web.get("/readyz", self._readyz),
+                web.get("/healthz", self._healthz),
+                web.get("/metrics", self._metrics),
+            ]
+        )
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, self._settings.endpoint_host or None, self._settings.endpoint_port).start()
+        self.port = runner.addresses[0][1]
+        return runner
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        if self.stopping:
+            return web.json_response({"error": "the gateway is stopping"}, status=503)
+        if not self._sidecar.standing.ready:
+            return web.json_response({"error": "no membership is applied, or no replica is up"}, status=503)
+        return web.json_response({"ready": True})
+
+    async def _healthz(self, _request: web.Request) -> web.Response:
+        return web.json_response({"live": True})
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(self._registry), content_type="text/plain", charset="utf-8")
+
+    def collect(self) -> Iterator[Metric]:
+        """Series of the moment, for the Prometheus client."""
+        standing, sidecar = self._sidecar.standing, self._sidecar
+        prefix = "trainyard_gateway"
+        yield _gauge(f"{prefix}_generation", "Newest membership generation that HAProxy follows.", standing.applied)
+        yield _gauge(f"{prefix}_ready", "1 while /readyz answers 200.", standing.ready and not self.stopping)
+        yield _gauge(f"{prefix}_operator_away", "1 while the operator does not answer.", sidecar.operator_away)
+        yield _gauge(f"{prefix}_last_sync_timestamp_seconds", "When the operator last answered.", sidecar.last_sync)
+        members = GaugeMetricFamily(f"{prefix}_members", "Servers by state.", labels=["state"])
+        servers = () if standing.observed is None else standing.observed.servers
+        for state in ("UP", "DOWN", "DRAIN"):
+            members.add_metric([state], sum(state_of(server) == state for server in servers))
+        yield members
+        syncs = CounterMetricFamily(f"{prefix}_syncs", "Calls to the operator by result.", labels=["result"])
+        syncs.add_metric(["ok"], sidecar.syncs)
+        syncs.add_metric(["failed"], sidecar.failed_syncs)
+        yield syncs
+        yield CounterMetricFamily(
+            f"{prefix}_haproxy_restarts", "HAProxy restarts that were repaired.", standing.haproxy_restarts
+        )
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=float(value))

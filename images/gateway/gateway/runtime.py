@@ -1,0 +1,96 @@
+"""HAProxy's runtime socket: ask for its state, send it commands.
+
+The only module that knows the text of the commands. Facts about 2.6 that it rests on:
+- A dynamic server ignores default-server, so every option stands in `add server`. Without pool-max-conn and
+  pool-purge-delay it would keep no connection alive and always count zero in use.
+- `del server` is refused while a connection is open, idle ones included; those go within pool-purge-delay, so a
+  refusal is normal and the next round tries again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+from gateway import BACKEND
+from gateway.observed import Observed, parse_observed
+from gateway.plan import RuntimeCommand, Verb
+
+_TIMEOUT_SECONDS = 2.0
+_OPTIONS = (
+    "check inter 500ms fastinter 250ms downinter 500ms rise 1 fall 3 "
+    "observe layer4 error-limit 3 on-error mark-down "  # a pod that is gone refuses connections: do not wait for checks
+    "pool-max-conn 64 pool-purge-delay 2s"
+)
+_TEXT = {
+    Verb.ADD_DIGEST: "add map {map} {name} {text}",
+    Verb.SET_DIGEST: "set map {map} {name} {text}",
+    Verb.DROP_DIGEST: "del map {map} {name}",
+    Verb.ADD: f"add server {{server}} {{text}} weight 0 maxconn {{number}} {_OPTIONS}",
+    Verb.ENABLE_HEALTH: "enable health {server}",
+    Verb.READY: "set server {server} state ready",
+    Verb.DRAIN: "set server {server} state drain",
+    Verb.MAINTENANCE: "set server {server} state maint",
+    Verb.WEIGHT: "set server {server} weight {number}",
+    Verb.MAXCONN: "set maxconn server {server} {number}",
+    Verb.DELETE: "del server {server}",
+}
+_EXPECTED = ("", "New server registered.", "Server deleted.")
+_log = logging.getLogger(__name__)
+
+
+class RuntimeUnavailable(ConnectionError):  # noqa: N818 - an event of every restart, not a mistake
+    """HAProxy does not answer on its socket."""
+
+
+class Runtime:
+    """Client of one runtime socket. digest_map is the path by which HAProxy's configuration names the map."""
+
+    def __init__(self, socket: Path, digest_map: Path) -> None:
+        self._socket = socket
+        self._map = digest_map
+
+    async def observe(self) -> Observed:
+        """The state now. Raises RuntimeUnavailable."""
+        info = await self.ask("show info")
+        state = await self.ask(f"show servers state {BACKEND}")
+        connections = await self.ask(f"show servers conn {BACKEND}")
+        stat = await self.ask("show stat")
+        digests = await self.ask(f"show map {self._map}")
+        try:
+            return parse_observed(info, state, stat, connections, digests)
+        except (ValueError, KeyError) as error:
+            raise RuntimeUnavailable(f"HAProxy's answer was cut short or is not known: {error!r}") from error
+
+    async def execute(self, commands: Iterable[RuntimeCommand]) -> None:
+        """Send commands in order; one that HAProxy refuses is logged and left to the next round."""
+        for command in commands:
+            answer = (await self.ask(self._line(command))).strip()
+            if answer in _EXPECTED:
+                _log.info("%s %s %s %s", command.verb, command.server, command.text, command.number or "")
+            else:
+                level = logging.DEBUG if command.verb is Verb.DELETE else logging.WARNING
+                _log.log(level, "%s %s refused: %s", command.verb, command.server, answer)
+
+    def _line(self, command: RuntimeCommand) -> str:
+        return _TEXT[command.verb].format(
+            map=self._map,
+            name=command.server,
+            server=f"{BACKEND}/{command.server}",
+            text=command.text,
+            number=command.number,
+        )
+
+    async def ask(self, line: str) -> str:
+        """Answer to one command line. Raises RuntimeUnavailable."""
+        try:
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
+                reader, writer = await asyncio.open_unix_connection(str(self._socket))
+                try:
+                    writer.write(line.encode() + b"\n")
+                    await writer.drain()
+                    return (await reader.read()).decode()
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError) as error:
+            raise RuntimeUnavailable(f"{self._socket}: {error or 'no answer in time'}") from error

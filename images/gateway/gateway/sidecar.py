@@ -1,0 +1,128 @@
+"""The two loops of the sidecar.
+
+`_follow` asks the operator what is wanted; `_apply` makes HAProxy do it. They are apart because either side may hang:
+an operator that does not answer must not keep a restarted HAProxy empty, and the other way round. What the operator
+waits for (a generation applied, a member up or idle) is told at once rather than at the next turn.
+"""
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+
+from gateway import store
+from gateway.config import Settings
+from gateway.fallback import resolve
+from gateway.members import Membership
+from gateway.observed import Observed
+from gateway.plan import plan
+from gateway.report import Standing, report
+from gateway.runtime import Runtime, RuntimeUnavailable
+from gateway.sync import Operator, OperatorAway
+
+SYNC_SECONDS = 0.5
+LEAST_SYNC_SECONDS = 0.05  # between calls, however much there is to tell
+APPLY_SECONDS = 0.25
+FALLBACK_SECONDS = 5.0
+_log = logging.getLogger(__name__)
+
+
+class Sidecar:
+    """One gateway pod's link between operator and HAProxy. standing is read by endpoint.py."""
+
+    def __init__(self, settings: Settings, runtime: Runtime) -> None:
+        self._settings = settings
+        self._runtime = runtime
+        self._wanted = store.load(settings.members_file)
+        self._heard = self._wanted is not None  # ever, by this sidecar or the one before it
+        self._changed = asyncio.Event()  # what is wanted
+        self._news = asyncio.Event()  # what the operator waits for
+        self._failing_since: float | None = None
+        self.standing = Standing()
+        self.syncs = 0
+        self.failed_syncs = 0
+        self.last_sync = 0.0
+
+    @property
+    def operator_away(self) -> bool:
+        return self._failing_since is not None
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with Operator(self._settings) as operator, asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow(operator))
+            tasks.create_task(self._apply())
+
+    async def _follow(self, operator: Operator) -> None:
+        while True:
+            started = time.monotonic()
+            self._news.clear()
+            await self._sync(operator)
+            await asyncio.sleep(LEAST_SYNC_SECONDS)
+            await _within(self._news, SYNC_SECONDS - (time.monotonic() - started))
+
+    async def _sync(self, operator: Operator) -> None:
+        try:
+            wanted = await operator.sync(report(self._settings, self.standing), self._wanted)
+        except OperatorAway as error:
+            self.failed_syncs += 1
+            await self._do_without(str(error))
+            return
+        if self._failing_since is not None:
+            _log.info("the operator answers again")
+        self._failing_since = None
+        self._heard = True
+        self.syncs += 1
+        self.last_sync = time.time()
+        if wanted != self._wanted:
+            self._want(wanted)
+            store.save(self._settings.members_file, wanted)
+
+    async def _do_without(self, reason: str) -> None:
+        """Keep what is known; where nothing ever was, ask DNS."""
+        now = time.monotonic()
+        if self._failing_since is None:
+            self._failing_since = now
+            _log.warning("the operator is away, going on with what is known: %s", reason)
+        if self._heard or not self._settings.members_dns or now - self._failing_since < FALLBACK_SECONDS:
+            return
+        found = await resolve(self._settings.members_dns, self._settings.members_dns_port)
+        if found is not None and found != self._wanted:
+            _log.warning("no membership was ever received; DNS knows %d members", len(found.members))
+            self._want(found)
+
+    def _want(self, wanted: Membership) -> None:
+        self._wanted = wanted
+        self._changed.set()
+
+    async def _apply(self) -> None:
+        while True:
+            self._changed.clear()
+            await self._converge()
+            await _within(self._changed, APPLY_SECONDS)
+
+    async def _converge(self) -> None:
+        wanted = self._wanted
+        observed: Observed | None = None
+        try:
+            observed = await self._runtime.observe()
+            commands = [] if wanted is None else plan(wanted, observed, self._settings.server_share)
+            if commands:
+                await self._runtime.execute(commands)
+                observed = await self._runtime.observe()
+        except RuntimeUnavailable as error:
+            observed = None
+            if self.standing.observed is not None:
+                _log.warning("HAProxy does not answer: %s", error)
+        before, self.standing = self.standing, self.standing.seen(observed, wanted)
+        if self.standing.haproxy_restarts > before.haproxy_restarts:
+            _log.warning("HAProxy has restarted; its members are restored")
+        if self.standing.applied != before.applied or self.standing.states != before.states:
+            self._news.set()
+
+
+async def _within(event: asyncio.Event, seconds: float) -> None:
+    """Wait for event, but not for longer."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(max(0.0, seconds)):
+            await event.wait()

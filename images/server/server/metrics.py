@@ -1,0 +1,50 @@
+"""What /metrics shows. Every series is defined here once, with the line that explains it."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from server.card import Card
+
+_LATENCY = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+
+class Metrics:
+    """The series of one server, in a registry of its own so that tests do not share counters."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "trainyard_server_requests",
+            "Inference requests by HTTP status; 499 is a caller that left before the answer.",
+            ["code"],
+            registry=self.registry,
+        )
+        self.latency = self._histogram("request_seconds", "From the end of the headers to the answer.", _LATENCY)
+        self.queue_seconds = self._histogram("queue_seconds", "Wait for the compute thread.", _LATENCY)
+        self.compute_seconds = self._histogram("compute_seconds", "One forward pass of one batch.", _LATENCY)
+        self.batch_rows = self._histogram("batch_rows", "Rows computed together.", _ROWS)
+        self.queue_depth = self._gauge("queue_depth", "Requests that wait for the compute thread.")
+        self.in_flight = self._gauge("in_flight_requests", "Inference requests accepted and not yet answered.")
+        self.ready = self._gauge("ready", "1 while the readiness probe answers 200.")
+        self.load_seconds = self._gauge("load_seconds", "Time to check and load the model.")
+        self.warm_up_seconds = self._gauge("warm_up_seconds", "Time to compute the warm-up batches.")
+        self.cancelled = Counter(
+            "trainyard_server_cancelled",
+            "Requests whose caller left while they waited or were computed.",
+            registry=self.registry,
+        )
+        self._model = Gauge(
+            "trainyard_server_model_info", "Always 1; what is served.", ["model", "digest"], registry=self.registry
+        )
+
+    def describe(self, model_name: str, card: Card) -> None:
+        self._model.labels(model_name, card.digest).set(1)
+
+    def render(self) -> bytes:
+        return generate_latest(self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(f"trainyard_server_{name}", text, registry=self.registry, buckets=buckets)
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(f"trainyard_server_{name}", text, registry=self.registry)

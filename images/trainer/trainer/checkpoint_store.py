@@ -1,0 +1,166 @@
+"""Where checkpoints lie, and which of them may be believed; knows nothing of what is in them.
+
+    <job's folder>/ATTEMPT
+    <job's folder>/checkpoints/attempt-<a>/step-<s>/<any files>
+                                                    MANIFEST.json   sha256 and size of each file
+                                                    COMMITTED       sha256 of the manifest; written last
+
+A folder without COMMITTED is unfinished. One whose files differ from its manifest is corrupt. Both are passed over
+when training resumes, and the one before is taken.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from trainer.durable import read_json, sha256_of, write_atomically, write_json
+from trainer.fencing import require_current
+
+FOLDER: Final = "checkpoints"
+MANIFEST_FILE: Final = "MANIFEST.json"
+COMMITTED_FILE: Final = "COMMITTED"
+_ATTEMPT: Final = "attempt-"
+_STEP: Final = "step-"
+
+
+class CorruptCheckpointError(Exception):
+    """A committed checkpoint is not what was committed; says what differs."""
+
+
+@dataclass(frozen=True, order=True)
+class Checkpoint:
+    """A committed checkpoint; later attempts and later steps are greater."""
+
+    attempt: int
+    step: int
+    folder: Path
+
+
+@dataclass(frozen=True)
+class CheckpointStore:
+    """The checkpoints of one job, as one attempt of it sees them."""
+
+    directory: Path
+    attempt: int
+
+    def folder(self, step: int) -> Path:
+        """Where this attempt keeps its checkpoint of the step."""
+        return self.directory / FOLDER / f"{_ATTEMPT}{self.attempt}" / f"{_STEP}{step}"
+
+    def begin(self, step: int) -> Path:
+        """An empty folder for the step; what an interrupted save left there is removed. Raises SupersededError."""
+        require_current(self.directory, self.attempt)
+        folder = self.folder(step)
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        return folder
+
+    def commit(self, step: int) -> Checkpoint:
+        """Make what lies in the step's folder count. Raises SupersededError and leaves it unfinished when fenced off."""
+        folder = self.folder(step)
+        commit_folder(folder, self.directory, self.attempt, step)
+        return Checkpoint(self.attempt, step, folder)
+
+    def committed(self) -> list[Checkpoint]:
+        """All committed checkpoints, newest first; a checkpoint of a newer attempt than this one is none of ours."""
+        found = []
+        for folder in (self.directory / FOLDER).glob(f"{_ATTEMPT}*/{_STEP}*"):
+            attempt, step = _number(folder.parent.name, _ATTEMPT), _number(folder.name, _STEP)
+            if attempt is not None and step is not None and (folder / COMMITTED_FILE).is_file():
+                found.append(Checkpoint(attempt, step, folder))
+        return sorted((one for one in found if one.attempt <= self.attempt), reverse=True)
+
+    def newest_verified(self, on_corrupt: Callable[[str], None]) -> Checkpoint | None:
+        """The newest checkpoint that is what was committed; says of each one passed over why."""
+        for checkpoint in self.committed():
+            try:
+                verify(checkpoint.folder)
+            except CorruptCheckpointError as error:
+                on_corrupt(
+                    f"checkpoint attempt {checkpoint.attempt} step {checkpoint.step} is corrupt, skipped: {error}"
+                )
+            else:
+                return checkpoint
+        return None
+
+    def prune(self, keep: int) -> list[Checkpoint]:
+        """Remove all but the newest `keep`, and return those removed.
+
+        Nothing is removed unless one of those kept is verified now: the only good checkpoint is never deleted to
+        make room for bad ones. What older attempts left unfinished goes too.
+        """
+        every = self.committed()
+        kept, surplus = every[:keep], every[keep:]
+        if surplus and not any(_is_whole(checkpoint.folder) for checkpoint in kept):
+            return []
+        for checkpoint in surplus:
+            # The marker first: a half-removed folder must not look committed.
+            (checkpoint.folder / COMMITTED_FILE).unlink(missing_ok=True)
+            shutil.rmtree(checkpoint.folder, ignore_errors=True)
+        self._remove_leftovers()
+        return surplus
+
+    def _remove_leftovers(self) -> None:
+        for folder in (self.directory / FOLDER).glob(f"{_ATTEMPT}*/{_STEP}*"):
+            attempt = _number(folder.parent.name, _ATTEMPT)
+            if attempt is not None and attempt < self.attempt and not (folder / COMMITTED_FILE).exists():
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def commit_folder(folder: Path, directory: Path, attempt: int, step: int) -> None:
+    """Write the manifest of what lies in the folder, then the marker, if the attempt still owns the directory.
+
+    The attempt is read as late as possible, after all the slow work.
+    """
+    files = {
+        str(path.relative_to(folder)): {"sha256": sha256_of(path), "bytes": path.stat().st_size}
+        for path in _content(folder)
+    }
+    write_json(folder / MANIFEST_FILE, {"format": 1, "attempt": attempt, "step": step, "files": files})
+    marker = {"attempt": attempt, "step": step, "manifest": sha256_of(folder / MANIFEST_FILE)}
+    require_current(directory, attempt)
+    write_atomically(folder / COMMITTED_FILE, json.dumps(marker).encode() + b"\n")
+
+
+def verify(folder: Path) -> None:
+    """Raise CorruptCheckpointError unless the folder holds exactly what was committed."""
+    marker, manifest = read_json(folder / COMMITTED_FILE), read_json(folder / MANIFEST_FILE)
+    if marker is None or manifest is None:
+        raise CorruptCheckpointError(f"{COMMITTED_FILE} or {MANIFEST_FILE} cannot be read")
+    if marker.get("manifest") != sha256_of(folder / MANIFEST_FILE):
+        raise CorruptCheckpointError(f"{MANIFEST_FILE} was changed after the commit")
+    files = manifest["files"]
+    found = {str(path.relative_to(folder)): path for path in _content(folder)}
+    if found.keys() != files.keys():
+        raise CorruptCheckpointError(
+            f"files differ from the manifest: {', '.join(sorted(found.keys() ^ files.keys()))}"
+        )
+    for name, path in found.items():
+        if path.stat().st_size != files[name]["bytes"]:
+            raise CorruptCheckpointError(
+                f"{name} has {path.stat().st_size} bytes, {files[name]['bytes']} were committed"
+            )
+        if sha256_of(path) != files[name]["sha256"]:
+            raise CorruptCheckpointError(f"{name} was changed after the commit")
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        verify(folder)
+    except CorruptCheckpointError:
+        return False
+    return True
+
+
+def _content(folder: Path) -> list[Path]:
+    ours = {folder / MANIFEST_FILE, folder / COMMITTED_FILE}
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path not in ours)
+
+
+def _number(name: str, prefix: str) -> int | None:
+    digits = name.removeprefix(prefix)
+    return int(digits) if name.startswith(prefix) and digits.isdecimal() else None

@@ -1,0 +1,94 @@
+"""Writing a finished model where an InferenceService can take it: weights as safetensors, and a card that explains them."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from trainer.datasets.catalogue import Task
+from trainer.datasets.preparation import PreparedData
+from trainer.durable import sync_folder, write_json
+from trainer.environment import Environment
+from trainer.fencing import require_current
+from trainer.models.artifact import CARD_FILE, MODEL_FILE, digest_of
+from trainer.models.catalogue import with_defaults
+from trainer.specification import Specification
+
+FOLDER: Final = "model"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Where the model lies and the digest of its weights."""
+
+    folder: Path
+    digest: str
+
+
+def architecture_of(specification: Specification, data: PreparedData) -> dict[str, Any]:
+    """The model's name and all its parameters: the user's, the defaults of today and what the data set decides."""
+    derived = {"inputShape": list(data.train.inputs.shape[1:]), "outputs": data.outputs}
+    if data.train.task is Task.REGRESSION:
+        derived |= {"outputShift": data.target_shift, "outputScale": data.target_scale}
+    name = specification.model.name
+    return {"model": name, "parameters": with_defaults(name, specification.model.parameters) | derived}
+
+
+def describe(
+    specification: Specification, data: PreparedData, *, job: str, step: int, metrics: Mapping[str, float]
+) -> dict[str, Any]:
+    """The card without its digest. The split is in it, so that the held-out samples can be found again."""
+    regression = data.train.task is Task.REGRESSION
+    training = specification.training
+    shape = list(data.train.inputs.shape[1:])
+    return {
+        "name": job,
+        "architecture": architecture_of(specification, data),
+        "inputs": [{"name": "input", "datatype": "FP32", "shape": [-1, *shape]}],
+        "outputs": [{"name": "value" if regression else "logits", "datatype": "FP32", "shape": [-1, data.outputs]}],
+        "preprocessing": data.normalisation.as_card(),
+        "labels": list(data.train.labels) if data.train.labels else None,
+        "metrics": dict(metrics),
+        "framework": f"torch {torch.__version__}",
+        "dataset": specification.dataset.name,
+        "split": {
+            "parameters": dict(specification.dataset.parameters),
+            "seed": training.seed,
+            "testFraction": training.test_fraction,
+        },
+        "createdBy": job,
+        "step": step,
+    }
+
+
+def export(module: nn.Module, card: Mapping[str, Any], environment: Environment) -> Exported:
+    """Write weights and card into the attempt's folder, which appears whole or not at all.
+
+    Raises SupersededError when a newer attempt owns the storage.
+    """
+    if environment.directory is None:
+        raise ValueError("there is no storage to export to")
+    folder = environment.directory / FOLDER / f"attempt-{environment.attempt}"
+    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
+    unfinished.mkdir(parents=True)
+    try:
+        weights = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
+        save_file(weights, unfinished / MODEL_FILE)
+        with (unfinished / MODEL_FILE).open("rb+") as stream:
+            os.fsync(stream.fileno())
+        digest = digest_of(unfinished / MODEL_FILE)
+        write_json(unfinished / CARD_FILE, {**card, "digest": digest})
+        require_current(environment.directory, environment.attempt)
+        if folder.exists():  # an earlier start of this attempt got this far and was not heard
+            shutil.rmtree(folder)
+        unfinished.rename(folder)
+        sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return Exported(folder, digest)

@@ -1,0 +1,188 @@
+"""What the user asked for: TRAINYARD_SPEC parsed and judged, without torch, before anything slow starts.
+
+A wrong field ends the job at once with its name, its value and what would be right. The API server has checked the
+shape of the resource already; names and relations it cannot know are checked here.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from trainer.datasets import catalogue as datasets
+from trainer.datasets.catalogue import Task, check_dataset
+from trainer.errors import ConfigurationError
+from trainer.models import catalogue as models
+from trainer.models.catalogue import check_model
+
+OPTIMIZERS: Final = ("adam", "adamw", "sgd")
+LOSSES: Final[Mapping[str, Task]] = {"cross-entropy": Task.CLASSIFICATION, "mse": Task.REGRESSION}
+_MOST_SEED: Final = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A model or a data set by name, with the user's parameters."""
+
+    name: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Training:
+    """How to train. batch_size counts samples of one optimizer step over all workers, which divide them."""
+
+    epochs: int
+    batch_size: int
+    optimizer: str
+    learning_rate: float
+    weight_decay: float | None
+    momentum: float
+    seed: int
+    loss: str | None
+    checkpoint_every_steps: int | None
+    keep_checkpoints: int
+    label_smoothing: float | None
+    test_fraction: float
+
+
+@dataclass(frozen=True)
+class Specification:
+    """The whole request."""
+
+    model: Choice
+    dataset: Choice
+    training: Training
+
+
+@dataclass(frozen=True)
+class _Field:
+    """How one field of `training` is read: its default, what is accepted, and the words for it."""
+
+    default: Any
+    accepts: Callable[[Any], bool]
+    expected: str
+
+
+def _whole(least: int, most: int = 2**31 - 1) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _number(accepts: Callable[[float], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and accepts(value)
+
+
+def _optional(accepts: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or accepts(value)
+
+
+_TRAINING: Final[Mapping[str, _Field]] = {
+    "epochs": _Field(5, _whole(1), "a whole number of at least 1"),
+    "batchSize": _Field(64, _whole(1), "a whole number of at least 1, the samples of a step over all workers"),
+    "optimizer": _Field("adamw", lambda value: value in OPTIMIZERS, "the name of an optimizer"),
+    "learningRate": _Field(0.001, _number(lambda value: 0 < value < float("inf")), "a number above 0"),
+    "weightDecay": _Field(None, _optional(_number(lambda value: 0 <= value < float("inf"))), "a number of at least 0"),
+    "momentum": _Field(0.9, _number(lambda value: 0 <= value < 1), "a number from 0 to below 1"),
+    "seed": _Field(0, _whole(0, _MOST_SEED), "a whole number of at least 0"),
+    "loss": _Field(None, lambda value: value is None or value in LOSSES, "the name of a loss"),
+    "checkpointEverySteps": _Field(None, _optional(_whole(1)), "a whole number of at least 1"),
+    "keepCheckpoints": _Field(3, _whole(1), "a whole number of at least 1"),
+    "labelSmoothing": _Field(None, _optional(_number(lambda value: 0 <= value < 1)), "a number from 0 to below 1"),
+    "testFraction": _Field(0.2, _number(lambda value: 0 < value < 1), "a number between 0 and 1"),
+}
+_AVAILABLE: Final[Mapping[str, tuple[str, ...]]] = {"optimizer": OPTIMIZERS, "loss": tuple(LOSSES)}
+
+
+def parse_specification(text: str, *, workers: int | None = None) -> Specification:
+    """Parse and judge TRAINYARD_SPEC. Raises ConfigurationError with the field's path as the user wrote it.
+
+    workers: number of worker processes where it is known, since a step must have a sample for each.
+    """
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise ConfigurationError("TRAINYARD_SPEC", text[:80], f"a JSON object ({error})") from error
+    if not isinstance(document, dict):
+        raise ConfigurationError("TRAINYARD_SPEC", text[:80], "a JSON object")
+    specification = Specification(
+        model=_choice(document, "model"), dataset=_choice(document, "dataset"), training=_training(document)
+    )
+    check_model(specification.model.name, specification.model.parameters)
+    check_dataset(specification.dataset.name, specification.dataset.parameters)
+    _check_together(specification, workers)
+    return specification
+
+
+def loss_for(training: Training, task: Task) -> str:
+    """The loss asked for, or the usual one of the task. Raises ConfigurationError when it does not suit the task."""
+    usual = {of_task: name for name, of_task in LOSSES.items()}[task]
+    if training.loss is not None and LOSSES[training.loss] is not task:
+        raise ConfigurationError("training.loss", training.loss, f"a loss for {task.value}", (usual,))
+    return training.loss or usual
+
+
+def _choice(document: Mapping[str, Any], field: str) -> Choice:
+    value = document.get(field)
+    known = models.model_names() if field == "model" else datasets.dataset_names()
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+        raise ConfigurationError(field, value, "an object with a name", known)
+    parameters = value.get("parameters")
+    if parameters is None:
+        parameters = {}
+    if not isinstance(parameters, dict):
+        raise ConfigurationError(f"{field}.parameters", parameters, "an object")
+    return Choice(value["name"], parameters)
+
+
+def _training(document: Mapping[str, Any]) -> Training:
+    given = document.get("training")
+    if given is None:
+        given = {}
+    if not isinstance(given, dict):
+        raise ConfigurationError("training", given, "an object")
+    for name in given:
+        if name not in _TRAINING:
+            raise ConfigurationError(f"training.{name}", given[name], "a field of training", _TRAINING)
+    values = {name: _value(name, given) for name in _TRAINING}
+    return Training(**{_snake(name): value for name, value in values.items()})
+
+
+def _value(name: str, given: Mapping[str, Any]) -> Any:
+    field = _TRAINING[name]
+    value = given.get(name)
+    if value is None:  # absent, or null as the API server writes an unset optional field
+        return field.default
+    try:
+        accepted = field.accepts(value)
+    except TypeError:  # an unhashable value where a name is expected
+        accepted = False
+    if not accepted:
+        raise ConfigurationError(f"training.{name}", value, field.expected, _AVAILABLE.get(name, ()))
+    return value
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
+
+
+def _check_together(specification: Specification, workers: int | None) -> None:
+    model = models.BUILT_IN.get(specification.model.name)
+    dataset = datasets.BUILT_IN.get(specification.dataset.name)
+    if model and dataset and model.wants_images and not dataset.images:
+        suited = [name for name, entry in models.BUILT_IN.items() if not entry.wants_images]
+        raise ConfigurationError(
+            "model.name",
+            specification.model.name,
+            f"a model for tables, as {specification.dataset.name} is one",
+            suited,
+        )
+    if dataset:
+        loss_for(specification.training, dataset.task)
+        if specification.training.label_smoothing and dataset.task is Task.REGRESSION:
+            raise ConfigurationError(
+                "training.labelSmoothing", specification.training.label_smoothing, "0 for a regression"
+            )
+    if workers and specification.training.batch_size < workers:
+        raise ConfigurationError(
+            "training.batchSize", specification.training.batch_size, f"at least 1 for each of the {workers} workers"
+        )

@@ -1,0 +1,171 @@
+"""The built-in training program: what torchrun starts once for each worker (`python -m trainer.train`)."""
+
+import json
+import logging
+import sys
+import traceback
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from trainer.checkpoint_state import load_position, load_tensors
+from trainer.checkpoint_store import CheckpointStore
+from trainer.control import StopSignal
+from trainer.datasets.preparation import PreparedData, prepare
+from trainer.datasets.raw import RawData, load_raw
+from trainer.environment import RANK, Environment, is_set, read_environment
+from trainer.errors import ExitCode, StopRequested, TrainerError
+from trainer.evaluation import Samples
+from trainer.export import architecture_of, describe, export
+from trainer.group import WorkerGroup, is_loss_of_peer, joined_group
+from trainer.loop import Job, train_until_done
+from trainer.models import build_model, preprocess
+from trainer.optimization import Loss, build_optimizer, label_smoothing
+from trainer.outcome import Outcome, record_outcome
+from trainer.progress import Reporter, reporter_for
+from trainer.sharding import Sharding
+from trainer.specification import Specification, loss_for, parse_specification
+
+log = logging.getLogger("trainer")
+
+
+def main() -> None:
+    """Run one worker; leaves through SystemExit with the exit code of the contract unless all went well."""
+    stop = StopSignal()  # before anything else: a forked worker inherits torchrun's handler
+    environment = read_environment()
+    logging.basicConfig(
+        level=logging.INFO, format=f"%(asctime)s worker {environment.rank} %(levelname)s %(message)s", force=True
+    )
+    try:
+        run(environment, stop)
+    except TrainerError as error:
+        log.log(logging.INFO if isinstance(error, StopRequested) else logging.ERROR, "%s", error)
+        _leave(environment, Outcome(error.exit_code, str(error)))
+    except Exception as error:  # whatever it is, the operator is told
+        consequence = isinstance(error, RuntimeError) and is_loss_of_peer(error)
+        log.exception("another worker was lost" if consequence else "training failed")
+        if consequence and stop.received:
+            _leave(environment, Outcome(ExitCode.STOPPED, "asked to stop; the other workers left first", consequence))
+        cause = "".join(traceback.format_exception_only(error)).strip()
+        if consequence:
+            cause = f"lost another worker: {str(error).partition('. This is typically')[0]}"
+        _leave(environment, Outcome(ExitCode.FAILURE, cause, consequence))
+
+
+def run(environment: Environment, stop: StopSignal) -> None:
+    """Train, evaluate, export. Raises TrainerError for an end with a meaning."""
+    with joined_group(distributed=is_set(RANK), local_rank=environment.local_rank) as group:
+        specification = parse_specification(environment.specification, workers=group.world_size)
+        reporter = reporter_for(environment, world_size=group.world_size) if group.is_first else None
+        try:
+            raw = load_raw(specification.dataset.name, specification.dataset.parameters)
+            data = prepare(
+                raw, held_out_fraction=specification.training.test_fraction, seed=specification.training.seed
+            )
+            if group.is_first:
+                log.info(
+                    "%d samples to train on, %d held out; left out: %s",
+                    len(data.train),
+                    len(data.held_out),
+                    data.cleaning,
+                )
+            job = _job(environment, specification, data, group, reporter, stop)
+            _finish(job, specification, data, train_until_done(job, _restore(job)))
+        finally:
+            if reporter is not None:
+                reporter.close()
+
+
+def _job(
+    environment: Environment,
+    specification: Specification,
+    data: PreparedData,
+    group: WorkerGroup,
+    reporter: Reporter | None,
+    stop: StopSignal,
+) -> Job:
+    training = specification.training
+    torch.manual_seed(training.seed % 2**63)  # every worker starts from the same weights
+    architecture = architecture_of(specification, data)
+    module = build_model(architecture["model"], architecture["parameters"]).to(group.device)
+    return Job(
+        environment=environment,
+        training=training,
+        group=group,
+        module=module,
+        optimizer=build_optimizer(training, module.parameters()),
+        loss=Loss(loss_for(training, data.train.task), label_smoothing(training, data.train.task), data.target_scale),
+        task=data.train.task,
+        train=_samples(data.train, data, group),
+        held_out=_samples(data.held_out, data, group),
+        sharding=Sharding(len(data.train), training.batch_size, training.seed, group.rank, group.world_size),
+        store=CheckpointStore(environment.directory, environment.attempt) if environment.directory else None,
+        reporter=reporter,
+        stop=stop,
+    )
+
+
+def _samples(part: RawData, data: PreparedData, group: WorkerGroup) -> Samples:
+    inputs = torch.from_numpy(np.ascontiguousarray(part.inputs)).to(group.device)
+    card = {"preprocessing": data.normalisation.as_card()}
+    return Samples(preprocess(card, inputs), torch.from_numpy(part.targets).to(group.device))
+
+
+def _restore(job: Job) -> int:
+    """Continue from the newest good checkpoint of any attempt; returns the step to start with."""
+    store, reporter = job.store, job.reporter
+    if store is None:
+        return 0
+
+    def choose() -> str:
+        found = store.newest_verified(on_corrupt=warn)
+        return json.dumps({"folder": str(found.folder)} if found else {})
+
+    def warn(message: str) -> None:
+        log.warning("%s", message)
+        if reporter is not None:
+            reporter.update(warning=message)
+
+    folder = json.loads(job.group.on_first(choose)).get("folder")
+    if folder is None:
+        return 0
+    step = load_position(Path(folder), job.sharding)
+    load_tensors(Path(folder), job.module, job.optimizer)
+    if reporter is not None:
+        log.info("continuing after step %d from %s with %d workers", step, folder, job.group.world_size)
+        path = job.environment.claim_path(Path(folder))
+        reporter.update(restored_step=step, step=step, checkpoint={"step": step, "path": path})
+    return step
+
+
+def _finish(job: Job, specification: Specification, data: PreparedData, metrics: dict[str, float]) -> None:
+    """Export what was trained and say so; without storage there is nothing to export to."""
+    if job.store is not None:
+        _report(job, phase="exporting")
+        result = json.loads(job.group.on_first(lambda: _export(job, specification, data, metrics)))
+        _report(job, result=result)
+    _report(job, phase="done")
+    if job.group.is_first:
+        log.info("done: %s", metrics)
+
+
+def _report(job: Job, **changes: object) -> None:
+    if job.reporter is not None:
+        job.reporter.update(**changes)
+
+
+def _export(job: Job, specification: Specification, data: PreparedData, metrics: dict[str, float]) -> str:
+    card = describe(specification, data, job=job.environment.job, step=job.total_steps, metrics=metrics)
+    exported = export(job.module, card, job.environment)
+    log.info("exported %s to %s", exported.digest, exported.folder)
+    return json.dumps({"path": job.environment.claim_path(exported.folder), "digest": exported.digest})
+
+
+def _leave(environment: Environment, outcome: Outcome) -> None:
+    record_outcome(environment.run_directory, environment.local_rank, outcome)
+    sys.exit(outcome.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""The status of Queues and Flavors: what they hold and offer now. Written seldom: readers of numbers can wait."""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+from trainyard.api.flavor import Flavor, FlavorStatus
+from trainyard.api.names import GPU
+from trainyard.api.queue import Queue, QueueStatus, QuotaUse
+from trainyard.api.reasons import ConditionType, Reason
+from trainyard.cluster.resources import FLAVORS, QUEUES
+from trainyard.runtime.clock import Clock
+from trainyard.runtime.work_queue import NEVER, Again
+from trainyard.scheduling import quota
+from trainyard.scheduling.eligibility import of_flavor
+from trainyard.scheduling.resources import add, show
+from trainyard.scheduling.snapshot import NodeView, Snapshot, Workload
+from trainyard.workloads import conditions
+from trainyard.workloads.applier import Applier
+from trainyard.workloads.keys import Key
+from trainyard.workloads.plan import Plan, changed
+from trainyard.workloads.world import World
+
+
+def plan_queue(queue: Queue, snapshot: Snapshot, now: datetime) -> Plan:
+    """Numbers and the Ready condition of one queue."""
+    name = queue.metadata.name
+    mine = [each for each in snapshot.workloads if each.queue == name]
+    use = quota.QuotaUse(snapshot)
+    rows = [
+        QuotaUse(
+            flavor=flavor.name,
+            resource=each.name,
+            used=show(use.used(name, flavor.name).get(each.name, 0)),
+            guaranteed=each.guaranteed,
+        )
+        for flavor in queue.spec.flavors
+        for each in flavor.resources
+    ]
+    missing = [flavor.name for flavor in queue.spec.flavors if flavor.name not in snapshot.flavors]
+    ready, reason, message = (
+        not missing,
+        Reason.ACTIVE,
+        "takes jobs" if queue.spec.stop_policy == "None" else "holds new jobs: stopPolicy is Hold",
+    )
+    if missing:
+        reason, message = Reason.UNKNOWN_FLAVOR, f"spec.flavors: there is no Flavor {', '.join(missing)}"
+    stated = conditions.state(
+        queue.status.conditions,
+        ConditionType.READY,
+        ready,
+        reason,
+        message,
+        now=now,
+        generation=queue.metadata.generation,
+    )
+    admitted = sum(each.admission is not None for each in mine)
+    status = QueueStatus(
+        observed_generation=queue.metadata.generation,
+        conditions=stated,
+        pending=len(mine) - admitted,
+        admitted=admitted,
+        use=rows,
+    )
+    return _plan(queue.status, status)
+
+
+def plan_flavor(flavor: Flavor, nodes: Iterable[NodeView], now: datetime) -> Plan:
+    """Nodes, capacity and the Ready condition of one flavor."""
+    mine = [node for node in nodes if of_flavor(node, flavor.spec)]
+    capacity = add({name: node.allocatable.get(name, 0) for name in (*flavor.spec.resources, GPU)} for node in mine)
+    ready = sum(node.healthy for node in mine)
+    reason, message = (
+        (Reason.ACTIVE, f"{ready} of {len(mine)} nodes take pods")
+        if mine
+        else (Reason.NO_NODES, f"no node has the labels {dict(flavor.spec.node_selector)}")
+    )
+    stated = conditions.state(
+        flavor.status.conditions,
+        ConditionType.READY,
+        bool(mine),
+        reason,
+        message,
+        now=now,
+        generation=flavor.metadata.generation,
+    )
+    shown = {name: show(amount) for name, amount in sorted(capacity.items()) if amount}
+    status = FlavorStatus(
+        observed_generation=flavor.metadata.generation,
+        conditions=stated,
+        nodes=len(mine),
+        ready_nodes=ready,
+        capacity=shown,
+    )
+    return _plan(flavor.status, status)
+
+
+def _plan(old: QueueStatus | FlavorStatus, new: QueueStatus | FlavorStatus) -> Plan:
+    patch: dict[str, Any] = changed(_dump(old), _dump(new))
+    # A merge patch would keep resources that are no longer offered.
+    if "capacity" in patch and isinstance(old, FlavorStatus) and isinstance(new, FlavorStatus):
+        patch["capacity"] = {**dict.fromkeys(old.capacity, None), **new.capacity}
+    stated = {(each.status, each.reason) for each in old.conditions} != {
+        (each.status, each.reason) for each in new.conditions
+    }
+    return Plan(status=patch or None, urgent=stated or old.observed_generation != new.observed_generation)
+
+
+def _dump(status: QueueStatus | FlavorStatus) -> dict[str, Any]:
+    return status.model_dump(by_alias=True, mode="json")
+
+
+class OverviewController:
+    """Reconciles Queues and Flavors."""
+
+    def __init__(
+        self, world: World, applier: Applier, clock: Clock, workloads: Callable[[], Iterable[Workload]]
+    ) -> None:
+        self._world, self._applier, self._clock, self._workloads = world, applier, clock, workloads
+
+    async def reconcile(self, key: Key) -> Again:
+        thing = self._world.get(key)
+        now = self._clock.now()
+        if isinstance(thing, Queue):
+            left = await self._applier.apply(
+                key, QUEUES, plan_queue(thing, self._world.snapshot(self._workloads()), now)
+            )
+        elif isinstance(thing, Flavor):
+            left = await self._applier.apply(key, FLAVORS, plan_flavor(thing, self._world.nodes.values(), now))
+        else:
+            self._applier.forget(key)
+            return NEVER
+        return Again(left)

@@ -1,0 +1,99 @@
+"""Runs admission cycles: one at a time, soon after something changed, outside the event loop.
+
+It decides and tells the controllers, which make decisions durable. A decision that no status shows yet overlays the next
+snapshot, so that nothing is given away twice.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+
+from trainyard.runtime.clock import Clock
+from trainyard.scheduling.cycle import schedule
+from trainyard.scheduling.snapshot import Admit, Decision, Snapshot, Workload
+from trainyard.workloads.decisions import Decisions
+from trainyard.workloads.keys import Key
+from trainyard.workloads.world import World
+
+log = logging.getLogger(__name__)
+
+PAUSE_SECONDS = 0.05
+"""Between a change and its cycle: what arrives together is decided together."""
+_SHARE = 3.0
+"""A cycle is followed by a pause of so many times its length, so that cycles take a quarter of the time at most."""
+RECHECK_SECONDS = 15.0
+"""A cycle runs this often even if nothing changed: avoided nodes are forgiven by time alone."""
+
+WorkloadSource = Callable[[], Iterable[tuple[Workload, int]]]
+"""All workloads with the attempt that a decision would be for."""
+Compute = Callable[[Snapshot], Awaitable[list[Decision]]]
+CycleListener = Callable[[float, list[Decision]], None]
+
+
+async def in_thread(snapshot: Snapshot) -> list[Decision]:
+    """Keeps the event loop free while a cycle computes."""
+    return await asyncio.to_thread(schedule, snapshot)
+
+
+class Scheduler:
+    """Holds no state but the wish to run: everything it decides from is in the world and the standing decisions."""
+
+    def __init__(
+        self,
+        world: World,
+        decisions: Decisions,
+        source: WorkloadSource,
+        wake: Callable[[Key], None],
+        clock: Clock,
+        compute: Compute = in_thread,
+        listener: CycleListener = lambda _seconds, _decisions: None,
+    ) -> None:
+        self._world, self._decisions, self._source, self._wake = world, decisions, source, wake
+        self._clock, self._compute, self._listener = clock, compute, listener
+        self._poked = asyncio.Event()
+        self._took = 0.0
+
+    def poke(self) -> None:
+        """Something changed that may let a workload start."""
+        self._poked.set()
+
+    async def run(self) -> None:
+        """Run cycles until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(RECHECK_SECONDS):
+                    await self._poked.wait()
+            except TimeoutError:
+                pass
+            await asyncio.sleep(max(PAUSE_SECONDS, _SHARE * self._took))
+            self._poked.clear()
+            began = self._clock.monotonic()
+            try:
+                await self.cycle()
+            except Exception:
+                log.exception("admission cycle failed; the next one starts afresh")
+            self._took = self._clock.monotonic() - began
+
+    async def cycle(self) -> list[Decision]:
+        """One cycle: decide about everything that waits, and tell who should act."""
+        began = self._clock.monotonic()
+        pairs = list(self._source())
+        self._decisions.keep_only(workload.key for workload, _ in pairs)
+        if all(workload.admission is not None for workload, _ in pairs):
+            return []
+        attempts = {workload.key: attempt for workload, attempt in pairs}
+        snapshot = self._world.snapshot(self._overlaid(workload, attempt) for workload, attempt in pairs)
+        decisions = await self._compute(snapshot)
+        for decision in decisions:
+            if self._decisions.put(decision, attempts[decision.key]):
+                self._wake(Key(decision.key.kind, decision.key.namespace, decision.key.name))
+        self._listener(self._clock.monotonic() - began, decisions)
+        return decisions
+
+    def _overlaid(self, workload: Workload, attempt: int) -> Workload:
+        """As if a standing admission were already durable."""
+        if workload.admission is not None or workload.blocked is not None:
+            return workload
+        standing = self._decisions.of(workload.key, workload.uid, attempt)
+        return replace(workload, admission=standing.assignment) if isinstance(standing, Admit) else workload

@@ -1,0 +1,55 @@
+"""Flavor: a class of node. Owned by no queue, so that nothing is counted twice."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from trainyard.api.meta import Conditions, Model, ObjectMeta, Quantity, Toleration
+from trainyard.api.names import API_VERSION, GPU
+
+
+class FlavorSpec(Model):
+    """Which nodes belong to the flavor and what they offer."""
+
+    node_selector: dict[str, str] = Field(
+        default_factory=dict,
+        max_length=16,
+        description="Labels that a node must have to belong to this flavor. Empty means every node.",
+    )
+    tolerations: list[Toleration] = Field(
+        default_factory=list,
+        max_length=16,
+        description="Taints of those nodes that pods of this flavor tolerate. They are added to the pods.",
+    )
+    resources: list[str] = Field(
+        default_factory=lambda: [GPU],
+        min_length=1,
+        max_length=16,
+        description="Resources that quotas may count on this flavor, e.g. nvidia.com/gpu, cpu, memory.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+
+
+class FlavorStatus(Model):
+    """What the operator sees of the flavor."""
+
+    observed_generation: int = Field(default=0, description="Generation of the spec that this status describes.")
+    conditions: Conditions = ()
+    nodes: int = Field(default=0, description="Nodes that belong to the flavor.")
+    ready_nodes: int = Field(default=0, description="Those of them that take pods now.")
+    capacity: dict[str, Quantity] = Field(default_factory=dict, description="What those nodes offer together.")
+
+
+class Flavor(Model):
+    """A class of node: which nodes belong to it, the taints its pods tolerate, and the resources that quotas count on it."""
+
+    api_version: Literal["trainyard.dev/v1alpha1"] = API_VERSION
+    kind: Literal["Flavor"] = "Flavor"
+    metadata: ObjectMeta
+    spec: FlavorSpec = Field(
+        default_factory=FlavorSpec, description="Which nodes belong to the flavor and what they offer."
+    )
+    status: FlavorStatus = Field(default_factory=FlavorStatus, description="Written by the operator.")
+
+    plural: ClassVar[str] = "flavors"
+    short: ClassVar[str] = "tyf"

@@ -1,0 +1,183 @@
+"""InferenceService: replicas of a model server behind a load balancer."""
+
+from typing import ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from trainyard.api.admission import AvoidedNode
+from trainyard.api.meta import (
+    Conditions,
+    Model,
+    Name,
+    ObjectMeta,
+    PodTemplate,
+    PreciseTime,
+    ResourceRequirements,
+    rules,
+)
+from trainyard.api.names import API_VERSION, GPU, MAX_NAME
+from trainyard.api.quantity import whole
+
+
+class ModelSource(Model):
+    """Which model is served."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "has(self.trainingJob) != has(self.claimName)",
+                "spec.model takes exactly one of trainingJob and claimName",
+            ),
+            ("has(self.claimName) == has(self.path)", "spec.model.path is required with claimName, and only with it"),
+            (
+                "!has(self.digest) || has(self.claimName)",
+                "spec.model.digest goes with claimName: a trainingJob brings its own",
+            ),
+        )
+    )
+
+    training_job: Name | None = Field(
+        default=None, description="A TrainingJob of the same namespace whose result is served, as soon as it is there."
+    )
+    claim_name: Name | None = Field(default=None, description="A PersistentVolumeClaim that holds the model.")
+    path: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1024,
+        pattern=r"^[^/]",
+        description="Folder on the claim with model.safetensors and card.json.",
+    )
+    digest: str | None = Field(
+        default=None,
+        pattern=r"^sha256:[0-9a-f]{64}$",
+        description="sha256 that model.safetensors must have; by default the one in its card.",
+    )
+
+
+class Gateway(Model):
+    """The load balancer in front of the replicas."""
+
+    replicas: int = Field(default=2, ge=1, le=16, description="HAProxy pods.")
+    max_concurrency: int = Field(
+        default=32, ge=1, le=65_536, description="Requests that a replica works on at a time; more wait in the gateway."
+    )
+    queue_limit: int = Field(
+        default=256,
+        ge=0,
+        le=1_048_576,
+        description="Requests that may wait; more are answered with 429 and Retry-After.",
+    )
+
+
+class InferenceServiceSpec(Model):
+    """Which model, how many replicas, and what each needs."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("self.queue == oldSelf.queue", "spec.queue is immutable: create a second service and move the traffic")
+        )
+    )
+
+    queue: Name = Field(description="Queue that the replicas ask for quota. It must select the service's namespace.")
+    priority: int = Field(default=0, ge=-1_000_000, le=1_000_000, description="Higher starts first within the queue.")
+    model: ModelSource = Field(description="Which model is served.")
+    replicas: int = Field(default=1, ge=0, le=1024, description="Number of model servers.")
+    resources: ResourceRequirements = Field(
+        default_factory=ResourceRequirements, description="Resources of each replica, as in core/v1."
+    )
+    template: PodTemplate | None = Field(
+        default=None,
+        description="A core/v1 PodTemplateSpec that replicas start from. The container named `server` is ours.",
+    )
+    gateway: Gateway = Field(default_factory=Gateway, description="The load balancer in front of the replicas.")
+    drain_seconds: int = Field(
+        default=60, ge=1, le=3600, description="How long a replica that is taken away may finish its requests."
+    )
+
+
+class ReplicaAdmission(Model):
+    """One replica and the place it holds."""
+
+    serial: int = Field(description="Number of the replica, never used twice; it stands in the pod's name.")
+    node: str = Field(description="Node it was given.")
+    flavor: str = Field(description="Flavor whose quota is held.")
+    digest: str = Field(default="", description="Digest of the model that the replica serves.")
+    epoch: int = Field(default=0, description="Leadership under which it was decided.")
+    admitted_at: PreciseTime = Field(description="When it was decided.")
+    release: Literal["", "drain", "now"] = Field(
+        default="",
+        description="drain: it finishes its requests and goes; now: it is gone or could not start, and its place is given back.",
+    )
+    drain_started_at: PreciseTime | None = Field(
+        default=None, description="When the gateways were asked to send it nothing new."
+    )
+
+
+class ServedModel(Model):
+    """The model that replicas load."""
+
+    claim_name: str = Field(description="Claim that holds it.")
+    path: str = Field(description="Folder on the claim.")
+    digest: str = Field(default="", description="sha256 of model.safetensors.")
+
+
+class InferenceServiceStatus(Model):
+    """What the operator knows of the service."""
+
+    observed_generation: int = Field(default=0, description="Generation of the spec that this status describes.")
+    phase: str = Field(
+        default="",
+        description="Summary of the conditions for people: Pending, Starting, Ready, Degraded, ScaledToZero.",
+    )
+    reason: str = Field(
+        default="", description="Why the service is not ready, in one word; the condition's message says more."
+    )
+    conditions: Conditions = ()
+    replicas: int = Field(default=0, description="Replicas that hold a place.")
+    ready_replicas: int = Field(default=0, description="Replicas that answer.")
+    gateways: int = Field(default=0, description="Gateway pods that are ready.")
+    selector: str = Field(default="", description="Label selector of the replicas, for the scale subresource.")
+    url: str = Field(default="", description="Where the service answers inside the cluster.")
+    gpus: int = Field(default=0, description="GPUs that all replicas ask for.")
+    model: ServedModel | None = Field(default=None, description="The model that replicas load.")
+    next_serial: int = Field(default=1, description="Serial number of the next replica.")
+    admission: list[ReplicaAdmission] = Field(
+        default_factory=list,
+        max_length=2048,
+        description="The places that replicas hold.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["serial"]},
+    )
+    avoid: list[AvoidedNode] = Field(
+        default_factory=list, max_length=64, description="Nodes that refused a replica a short time ago."
+    )
+    ready_time: PreciseTime | None = Field(
+        default=None, description="When the service became ready for the first time."
+    )
+
+
+class InferenceService(Model):
+    """Replicas of a model server behind HAProxy, admitted through the same queues as training."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                f"size(self.metadata.name) <= {MAX_NAME}",
+                f"metadata.name must be at most {MAX_NAME} characters: the names of the pods derive from it",
+            )
+        )
+    )
+
+    api_version: Literal["trainyard.dev/v1alpha1"] = API_VERSION
+    kind: Literal["InferenceService"] = "InferenceService"
+    metadata: ObjectMeta
+    spec: InferenceServiceSpec = Field(description="Which model, how many replicas, and what each needs.")
+    status: InferenceServiceStatus = Field(
+        default_factory=InferenceServiceStatus, description="Written by the operator."
+    )
+
+    plural: ClassVar[str] = "inferenceservices"
+    short: ClassVar[str] = "tyi"
+
+    def gpus(self) -> int:
+        """GPUs that all replicas ask for."""
+        return max(0, whole(self.spec.resources.limits.get(GPU, "0"))) * self.spec.replicas

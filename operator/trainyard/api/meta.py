@@ -1,0 +1,229 @@
+"""What every kind shares: the base model, metadata, conditions, and field types with their Kubernetes schemas."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+
+class Model(BaseModel):
+    """camelCase outside, snake_case inside, frozen, and strict about unknown fields only where the API server prunes them anyway."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+
+
+def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
+    """`json_schema_extra` with CEL rules, each (rule, message)."""
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
+
+
+def list_map(*keys: str) -> dict[str, Any]:
+    """`json_schema_extra` of a list whose entries are identified by `keys`, so that two appliers can own different entries."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
+
+
+def _quantity_text(value: object) -> object:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+_QUANTITY = {
+    "x-kubernetes-int-or-string": True,
+    "anyOf": [{"type": "integer"}, {"type": "string"}],
+    "maxLength": 64,
+    "pattern": r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?[0-9]+))?$",
+}
+Quantity = Annotated[str, BeforeValidator(_quantity_text), WithJsonSchema(_QUANTITY)]
+"""A Kubernetes quantity: 4, "500m", "16Gi"."""
+
+Name = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+"""The name of another object."""
+
+Opaque = Annotated[dict[str, Any], WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True})]
+"""An object whose fields are checked elsewhere: by the API server's dry run, or by the trainer."""
+
+Time = Annotated[
+    datetime,
+    PlainSerializer(lambda time: time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+"""A point in time, written in UTC with seconds."""
+
+PreciseTime = Annotated[
+    datetime,
+    PlainSerializer(lambda time: time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"), when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+"""A point in time with microseconds, for what people measure."""
+
+
+class OwnerReference(Model):
+    """Who owns an object; the garbage collector deletes it with its owner."""
+
+    kind: str
+    name: str
+    uid: str
+    controller: bool = False
+
+
+class ObjectMeta(Model):
+    """The part of metadata that the operator reads."""
+
+    name: str
+    namespace: str = ""
+    uid: str = ""
+    generation: int = 0
+    resource_version: str = ""
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+
+
+class Condition(Model):
+    """One statement about the object, with why and since when."""
+
+    type: Annotated[str, Field(max_length=64)] = Field(description="What the statement is about, e.g. Admitted.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    reason: Annotated[str, Field(max_length=128)] = Field(description="One word for machines.")
+    message: Annotated[str, Field(max_length=4096)] = Field(default="", description="A sentence for people.")
+    last_transition_time: Time = Field(description="When status last changed.")
+    observed_generation: int = Field(default=0, description="The generation of the spec that this was said of.")
+
+
+Conditions = Annotated[
+    tuple[Condition, ...],
+    Field(
+        default=(),
+        max_length=16,
+        description="Statements about the object, kstatus-compatible.",
+        json_schema_extra=list_map("type"),
+    ),
+]
+
+
+class ResourceRequirements(Model):
+    """Resources of one pod, as in core/v1."""
+
+    limits: dict[str, Quantity] = Field(
+        default_factory=dict,
+        description="Upper bounds by resource name, e.g. nvidia.com/gpu: 1. An extended resource such as a GPU is always asked for here.",
+    )
+    requests: dict[str, Quantity] = Field(
+        default_factory=dict, description="What is set aside for the pod; defaults to limits."
+    )
+
+
+def _open(**properties: Any) -> dict[str, Any]:
+    """The schema of an object of which only some fields are checked here."""
+    return {"type": "object", "x-kubernetes-preserve-unknown-fields": True} | (
+        {"properties": properties} if properties else {}
+    )
+
+
+def _list(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items}
+
+
+_TEXT = {"type": "string"}
+_TEXTS = {"type": "object", "additionalProperties": _TEXT}
+_AMOUNTS = {"type": "object", "additionalProperties": _QUANTITY}
+_CONTAINERS = _list(
+    _open(
+        name=_TEXT,
+        env=_list(_open(name=_TEXT)),
+        volumeMounts=_list(_open()),
+        resources=_open(limits=_AMOUNTS, requests=_AMOUNTS),
+    )
+)
+_TOLERATIONS = _list(_open(key=_TEXT, operator=_TEXT, value=_TEXT, effect=_TEXT))
+PodTemplate = Annotated[
+    dict[str, Any],
+    WithJsonSchema(
+        _open(
+            metadata=_open(labels=_TEXTS, annotations=_TEXTS),
+            spec=_open(
+                containers=_CONTAINERS,
+                initContainers=_CONTAINERS,
+                volumes=_list(_open()),
+                tolerations=_TOLERATIONS,
+                nodeSelector=_TEXTS,
+                affinity=_open(),
+            ),
+        )
+    ),
+]
+"""A core/v1 PodTemplateSpec. Only what we read ourselves is checked here; all of it by the API server when a pod is made of it."""
+
+
+class LabelSelectorRequirement(Model):
+    """One expression of a label selector."""
+
+    key: str = Field(description="The label.")
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field(description="How values are compared.")
+    values: list[str] = Field(default_factory=list, max_length=64, description="Values for In and NotIn.")
+
+
+class LabelSelector(Model):
+    """Selects objects by their labels; all parts must hold."""
+
+    match_labels: dict[str, str] = Field(
+        default_factory=dict, description="Labels that must be there with these values."
+    )
+    match_expressions: list[LabelSelectorRequirement] = Field(
+        default_factory=list, max_length=32, description="Further requirements."
+    )
+
+    def matches(self, labels: dict[str, str]) -> bool:
+        """Whether `labels` satisfy every part. An empty selector matches nothing: closed is the safe default."""
+        if not self.match_labels and not self.match_expressions:
+            return False
+        if any(labels.get(key) != value for key, value in self.match_labels.items()):
+            return False
+        return all(_holds(each, labels) for each in self.match_expressions)
+
+
+def _holds(each: LabelSelectorRequirement, labels: dict[str, str]) -> bool:
+    match each.operator:
+        case "Exists":
+            return each.key in labels
+        case "DoesNotExist":
+            return each.key not in labels
+        case "In":
+            return labels.get(each.key) in each.values
+        case "NotIn":
+            return labels.get(each.key) not in each.values
+
+
+class Toleration(Model):
+    """A taint that pods of this flavor accept, as in core/v1."""
+
+    key: str = Field(default="", description="The taint's key; empty with operator Exists tolerates all.")
+    operator: Literal["Exists", "Equal"] = Field(default="Equal", description="How the taint's value is compared.")
+    value: str = Field(default="", description="The taint's value for Equal.")
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(
+        default="", description="The effect tolerated; empty tolerates all effects."
+    )
+
+    def tolerates(self, taint: "Taint") -> bool:
+        if self.effect and self.effect != taint.effect:
+            return False
+        if self.operator == "Exists":
+            return self.key in ("", taint.key)
+        return self.key == taint.key and self.value == taint.value
+
+
+class Taint(Model):
+    """A taint of a node."""
+
+    key: str
+    value: str = ""
+    effect: str = "NoSchedule"
+
+
+def problems(error: ValidationError) -> str:
+    """What is wrong with somebody's input: each field with what was expected and what was given."""
+    parts = (
+        f"{'.'.join(map(str, each['loc']))}: {each['msg']}, got {str(each['input'])[:80]!r}" for each in error.errors()
+    )
+    return "; ".join(parts)

@@ -1,0 +1,42 @@
+"""Every name that other programs see: group, labels, annotations, resource names. Each is defined here and nowhere else."""
+
+from typing import Final
+
+GROUP: Final = "trainyard.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = "trainyard.dev/v1alpha1"
+
+# Labels on the pods, Services and claims that we make.
+JOB_LABEL = f"{GROUP}/job"
+"""Name of the TrainingJob that owns the object."""
+SERVICE_LABEL = f"{GROUP}/service"
+"""Name of the InferenceService that owns the object."""
+ROLE_LABEL = f"{GROUP}/role"
+"""worker, replica or gateway."""
+ATTEMPT_LABEL = f"{GROUP}/attempt"
+"""Attempt of the job that the pod belongs to, counted from 1."""
+INDEX_LABEL = f"{GROUP}/index"
+"""Rank of a worker's node, or serial number of a replica."""
+QUEUE_LABEL = f"{GROUP}/queue"
+"""Queue whose quota the pod uses."""
+FLAVOR_LABEL = f"{GROUP}/flavor"
+"""Flavor whose quota the pod uses."""
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+MANAGED_BY = "trainyard"
+
+# Annotations on pods.
+SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+"""Keeps the cluster autoscaler from moving a worker, which would restart its whole gang."""
+DO_NOT_DISRUPT = "karpenter.sh/do-not-disrupt"
+"""The same for Karpenter."""
+
+GPU = "nvidia.com/gpu"
+PRIORITY_CLASS = "trainyard-gang"
+"""PriorityClass with preemptionPolicy Never, installed by the chart: who is preempted is our scheduler's decision."""
+TOKEN_AUDIENCE = GROUP
+"""Audience of the projected tokens with which pods speak to the operator."""
+FIELD_MANAGER = "trainyard"
+MAX_NAME = 50
+"""Longest name of a job or service: pod hostnames and label values derive from it and hold 63 characters."""
+MAX_PODS = 8192
+"""Largest gang: keeps the admission record, and so the object, below 512 KiB."""

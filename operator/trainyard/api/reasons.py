@@ -1,0 +1,58 @@
+"""Condition types and reasons: the vocabulary in which the operator explains itself, each with the line that documents it."""
+
+from enum import StrEnum
+
+
+class ConditionType(StrEnum):
+    """Types of `status.conditions`, readable by kstatus and `kubectl wait`."""
+
+    ADMITTED = "Admitted"
+    READY = "Ready"
+    SUSPENDED = "Suspended"
+    COMPLETE = "Complete"
+    FAILED = "Failed"
+
+
+class Waiting(StrEnum):
+    """Why something has no place yet: the reason of `Admitted=False`."""
+
+    DEACTIVATED = "Deactivated"  # finished, or told never to run again
+    ON_HOLD = "OnHold"  # its queue is held by stopPolicy
+    MISCONFIGURED = "Misconfigured"  # it can never start as it is written; the message names the field
+    NO_MATCHING_FLAVOR = "NoMatchingFlavor"  # no flavor of its queue offers the resources it asks for
+    SUSPENDED = "Suspended"  # spec.suspend is true
+    ADMISSION_GATED = "AdmissionGated"  # an outside decision is awaited
+    WAITING_FOR_PODS_READY = "WaitingForPodsReady"  # an earlier attempt still holds pods
+    EXCEEDS_MAX_QUOTA = "ExceedsMaxQuota"  # larger than its queue could ever hold
+    WAITING_FOR_QUOTA = "WaitingForQuota"  # others of its queue hold the quota
+    TOPOLOGY_PLACEMENT_FAILED = "TopologyPlacementFailed"  # quota is there, but no set of nodes fits the whole gang
+    WAITING_FOR_PREEMPTED_WORKLOADS = "WaitingForPreemptedWorkloads"  # its victims have not ended yet
+    PENDING_EVALUATION = "PendingEvaluation"  # the scheduler has not looked at it yet
+
+
+class Reason(StrEnum):
+    """Reasons of the other conditions and of events."""
+
+    ADMITTED = "Admitted"  # quota and nodes are assigned
+    PODS_STARTING = "PodsStarting"  # admitted; pods are created, pulled or starting
+    RUNNING = "Running"  # every pod of the gang runs
+    RESTARTING = "Restarting"  # the gang is stopped and started again from its last checkpoint
+    SUSPENDED = "Suspended"  # stopped by spec.suspend
+    STOPPING = "Stopping"  # pods are asked to write a checkpoint and end
+    RESUMED = "Resumed"  # spec.suspend was lifted
+    COMPLETED = "Completed"  # every worker ended with exit code 0
+    TERMINAL_EXIT = "TerminalExit"  # a worker said that a restart cannot help (exit code 64 or 65)
+    RESTART_LIMIT = "RestartLimitExceeded"  # more failures than spec.restart.maxRestarts
+    ATTEMPT_UNDONE = "AttemptUndone"  # a pod could not be created or bound; the place in the queue is kept
+    NODE_LOST = "NodeLost"  # a node of the gang is gone or not ready
+    MODEL_NOT_READY = "ModelNotReady"  # the model that spec.model names does not exist yet
+    MODEL_REFUSED = "ModelRefused"  # the server refused the model file; the message says why
+    REPLICAS_STARTING = "ReplicasStarting"  # replicas are admitted but not all are ready
+    GATEWAY_STARTING = "GatewayStarting"  # replicas are ready, no gateway is yet
+    SERVING = "Serving"  # every replica answers behind the gateway
+    SCALED_TO_ZERO = "ScaledToZero"  # spec.replicas is 0
+    DRAINING = "Draining"  # replicas are finishing their requests before they stop
+    WARNING = "TrainerWarning"  # the trainer reported something a user should know
+    ACTIVE = "Active"  # a queue takes jobs, or a flavor has nodes
+    NO_NODES = "NoNodes"  # no node fits the flavor's selector
+    UNKNOWN_FLAVOR = "UnknownFlavor"  # a queue names a flavor that does not exist

@@ -1,0 +1,291 @@
+"""Puts the parts together: caches -> world -> work queue -> controllers, and the scheduler beside them.
+
+The only module that knows every part. It starts no process-wide thing (election, ports, signals, kopf): that is
+`process`, so that a simulation runs exactly this on a server in memory.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Literal
+
+from trainyard.admission.overview import OverviewController
+from trainyard.admission.scheduler import Compute, Scheduler, in_thread
+from trainyard.api.inference_service import InferenceService
+from trainyard.api.names import MANAGED_BY, MANAGED_BY_LABEL
+from trainyard.api.reasons import ConditionType
+from trainyard.api.training_job import TrainingJob
+from trainyard.cluster.client import ClusterClient
+from trainyard.cluster.errors import Conflict
+from trainyard.cluster.events import EventRecorder
+from trainyard.cluster.informer import ExternalCache, Informer
+from trainyard.cluster.resources import (
+    CLAIMS,
+    DEPLOYMENTS,
+    FLAVORS,
+    INFERENCE_SERVICES,
+    NAMESPACES,
+    NODES,
+    PODS,
+    QUEUES,
+    SERVICES,
+    TRAINING_JOBS,
+)
+from trainyard.inference.board import GatewayBoard
+from trainyard.inference.controller import InferenceController
+from trainyard.metrics.instruments import Metrics
+from trainyard.runtime.clock import Clock
+from trainyard.runtime.work_queue import Again, WorkQueue
+from trainyard.scheduling.snapshot import Workload
+from trainyard.training.controller import TrainingController
+from trainyard.training.reports import ReportBoard
+from trainyard.training.workload import finished
+from trainyard.workloads import conditions
+from trainyard.workloads.applier import Applier
+from trainyard.workloads.decisions import Decisions
+from trainyard.workloads.keys import Key
+from trainyard.workloads.pod_template import Surroundings
+from trainyard.workloads.world import World
+
+log = logging.getLogger(__name__)
+
+OURS = {"Flavor": FLAVORS, "Queue": QUEUES, "TrainingJob": TRAINING_JOBS, "InferenceService": INFERENCE_SERVICES}
+_OVERVIEW_SECONDS = 2.0
+"""Numbers of queues and flavors follow this long after what they count."""
+_STALE_SECONDS = 0.2
+_MANAGED = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What the operator stands on."""
+
+    client: ClusterClient
+    clock: Clock
+    random: Random
+    surroundings: Callable[[], Surroundings]
+    epoch: Callable[[], int]
+    identity: str
+    metrics: Metrics
+    compute: Compute = in_thread
+    workers: int = 32
+    repair_seconds: float = 180.0
+
+
+class App:
+    """One operator that leads."""
+
+    def __init__(self, ground: Ground) -> None:
+        self.ground = ground
+        client, clock = ground.client, ground.clock
+        self.world = World(self._unreadable, clock.now)
+        self.reports, self.gateways, self.decisions = ReportBoard(), GatewayBoard(), Decisions()
+        self.queue: WorkQueue[Key] = WorkQueue("objects", clock, ground.random, observer=ground.metrics.reconciled)
+        self.events = EventRecorder(client, clock, "trainyard", ground.identity)
+        self.caches = {kind: ExternalCache(str(resource), clock) for kind, resource in OURS.items()}
+        self.informers = {
+            "Pod": Informer(client, PODS, clock, ground.random),
+            "Node": Informer(client, NODES, clock, ground.random),
+            "Namespace": Informer(client, NAMESPACES, clock, ground.random),
+            "PersistentVolumeClaim": Informer(client, CLAIMS, clock, ground.random),
+            "Service": Informer(client, SERVICES, clock, ground.random, label_selector=_MANAGED),
+            "Deployment": Informer(client, DEPLOYMENTS, clock, ground.random, label_selector=_MANAGED),
+        }
+        for kind, cache in (*self.caches.items(), *self.informers.items()):
+            cache.on_change(self._follow(kind))
+        self.scheduler = Scheduler(
+            self.world, self.decisions, self._workloads, self.queue.add, clock, ground.compute, ground.metrics.cycle
+        )
+        self.applier = Applier(client, self.world, clock, self, self._learn)
+        self.training = TrainingController(
+            self.world,
+            client,
+            self.applier,
+            clock,
+            self.decisions,
+            self.reports,
+            ground.surroundings,
+            self.scheduler.poke,
+            ground.epoch,
+            self._job_changed,
+        )
+        self.inference = InferenceController(
+            self.world,
+            self.applier,
+            clock,
+            self.decisions,
+            self.gateways,
+            ground.surroundings,
+            self.scheduler.poke,
+            ground.epoch,
+        )
+        self.overview = OverviewController(
+            self.world, self.applier, clock, lambda: (workload for workload, _ in self._workloads())
+        )
+        self._controllers: Mapping[str, Callable[[Key], Awaitable[Again]]] = {
+            "TrainingJob": self.training.reconcile,
+            "InferenceService": self.inference.reconcile,
+            "Queue": self.overview.reconcile,
+            "Flavor": self.overview.reconcile,
+        }
+        self.synced = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Read everything, then work until `stop`; what is in hand is ended first."""
+        async with AsyncExitStack() as background:
+            for kind, informer in self.informers.items():
+                _start(background, informer.run(), f"informer-{kind}")
+            await asyncio.gather(*(informer.synced.wait() for informer in self.informers.values()), self.repair())
+            self.synced = True
+            log.info(
+                "caches are filled",
+                extra={
+                    "objects": {
+                        kind: len(cache.store) for kind, cache in (*self.caches.items(), *self.informers.items())
+                    }
+                },
+            )
+            _start(background, self.scheduler.run(), "scheduler")
+            _start(background, self.events.run(), "events")
+            _start(background, self._repair_now_and_then(), "repair")
+            self.scheduler.poke()
+            await self.queue.run(self.reconcile, workers=self.ground.workers, stop=stop, limit=120)
+        await self.events.flush()
+
+    async def repair(self) -> None:
+        """Compare the caches of our kinds with complete quorum lists: the watch that feeds them may have missed deletions."""
+        for kind, resource in OURS.items():
+            self.caches[kind].repair(await self.ground.client.list(resource))
+
+    async def reconcile(self, key: Key) -> Again:
+        """One look at one object. A decision that was made on an outdated copy is made again when the news is here."""
+        try:
+            return await self._controllers[key.kind](key)
+        except Conflict:
+            return Again(_STALE_SECONDS)
+
+    def post(self, obj: Mapping[str, Any], reason: str, message: str, *, warning: bool) -> None:
+        """Post an event; the Events of the applier."""
+        kind: Literal["Normal", "Warning"] = "Warning" if warning else "Normal"
+        self.events.record(dict(obj), kind, reason, message)
+        self.ground.metrics.event(kind, reason)
+
+    def by_resource(self) -> dict[str, ExternalCache | Informer]:
+        """All caches by the name under which requests are counted too."""
+        ours = {OURS[kind].plural: cache for kind, cache in self.caches.items()}
+        return {**ours, **{informer.resource.plural: informer for informer in self.informers.values()}}
+
+    def look_in(self, key: Key, seconds: float) -> None:
+        """Look at the object in so many seconds."""
+        self.queue.add_after(key, seconds)
+
+    async def _repair_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(self.ground.repair_seconds)
+            try:
+                await self.repair()
+            except Exception:
+                log.exception("caches of our kinds could not be compared with the API server; tried again later")
+
+    def _learn(self, kind: str, obj: dict[str, Any]) -> None:
+        """Take the API server's answer to a write for an event."""
+        if kind in self.caches:
+            self.caches[kind].observe("MODIFIED", obj)
+        elif kind in self.informers:
+            self.world.observe(kind, None, obj)
+
+    def _follow(self, kind: str) -> Callable[[dict[str, Any] | None, dict[str, Any] | None], None]:
+        def changed(old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
+            for key in self.world.observe(kind, old, new):
+                self.queue.add(key)
+            self._spread(kind, old, new)
+
+        return changed
+
+    def _spread(self, kind: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
+        """Who else should look: the scheduler when something may start now, queues and flavors whose numbers change."""
+        thing = new or old or {}
+        if (
+            kind in ("Flavor", "Queue", "Namespace")
+            or (kind == "Node" and _node_gist(old) != _node_gist(new))
+            or (
+                kind == "Pod"
+                and (
+                    new is None
+                    or _over(new) != _over(old or {})
+                    or not thing["metadata"].get("labels", {}).get(MANAGED_BY_LABEL)
+                )
+            )
+        ):
+            self.scheduler.poke()
+        elif kind in ("TrainingJob", "InferenceService"):
+            if old is None or new is None or old["metadata"].get("generation") != new["metadata"].get("generation"):
+                self.scheduler.poke()
+            self.queue.add_after(Key("Queue", "", thing.get("spec", {}).get("queue", "")), _OVERVIEW_SECONDS)
+        if kind in ("Node", "Flavor") and _node_gist(old) != _node_gist(new):
+            for flavor in self.world.flavors():
+                self.queue.add_after(Key("Flavor", "", flavor), _OVERVIEW_SECONDS)
+            if kind == "Flavor":
+                for each in self.world.of_kind("Queue"):
+                    self.queue.add_after(Key("Queue", "", each.metadata.name), _OVERVIEW_SECONDS)
+
+    def _workloads(self) -> Iterable[tuple[Workload, int]]:
+        """What has or wants a place. An object that cannot be understood is left out, lest it stop everybody's scheduling."""
+        for kind, read in (("TrainingJob", self._of_job), ("InferenceService", self._of_service)):
+            for each in list(self.world.of_kind(kind)):
+                try:
+                    yield from read(each)
+                except Exception:
+                    meta = each.metadata
+                    log.exception(
+                        "object is left out of scheduling", extra={"object": f"{kind} {meta.namespace}/{meta.name}"}
+                    )
+
+    def _of_job(self, job: object) -> list[tuple[Workload, int]]:
+        if not isinstance(job, TrainingJob) or finished(job):
+            return []
+        found = self.training.workload(job)
+        return [(found, job.status.attempt)] if found else []
+
+    def _of_service(self, service: object) -> list[tuple[Workload, int]]:
+        if not isinstance(service, InferenceService):
+            return []
+        return [(each, each.key.slot) for each in self.inference.workloads(service)]
+
+    def _job_changed(self, before: TrainingJob, after: TrainingJob) -> None:
+        metrics, queue = self.ground.metrics, after.spec.queue
+        if before.status.admission is None and after.status.admission is not None and after.metadata.creation_timestamp:
+            metrics.admitted(queue, (after.status.admission.time - after.metadata.creation_timestamp).total_seconds())
+        if finished(after) and not finished(before):
+            metrics.completed(
+                queue, "complete" if conditions.holds(after.status.conditions, ConditionType.COMPLETE) else "failed"
+            )
+
+    def _unreadable(self, key: Key, why: str) -> None:
+        log.error("object cannot be read and is left alone", extra={"object": str(key), "why": why})
+
+
+def _start(background: AsyncExitStack, work: Any, name: str) -> None:
+    task = asyncio.create_task(work, name=name)
+
+    async def end() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    background.push_async_callback(end)
+
+
+def _over(pod: Mapping[str, Any]) -> bool:
+    return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+
+
+def _node_gist(thing: Mapping[str, Any] | None) -> object:
+    """What of a node or flavor matters to scheduling: heartbeats do not."""
+    if thing is None:
+        return None
+    status = thing.get("status", {})
+    ready = [each["status"] for each in status.get("conditions", ()) if each["type"] == "Ready"]
+    return (thing["metadata"].get("labels"), thing.get("spec"), status.get("allocatable"), ready)

@@ -1,0 +1,47 @@
+"""Settings of the operator process, read once from the environment (prefix TRAINYARD_), immutable."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Config(BaseSettings):
+    """How one operator process works."""
+
+    model_config = SettingsConfigDict(env_prefix="TRAINYARD_", frozen=True)
+
+    namespace: str = Field(
+        default="trainyard-system", description="Namespace of the operator: its Lease and certificate live there."
+    )
+    identity: str = Field(default="", description="Name of this process in the election; by default the host's name.")
+    kubeconfig: Path | None = Field(
+        default=None, description="Kubeconfig to use outside a cluster; inside, the pod's service account is used."
+    )
+    host: str = Field(default="0.0.0.0", description="Address to listen on.")  # noqa: S104  a pod does not know its own
+    http_port: int = Field(default=8080, ge=0, le=65535, description="Port of /healthz, /readyz and /metrics.")
+    https_port: int = Field(default=8443, ge=0, le=65535, description="Port of the endpoint for trainers and gateways.")
+    endpoint: str = Field(
+        default="", description="https://HOST:PORT where pods reach the endpoint; empty leaves them on their own."
+    )
+    trainer_image: str = Field(default="docker.io/trainyard/trainer:dev", description="Image of training workers.")
+    server_image: str = Field(default="docker.io/trainyard/server:dev", description="Image of model servers.")
+    gateway_image: str = Field(default="docker.io/trainyard/gateway:dev", description="Image of gateways.")
+    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    workers: int = Field(default=32, ge=1, le=1024, description="Objects that are reconciled at a time.")
+    repair_seconds: float = Field(
+        default=180.0, gt=0, description="Time between complete lists that repair the caches of our kinds."
+    )
+
+    @field_validator("endpoint")
+    @classmethod
+    def _https(cls, value: str) -> str:
+        if value and (urlsplit(value).scheme != "https" or not urlsplit(value).hostname):
+            raise ValueError(f"expected https://HOST:PORT, got {value!r}")
+        return value.rstrip("/")
+
+    @property
+    def endpoint_host(self) -> str:
+        """Host name that the serving certificate must carry."""
+        return urlsplit(self.endpoint).hostname or "localhost"

@@ -1,0 +1,54 @@
+"""Settings under which kopf watches and writes nothing: no peering, no progress, no last-seen annotations."""
+
+from typing import Any
+
+import kopf
+
+from trainyard.api.names import GROUP
+
+
+class NoDiffBase(kopf.DiffBaseStorage):
+    """Remembers no last-handled configuration: we compare with the cluster, not with the past."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+
+class NoProgress(kopf.ProgressStorage):
+    """Keeps no progress of handlers: there is none, an event is only noted."""
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+    def purge(self, **_: Any) -> None:
+        return None
+
+    def touch(self, **_: Any) -> None:
+        return None
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence
+
+
+def settings() -> kopf.OperatorSettings:
+    """What kopf runs with."""
+    chosen = kopf.OperatorSettings()
+    chosen.peering.standalone = True
+    chosen.scanning.disabled = True
+    chosen.posting.enabled = False
+    chosen.persistence.finalizer = f"{GROUP}/kopf"
+    chosen.persistence.diffbase_storage = NoDiffBase()
+    chosen.persistence.progress_storage = NoProgress()
+    chosen.networking.request_timeout = 30
+    chosen.networking.connect_timeout = 5
+    chosen.watching.chunk_size = 500
+    return chosen

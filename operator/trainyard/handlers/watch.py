@@ -1,0 +1,66 @@
+"""kopf in a thread with an event loop of its own.
+
+kopf takes over the signals of the main thread and, when it ends, cancels every task of its loop that began after it: in ours
+it would cut writes in two.
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import kopf
+
+from trainyard.handlers.kinds import Take, register
+from trainyard.handlers.settings import settings
+
+_JOIN_SECONDS = 10.0
+
+
+class KindWatch:
+    """Feeds events of our kinds to `takers`, in the event loop that called `start`."""
+
+    def __init__(self, takers: Mapping[str, Take], kubeconfig: Path | None, ended: Callable[[], None]) -> None:
+        """takers: by plural. ended: called in the loop of `start` when kopf ended by itself."""
+        self.error: BaseException | None = None
+        self._takers, self._ended = takers, ended
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
+        self._main: asyncio.AbstractEventLoop | None = None
+        self._kubeconfig = kubeconfig
+        if kubeconfig is not None:
+            os.environ["KUBECONFIG"] = str(kubeconfig)
+
+    def start(self) -> None:
+        self._main = asyncio.get_running_loop()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Blocks until the thread has ended, at most some seconds."""
+        self._stop.set()
+        self._thread.join(_JOIN_SECONDS)
+
+    def _run(self) -> None:
+        assert self._main is not None
+        registry = kopf.OperatorRegistry()
+        register(registry, {plural: partial(self._hand_over, take) for plural, take in self._takers.items()})
+        # The client library looks for $KUBECONFIG when it is imported, which was long ago; kopf looks now.
+        login = kopf.login_via_client if self._kubeconfig is None else kopf.login_with_kubeconfig
+        kopf.on.login(registry=registry, id="login", errors=kopf.ErrorsMode.PERMANENT)(login)
+        try:
+            asyncio.run(
+                kopf.operator(
+                    registry=registry, settings=settings(), clusterwide=True, standalone=True, stop_flag=self._stop
+                )
+            )
+        except Exception as error:  # noqa: BLE001  raised again by the process
+            self.error = error
+        if not self._stop.is_set():
+            self._main.call_soon_threadsafe(self._ended)
+
+    def _hand_over(self, take: Take, event_type: str | None, obj: dict[str, Any]) -> None:
+        assert self._main is not None
+        self._main.call_soon_threadsafe(take, event_type, obj)

@@ -1,0 +1,67 @@
+"""What the gateways reported last. In memory: the next report is half a second away."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from trainyard.api.meta import Model, problems
+from trainyard.inference.observed import GatewayReport
+
+
+class MemberReport(Model):
+    """One member as HAProxy sees it."""
+
+    state: str = Field(default="", max_length=32)
+    in_use: int = Field(default=0, ge=0)
+
+
+class SyncReport(Model):
+    """Body of POST /v1/gateways. Fields that are not known are ignored."""
+
+    namespace: str = Field(max_length=63)
+    service: str = Field(max_length=63)
+    service_uid: str = Field(max_length=64)
+    pod: str = Field(max_length=253)
+    generation: int = Field(ge=0)
+    members: dict[str, MemberReport] = Field(default_factory=dict, max_length=4096)
+
+
+class BadSync(ValueError):  # noqa: N818 - says what it is
+    """The body is not a report; the message names the field, the value and what was expected."""
+
+
+def parse_sync(body: Any) -> SyncReport:
+    """Raises BadSync."""
+    try:
+        return SyncReport.model_validate(body)
+    except ValidationError as error:
+        raise BadSync(problems(error)) from None
+
+
+class GatewayBoard:
+    """The newest report of each gateway pod, by service uid."""
+
+    def __init__(self) -> None:
+        self._reports: dict[str, dict[str, GatewayReport]] = {}
+
+    def of(self, uid: str) -> Mapping[str, GatewayReport]:
+        return self._reports.get(uid, {})
+
+    def put(self, report: SyncReport, now: datetime) -> bool:
+        """Take a report. True when the gateway follows another list than before."""
+        pods = self._reports.setdefault(report.service_uid, {})
+        old = pods.get(report.pod)
+        pods[report.pod] = GatewayReport(
+            now, report.generation, {name: member.in_use for name, member in report.members.items()}
+        )
+        return old is None or old.generation != report.generation
+
+    def keep_only(self, uid: str, pods: set[str]) -> None:
+        """Forget gateway pods that are gone."""
+        if uid in self._reports:
+            self._reports[uid] = {name: report for name, report in self._reports[uid].items() if name in pods}
+
+    def forget(self, uid: str) -> None:
+        self._reports.pop(uid, None)

@@ -1,0 +1,136 @@
+"""The thin shell round `plan_inference_service`: read, plan, apply, report."""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from trainyard.api.inference_service import InferenceService
+from trainyard.api.reasons import Reason
+from trainyard.api.training_job import TrainingJob
+from trainyard.cluster.resources import INFERENCE_SERVICES
+from trainyard.inference import names
+from trainyard.inference.board import GatewayBoard
+from trainyard.inference.membership import Membership, membership
+from trainyard.inference.observed import Observed
+from trainyard.inference.plan import plan_inference_service
+from trainyard.inference.workload import wanted, workload_key, workloads
+from trainyard.runtime.clock import Clock
+from trainyard.runtime.work_queue import NEVER, Again
+from trainyard.scheduling.snapshot import Decision, Workload
+from trainyard.workloads.applier import Applier, RefusedError
+from trainyard.workloads.decisions import Decisions
+from trainyard.workloads.keys import Key
+from trainyard.workloads.plan import Note, sooner
+from trainyard.workloads.pod_state import PodState
+from trainyard.workloads.pod_template import Surroundings
+from trainyard.workloads.refusals import Refusals
+from trainyard.workloads.world import World
+
+log = logging.getLogger(__name__)
+
+
+class InferenceController:
+    """Reconciles one InferenceService at a time."""
+
+    def __init__(
+        self,
+        world: World,
+        applier: Applier,
+        clock: Clock,
+        decisions: Decisions,
+        gateways: GatewayBoard,
+        surroundings: Callable[[], Surroundings],
+        poke: Callable[[], None],
+        epoch: Callable[[], int],
+    ) -> None:
+        self._world, self._applier, self._clock = world, applier, clock
+        self._decisions, self._gateways, self._surroundings = decisions, gateways, surroundings
+        self._poke, self._epoch = poke, epoch
+        self._refusals = Refusals(clock)
+
+    async def reconcile(self, key: Key) -> Again:
+        service = self._world.get(key)
+        if not isinstance(service, InferenceService):
+            self._applier.forget(key)
+            self._poke()
+            return NEVER
+        observed = self.observe(service)
+        self._gateways.keep_only(service.metadata.uid, {pod.name for pod in observed.gateway_pods})
+        plan = plan_inference_service(observed, self._clock.now())
+        retry = self._refusals.left(_mark(service)) + 0.1 if observed.refusal else None
+        try:
+            held_back = await self._applier.apply(key, INFERENCE_SERVICES, plan)
+        except RefusedError as error:
+            held_back, retry = None, self._refuse(key, service, str(error))
+        after = self._world.get(key)
+        if isinstance(after, InferenceService):
+            for each in after.status.admission:
+                self._decisions.drop(workload_key(after, each.serial))
+            if after.status.admission != service.status.admission or len(wanted(self.observe(after))) != len(
+                wanted(observed)
+            ):
+                self._poke()
+        loss = self._world.next_loss(_nodes(service, observed.pods), self._clock.now())
+        return Again(sooner(plan.again, held_back, retry, loss))
+
+    def workloads(self, service: InferenceService) -> Iterable[Workload]:
+        """The replicas as the scheduler sees them now."""
+        return workloads(self.observe(service), self._clock.now())
+
+    def membership(self, service: InferenceService) -> Membership:
+        """The list that gateways should follow now."""
+        return membership(service, self._world.pods_of(service.metadata.uid))
+
+    def observe(self, service: InferenceService) -> Observed:
+        meta, source = service.metadata, service.spec.model
+        pods = self._world.pods_of(meta.uid)
+        job = self._world.get(Key("TrainingJob", meta.namespace, source.training_job)) if source.training_job else None
+        mine = {
+            name
+            for (namespace, name), uid in self._named_services(service)
+            if namespace == meta.namespace and uid == meta.uid
+        }
+        observed = Observed(
+            service=service,
+            pods=pods,
+            gateway_pods=self._world.gateways_of(meta.namespace, meta.name),
+            reports=self._gateways.of(meta.uid),
+            source=job if isinstance(job, TrainingJob) else None,
+            claim_exists=source.claim_name is None or (meta.namespace, source.claim_name) in self._world.claims,
+            deployment=self._world.deployments.get((meta.namespace, names.gateway_name(service))),
+            services_exist=frozenset(mine),
+            lost_nodes=self._world.lost(_nodes(service, pods), self._clock.now()),
+            refusal=self._refusals.known(_mark(service)) or "",
+            epoch=self._epoch(),
+            flavors=self._world.flavors(),
+            surroundings=self._surroundings(),
+        )
+        standing = {serial: found for serial in wanted(observed) if (found := self._decision(service, serial))}
+        return replace(observed, decisions=standing)
+
+    def _named_services(self, service: InferenceService) -> list[tuple[tuple[str, str], str]]:
+        places = [(service.metadata.namespace, name) for name in (service.metadata.name, names.headless_name(service))]
+        return [(place, self._world.services[place]) for place in places if place in self._world.services]
+
+    def _decision(self, service: InferenceService, serial: int) -> Decision | None:
+        return self._decisions.of(workload_key(service, serial), service.metadata.uid, serial)
+
+    def _refuse(self, key: Key, service: InferenceService, message: str) -> float:
+        """Remember it. The next look, which is due at once, gives the places back."""
+        mark = _mark(service)
+        if not self._refusals.known(mark):
+            self._applier.note(
+                key, Note(Reason.ATTEMPT_UNDONE, f"the API server refused a child: {message}", warning=True)
+            )
+        first = not self._refusals.known(mark)
+        self._refusals.refuse(mark, message)
+        return 0.0 if first else self._refusals.left(mark) + 0.1
+
+
+def _mark(service: InferenceService) -> str:
+    return f"{service.metadata.uid}/{service.metadata.generation}"
+
+
+def _nodes(service: InferenceService, pods: Iterable[PodState]) -> set[str]:
+    """Nodes that matter to the service: where replicas were placed and where their pods are."""
+    return {each.node for each in service.status.admission} | {pod.node for pod in pods}

@@ -1,0 +1,85 @@
+"""Who gets traffic, and when a replica that is taken away has finished: pure functions over replicas and gateway reports.
+
+A generation is a hash of the list, so an operator that restarts names the same list by the same number.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from trainyard.api.inference_service import InferenceService, ReplicaAdmission
+from trainyard.inference.observed import PORT, GatewayReport
+from trainyard.workloads.pod_state import PodState
+
+FRESH_SECONDS = 5.0
+_GENERATION_BITS = 52  # whole numbers that every JSON reader holds exactly
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """The list that gateways follow."""
+
+    generation: int
+    members: tuple[Mapping[str, Any], ...]
+
+    def body(self) -> dict[str, Any]:
+        """As the sync call answers it."""
+        return {"generation": self.generation, "members": list(self.members)}
+
+
+def membership(service: InferenceService, pods: Iterable[PodState]) -> Membership:
+    """Every replica with an address; one that is to go is drained, one that is lost is left out."""
+    by_serial = {pod.index: pod for pod in pods}
+    members = []
+    for each in sorted(service.status.admission, key=lambda one: one.serial):
+        pod = by_serial.get(each.serial)
+        if pod is None or not pod.address or pod.finished or each.release == "now":
+            continue
+        leaving = each.release == "drain" or pod.deleting_since is not None
+        members.append(
+            {
+                "name": pod.name,
+                "address": pod.address,
+                "port": PORT,
+                "state": "drain" if leaving else "active",
+                "weight": 100,
+                "digest": each.digest,
+            }
+        )
+    mark = hashlib.sha256(orjson.dumps(members, option=orjson.OPT_SORT_KEYS)).digest()
+    return Membership((int.from_bytes(mark[:8], "big") >> (64 - _GENERATION_BITS)) or 1, tuple(members))
+
+
+def drained(
+    replica: ReplicaAdmission,
+    pod: PodState,
+    wanted: Membership,
+    gateways: Iterable[PodState],
+    reports: Mapping[str, GatewayReport],
+    now: datetime,
+    limit: float,
+) -> bool:
+    """Whether no gateway can still send the replica anything, and nothing is in flight there; or its time is up."""
+    if replica.drain_started_at is None:
+        return False
+    if (now - replica.drain_started_at).total_seconds() >= limit:
+        return True
+    running = [each for each in gateways if each.running]
+    if not running:
+        return True
+    return all(_done(reports.get(each.name), wanted, pod.name, now) for each in running)
+
+
+def _done(report: GatewayReport | None, wanted: Membership, member: str, now: datetime) -> bool:
+    if report is None or (now - report.received).total_seconds() > FRESH_SECONDS:
+        return False
+    return report.generation == wanted.generation and report.in_use.get(member, 0) == 0
+
+
+def in_use(member: str, reports: Mapping[str, GatewayReport]) -> int:
+    """Requests at a replica over all gateways: the idlest is taken away first."""
+    return sum(report.in_use.get(member, 0) for report in reports.values())

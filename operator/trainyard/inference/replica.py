@@ -1,0 +1,93 @@
+"""The pod of one replica: our model server, its model mounted read-only."""
+
+from trainyard.api.inference_service import InferenceService, ReplicaAdmission, ServedModel
+from trainyard.api.names import FLAVOR_LABEL, INDEX_LABEL, QUEUE_LABEL
+from trainyard.inference.names import pod_name, replica_labels
+from trainyard.inference.observed import CONTAINER, PORT, Observed
+from trainyard.workloads.plan import Object
+from trainyard.workloads.pod_template import (
+    STORAGE,
+    build_pod,
+    core_resources,
+    env,
+    metadata,
+    owner_reference,
+    restricted_container,
+)
+
+SERVER_DRAIN_SECONDS = 5
+
+
+def replica_pod(observed: Observed, replica: ReplicaAdmission, model: ServedModel) -> Object:
+    """The pod of `replica`, pinned to its node."""
+    service = observed.service
+    labels = {
+        **replica_labels(service),
+        INDEX_LABEL: str(replica.serial),
+        QUEUE_LABEL: service.spec.queue,
+        FLAVOR_LABEL: replica.flavor,
+    }
+    meta = metadata(pod_name(service, replica.serial), service.metadata.namespace, owner(service), labels)
+    served = model.model_copy(update={"digest": replica.digest})
+    pod = build_pod(
+        service.spec.template,
+        meta,
+        _container(observed, served),
+        _volumes(model),
+        node=replica.node,
+        flavor=observed.flavors.get(replica.flavor),
+        restart="Always",
+    )
+    pod["spec"].setdefault("terminationGracePeriodSeconds", service.spec.drain_seconds + SERVER_DRAIN_SECONDS)
+    return pod
+
+
+def owner(service: InferenceService) -> Object:
+    return owner_reference("InferenceService", service.metadata.name, service.metadata.uid)
+
+
+def _container(observed: Observed, model: ServedModel) -> Object:
+    service = observed.service
+    variables = {
+        "HOME": "/tmp",
+        "TRAINYARD_MODEL_PATH": f"{STORAGE}/{model.path}",
+        "TRAINYARD_MODEL_NAME": service.metadata.name,
+        "TRAINYARD_SERVICE_UID": service.metadata.uid,
+        "TRAINYARD_PORT": str(PORT),
+        "TRAINYARD_MAX_QUEUE": str(2 * service.spec.gateway.max_concurrency),
+        "TRAINYARD_DRAIN_SECONDS": str(SERVER_DRAIN_SECONDS),
+    }
+    if model.digest:
+        variables["TRAINYARD_MODEL_DIGEST"] = model.digest
+    return {
+        "name": CONTAINER,
+        "image": observed.surroundings.server_image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python", "-m", "server"],
+        "env": env(variables),
+        "ports": [{"name": "http", "containerPort": PORT}],
+        "resources": core_resources(service.spec.resources),
+        "volumeMounts": [
+            {"name": "trainyard-storage", "mountPath": STORAGE, "readOnly": True},
+            {"name": "trainyard-tmp", "mountPath": "/tmp"},
+        ],
+        "startupProbe": _probe("/v2/health/ready", period=1, failures=600),
+        "readinessProbe": _probe("/v2/health/ready", period=2, failures=2),
+        "livenessProbe": _probe("/v2/health/live", period=10, failures=6),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": restricted_container(),
+    }
+
+
+def _probe(path: str, *, period: int, failures: int) -> Object:
+    return {
+        "httpGet": {"path": path, "port": PORT},
+        "periodSeconds": period,
+        "failureThreshold": failures,
+        "timeoutSeconds": 5,
+    }
+
+
+def _volumes(model: ServedModel) -> list[Object]:
+    claim = {"claimName": model.claim_name, "readOnly": True}
+    return [{"name": "trainyard-storage", "persistentVolumeClaim": claim}, {"name": "trainyard-tmp", "emptyDir": {}}]

@@ -1,0 +1,109 @@
+"""Renders the operator's picture of the cluster as series at each scrape, so that a deleted object's series end with it."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
+
+from prometheus_client.metrics_core import Metric as Family
+
+from trainyard.api.inference_service import InferenceService
+from trainyard.api.training_job import TrainingJob
+from trainyard.metrics.of_inference_services import inference_service_samples
+from trainyard.metrics.of_nodes import node_samples
+from trainyard.metrics.of_operator import Backlog, Cache, EventCounts, operator_samples
+from trainyard.metrics.of_queues import queue_samples
+from trainyard.metrics.of_training_jobs import training_job_samples
+from trainyard.metrics.picture import Picture
+from trainyard.metrics.sample import CAP, Sample, families
+from trainyard.runtime.clock import Clock
+from trainyard.training.observed import Report
+from trainyard.workloads.world import World
+
+log = logging.getLogger(__name__)
+
+_PATIENCE_SECONDS = 8.0
+"""A scrape waits this long for a busy event loop; Prometheus itself gives up after ten."""
+Reports = Callable[[str], Report | None]
+"""The newest report of the job with this uid."""
+
+
+class WorldCollector:
+    """Register it with the operator's registry. What it reads belongs to the event loop in which it is made."""
+
+    def __init__(
+        self,
+        world: World,
+        clock: Clock,
+        leader: Callable[[], bool],
+        *,
+        pod: str = "",
+        queues: Iterable[Backlog] = (),
+        caches: Mapping[str, Cache] | None = None,
+        events: EventCounts | None = None,
+        reports: Reports = lambda _uid: None,
+        cap: int = CAP,
+    ) -> None:
+        self._world, self._clock, self._leader, self._pod = world, clock, leader, pod
+        self._queues, self._caches, self._events, self._reports = queues, caches or {}, events, reports
+        self._cap = cap
+        self._loop = _running_loop()
+
+    def describe(self) -> list[Family]:
+        """Nothing: the world is still empty when this is registered. A test sees to it that no name is used twice."""
+        return []
+
+    def collect(self) -> Iterator[Family]:
+        """All families that have a series. May be called in a thread: the world is then copied in its event loop."""
+        loop = self._loop
+        if loop is None or loop is _running_loop():
+            picture = self._look()
+        else:
+            picture = asyncio.run_coroutine_threadsafe(self._look_there(), loop).result(_PATIENCE_SECONDS)
+        parts = (
+            iter(picture.operator),
+            queue_samples(picture),
+            node_samples(picture.snapshot),
+            training_job_samples(picture),
+            inference_service_samples(picture),
+        )
+        return families(chain.from_iterable(_guarded(part) for part in parts), self._cap)
+
+    async def _look_there(self) -> Picture:
+        return self._look()
+
+    def _look(self) -> Picture:
+        world, now = self._world, self._clock.now()
+        jobs = tuple(each for each in world.of_kind("TrainingJob") if isinstance(each, TrainingJob))
+        services = tuple(each for each in world.of_kind("InferenceService") if isinstance(each, InferenceService))
+        uids = [*(job.metadata.uid for job in jobs), *(service.metadata.uid for service in services)]
+        return Picture(
+            now=now,
+            jobs=jobs,
+            services=services,
+            pods={uid: pods for uid in uids if (pods := world.pods_of(uid))},
+            reports={job.metadata.uid: report for job in jobs if (report := self._reports(job.metadata.uid))},
+            snapshot=world.snapshot(()),
+            operator=self._operator(),
+        )
+
+    def _operator(self) -> tuple[Sample, ...]:
+        found = operator_samples(
+            self._pod, self._leader(), self._caches, self._queues, self._events, self._clock.monotonic()
+        )
+        return tuple(found)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _guarded(part: Iterator[Sample]) -> Iterator[Sample]:
+    """An object that cannot be rendered costs the rest of its part, not the whole scrape."""
+    try:
+        yield from part
+    except Exception:
+        log.exception("a part of the metrics could not be rendered")

@@ -1,0 +1,105 @@
+"""Counters and histograms that are told what happens. Its methods fit the observers that the other parts call.
+
+Everything here lives as long as the process and is keyed by what is known in the code or, at most, by queue; what
+belongs to one object is rendered by `collector` instead.
+"""
+
+import platform
+from collections.abc import Collection
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from trainyard.api.reasons import Reason, Waiting
+from trainyard.metrics import definitions as d
+from trainyard.metrics.exposition import HttpHandler, metrics_handler
+from trainyard.scheduling.snapshot import Admit, Decision
+
+OTHER = "other"
+_REASONS = frozenset({*(each.value for each in Reason), *(each.value for each in Waiting)})
+_QUEUES = 1000
+
+
+class Metrics:
+    """The instruments of one operator, in the registry that is handed in: there is no global one."""
+
+    def __init__(self, registry: CollectorRegistry, revision: str = "") -> None:
+        self.registry = registry
+        self._reconciles = self._counter(d.RECONCILES)
+        self._reconcile_seconds = self._histogram(d.RECONCILE_SECONDS)
+        self._reconcile_wait = self._histogram(d.RECONCILE_WAIT_SECONDS)
+        self._kube_requests = self._counter(d.KUBE_REQUESTS)
+        self._kube_seconds = self._histogram(d.KUBE_SECONDS)
+        self._kube_bytes = self._counter(d.KUBE_BYTES)
+        self._cycle = self._histogram(d.CYCLE_SECONDS)
+        self._events = self._counter(d.EVENTS)
+        self._loop_lag = self._histogram(d.LOOP_LAG)
+        self._admission_wait = self._histogram(d.ADMISSION_WAIT)
+        self._completions = self._counter(d.COMPLETIONS)
+        self._queues: set[str] = set()
+        build = d.BUILD_INFO
+        Gauge(build.name, build.meaning, build.labels, registry=registry).labels(
+            _version("trainyard"), revision, platform.python_version(), _version("kopf")
+        ).set(1)
+
+    def kube_call(self, verb: str, resource: object, code: int, seconds: float, size: int) -> None:
+        """A request to the API server ended. A `cluster.client.CallObserver`; `resource` prints as plural and group."""
+        name, status = str(resource), str(code)
+        self._kube_requests.labels(verb, name, status).inc()
+        self._kube_bytes.labels(verb, name).inc(size)
+        if verb != "watch":
+            self._kube_seconds.labels(verb, name, status).observe(seconds)
+
+    def reconciled(self, queue: str, *, waited: float, worked: float, failed: bool) -> None:
+        """A reconcile ended. A `runtime.work_queue.QueueObserver`; the queue's name is the kind."""
+        self._reconciles.labels(queue, "error" if failed else "ok").inc()
+        self._reconcile_seconds.labels(queue).observe(worked)
+        self._reconcile_wait.labels(queue).observe(max(0.0, waited))
+
+    def cycle(self, seconds: float, decisions: Collection[Decision]) -> None:
+        """An admission cycle ended with these decisions."""
+        result = "idle"
+        if decisions:
+            result = "admitted" if any(isinstance(each, Admit) for each in decisions) else "waiting"
+        self._cycle.labels(result).observe(seconds)
+
+    def admitted(self, queue: str, seconds_waited: float) -> None:
+        """A job or replica got its place after that long."""
+        self._admission_wait.labels(self._known(queue)).observe(max(0.0, seconds_waited))
+
+    def completed(self, queue: str, result: Literal["complete", "failed"]) -> None:
+        """A job ended for good."""
+        self._completions.labels(self._known(queue), result).inc()
+
+    def event(self, event_type: Literal["Normal", "Warning"], reason: str) -> None:
+        """A Kubernetes Event was asked for."""
+        self._events.labels(event_type, reason if reason in _REASONS else OTHER).inc()
+
+    def loop_lag(self, seconds: float) -> None:
+        """The event loop woke a sleeper that much too late."""
+        self._loop_lag.observe(max(0.0, seconds))
+
+    def handler(self) -> HttpHandler:
+        """Serves this registry; for `runtime.health.HealthServer`."""
+        return metrics_handler(self.registry)
+
+    def _known(self, queue: str) -> str:
+        """The queue's name, for so many of them. These series outlive their queue, so somebody who makes and deletes queues in a loop ends in one series."""
+        if queue not in self._queues and len(self._queues) >= _QUEUES:
+            return OTHER
+        self._queues.add(queue)
+        return queue
+
+    def _counter(self, metric: d.Metric) -> Counter:
+        return Counter(metric.family, metric.meaning, metric.labels, registry=self.registry)
+
+    def _histogram(self, metric: d.Metric) -> Histogram:
+        return Histogram(metric.name, metric.meaning, metric.labels, buckets=metric.buckets, registry=self.registry)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # an image holds the sources without the metadata
+        return "unknown"

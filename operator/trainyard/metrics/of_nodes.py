@@ -1,0 +1,44 @@
+"""GPUs of every node by what they are doing."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from trainyard.api.flavor import FlavorSpec
+from trainyard.api.names import GPU
+from trainyard.metrics import definitions as d
+from trainyard.metrics.sample import Sample
+from trainyard.scheduling.eligibility import of_flavor, tolerated
+from trainyard.scheduling.snapshot import NodeView, Snapshot
+
+NO_FLAVOR = "none"
+
+
+def node_samples(snapshot: Snapshot) -> Iterator[Sample]:
+    """Four states for each node that has GPUs; they add up to what it offers."""
+    used: Counter[str] = Counter()
+    for pod in snapshot.pods:
+        if not pod.finished:
+            used[pod.node] += pod.requests.get(GPU, 0)
+    for node in snapshot.nodes:
+        if total := node.allocatable.get(GPU, 0):
+            flavor = flavor_of(node, snapshot.flavors)
+            allocated = min(used[node.name], total)
+            states = {"allocated": allocated, "free": 0, "cordoned": 0, "unhealthy": 0}
+            states[_rest(node, snapshot.flavors.get(flavor))] = total - allocated
+            for state, amount in states.items():
+                yield Sample(d.NODE_GPUS, (node.name, flavor, state), amount / 1000)
+
+
+def flavor_of(node: NodeView, flavors: Mapping[str, FlavorSpec]) -> str:
+    """The flavor with the narrowest selector, so that sums over flavors count no node twice."""
+    fitting = [name for name, flavor in flavors.items() if of_flavor(node, flavor)]
+    return min(fitting, key=lambda name: (-len(flavors[name].node_selector), name), default=NO_FLAVOR)
+
+
+def _rest(node: NodeView, flavor: FlavorSpec | None) -> str:
+    """State of the GPUs that no pod holds."""
+    if not node.ready:
+        return "unhealthy"
+    if node.unschedulable or not tolerated(node, tuple(flavor.tolerations) if flavor else ()):
+        return "cordoned"
+    return "free"

@@ -1,0 +1,86 @@
+"""What queues hold and who waits in them, counted by the scheduler's own arithmetic."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from trainyard.api.inference_service import InferenceService
+from trainyard.api.reasons import ConditionType, Waiting
+from trainyard.api.training_job import TrainingJob, TrainingJobStatus
+from trainyard.inference.observed import Observed as ServiceObserved
+from trainyard.inference.workload import workloads as service_workloads
+from trainyard.metrics import definitions as d
+from trainyard.metrics.picture import Picture
+from trainyard.metrics.sample import Sample
+from trainyard.scheduling.quota import QuotaUse, guarantees
+from trainyard.scheduling.snapshot import Workload
+from trainyard.training.observed import Observed as JobObserved
+from trainyard.training.workload import workload as job_workload
+from trainyard.workloads import conditions
+
+UNKNOWN_QUEUE = "(unknown)"
+"""Stands for every queue that jobs name and that is not there: any user can make up names."""
+_WAITING = frozenset(each.value for each in Waiting)
+
+
+Owner = TrainingJob | InferenceService
+
+
+def queue_samples(picture: Picture) -> Iterator[Sample]:
+    """All series of all queues."""
+    all_of_them = list(workloads(picture))
+    held = tuple(each for each, _ in all_of_them if each.admission)
+    snapshot = replace(picture.snapshot, workloads=held)
+    use = QuotaUse(snapshot)
+    for name, queue in snapshot.queues.items():
+        for quota in queue.flavors:
+            for resource, amount in guarantees(queue, quota.name).items():
+                labels = (name, quota.name, resource)
+                yield Sample(d.QUOTA_GUARANTEED, labels, amount / 1000)
+                yield Sample(d.QUOTA_USED, labels, use.used(name, quota.name).get(resource, 0) / 1000)
+    admitted = Counter(each.queue for each in held)
+    for name in snapshot.queues:
+        yield Sample(d.ADMITTED, (name,), admitted[name])
+    waiting = [(each.queue, owner) for each, owner in all_of_them if not each.admission]
+    yield from _pending(waiting, set(snapshot.queues), picture.now)
+
+
+def _pending(waiting: Iterable[tuple[str, Owner]], queues: set[str], now: datetime) -> Iterator[Sample]:
+    counts: dict[str, Counter[str]] = defaultdict(Counter, {name: Counter() for name in queues})
+    oldest: dict[str, float] = defaultdict(float)
+    for queue, owner in waiting:
+        name = queue if queue in queues else UNKNOWN_QUEUE
+        counts[name][_reason(owner)] += 1
+        oldest[name] = max(oldest[name], (now - _waits_since(owner)).total_seconds())
+    for name, reasons in counts.items():
+        for reason in Waiting:
+            yield Sample(d.PENDING, (name, reason.value), reasons[reason.value])
+        yield Sample(d.OLDEST_PENDING, (name,), oldest[name])
+
+
+def workloads(picture: Picture) -> Iterator[tuple[Workload, Owner]]:
+    """What holds or wants a place, as the scheduler is told, and whose it is."""
+    jobs = {(job.metadata.namespace, job.metadata.name): job for job in picture.jobs}
+    for job in picture.jobs:
+        if found := job_workload(JobObserved(job), picture.now):
+            yield found, job
+    for service in picture.services:
+        source = jobs.get((service.metadata.namespace, service.spec.model.training_job or ""))
+        for each in service_workloads(ServiceObserved(service, source=source), picture.now):
+            yield each, service
+
+
+def _reason(owner: Owner) -> str:
+    said = conditions.find(owner.status.conditions, ConditionType.ADMITTED)
+    return said.reason if said and said.reason in _WAITING else Waiting.PENDING_EVALUATION.value
+
+
+def _waits_since(owner: Owner) -> datetime:
+    """Its creation, or when it lost the place that it had."""
+    status = owner.status
+    placed_before = status.attempt > 1 if isinstance(status, TrainingJobStatus) else status.next_serial > 1
+    said = conditions.find(status.conditions, ConditionType.ADMITTED)
+    if said and said.status == "False" and placed_before:
+        return said.last_transition_time
+    return owner.metadata.creation_timestamp or datetime.fromtimestamp(0, UTC)

@@ -1,0 +1,98 @@
+"""A TrainingJob in numbers: from its status, its pods, and what its trainer said since the status was written."""
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+
+from trainyard.api.training_job import Progress, TrainingJob
+from trainyard.metrics import definitions as d
+from trainyard.metrics.picture import Picture
+from trainyard.metrics.sample import Sample
+from trainyard.training.observed import Report
+from trainyard.training.status import Draft
+from trainyard.workloads.pod_state import PodState
+
+_LONGEST = 256
+"""Characters of a label's value: no name of Kubernetes is longer, an image reference may be."""
+_MEASURES = 16
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+
+
+def training_job_samples(picture: Picture) -> Iterator[Sample]:
+    """All series of all jobs."""
+    for job in picture.jobs:
+        name, uid = (job.metadata.namespace, job.metadata.name), job.metadata.uid
+        yield from _life(name, job)
+        yield from _workers(name, job, picture.pods.get(uid, ()))
+        yield from _progress(name, job, picture.reports.get(uid), picture.now)
+
+
+def _life(name: tuple[str, str], job: TrainingJob) -> Iterator[Sample]:
+    spec, status = job.spec, job.status
+    flavor = status.admission.flavor if status.admission else ""
+    model = spec.model.name if spec.model else (spec.entrypoint.image if spec.entrypoint else "") or "custom"
+    dataset = spec.dataset.name if spec.dataset else ""
+    yield Sample(d.JOB_INFO, (*name, job.metadata.uid, spec.queue, flavor, model[:_LONGEST], dataset), 1)
+    current = status.phase or "Pending"
+    for phase in d.PHASES:
+        yield Sample(d.JOB_PHASE, (*name, phase), float(phase == current))
+    yield Sample(d.JOB_GPUS, name, job.gpus())
+    yield Sample(d.JOB_RESTARTS, (*name, "failure"), status.restarts - status.disruptions)
+    yield Sample(d.JOB_RESTARTS, (*name, "disruption"), status.disruptions)
+    if status.checkpoint:
+        yield Sample(d.JOB_CHECKPOINT_STEP, name, status.checkpoint.step)
+    if status.first_step_time and job.metadata.creation_timestamp:
+        waited = (status.first_step_time - job.metadata.creation_timestamp).total_seconds()
+        yield Sample(d.JOB_FIRST_STEP, name, waited)
+
+
+def _workers(name: tuple[str, str], job: TrainingJob, pods: tuple[PodState, ...]) -> Iterator[Sample]:
+    """Pods as they are now; what the status last counted once they are gone."""
+    current = [pod for pod in pods if pod.attempt == job.status.attempt]
+    known = job.status.workers
+    counts = {
+        "desired": job.spec.workers.replicas,
+        "active": sum(not pod.finished for pod in current) if current else known.active,
+        "ready": sum(pod.running and pod.ready for pod in current) if current else known.ready,
+        "succeeded": sum(pod.phase == "Succeeded" for pod in current) if current else known.succeeded,
+        "failed": sum(pod.phase == "Failed" for pod in current),
+    }
+    for state, count in counts.items():
+        yield Sample(d.JOB_WORKERS, (*name, state), count)
+
+
+def _progress(name: tuple[str, str], job: TrainingJob, report: Report | None, now: datetime) -> Iterator[Sample]:
+    progress = newest(job, report)
+    if progress is None:
+        return
+    yield Sample(d.JOB_STEP, name, progress.step)
+    yield Sample(d.JOB_LAST_PROGRESS, name, progress.updated_at.timestamp())
+    if progress.total_steps is not None:
+        yield Sample(d.JOB_TOTAL_STEPS, name, progress.total_steps)
+    if progress.loss is not None:
+        yield Sample(d.JOB_LOSS, name, progress.loss)
+    if progress.throughput is not None:
+        yield Sample(d.JOB_THROUGHPUT, name, progress.throughput)
+    for measure in sorted(progress.metrics)[:_MEASURES]:
+        yield Sample(d.JOB_METRIC, (*name, measure), progress.metrics[measure])
+    if progress.eta:
+        since = (now - progress.updated_at).total_seconds()
+        yield Sample(d.JOB_ETA, name, max(0.0, seconds_of(progress.eta) - max(0.0, since)))
+
+
+def newest(job: TrainingJob, report: Report | None) -> Progress | None:
+    """The status is written every half minute; a report of the same attempt that came since is newer."""
+    known = job.status.progress
+    if report is None or report.attempt != job.status.attempt or (known and report.received <= known.updated_at):
+        return known
+    draft = Draft(job, report.received)
+    draft.reported(report)
+    progress: Progress = draft.fields["progress"]
+    return progress
+
+
+def seconds_of(duration: str) -> float:
+    """Seconds in a duration as `status.progress.eta` shows it: 45s, 3m20s, 5h12m."""
+    found = _DURATION.fullmatch(duration)
+    hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+    return float(hours * 3600 + minutes * 60 + seconds)

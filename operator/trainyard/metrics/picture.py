@@ -1,0 +1,31 @@
+"""What a scrape looks at, copied in the event loop within milliseconds, so that all the rest can happen in a thread.
+
+The objects in it are frozen; only the containers that hold them change.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from trainyard.api.inference_service import InferenceService
+from trainyard.api.training_job import TrainingJob
+from trainyard.metrics.sample import Sample
+from trainyard.scheduling.snapshot import Snapshot
+from trainyard.training.observed import Report
+from trainyard.workloads.pod_state import PodState
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The world at `now`."""
+
+    now: datetime
+    jobs: tuple[TrainingJob, ...]
+    services: tuple[InferenceService, ...]
+    pods: Mapping[str, tuple[PodState, ...]]
+    """By the uid of the job or service that owns them."""
+    reports: Mapping[str, Report]
+    """The newest report of a job, by the job's uid."""
+    snapshot: Snapshot
+    """Without workloads."""
+    operator: tuple[Sample, ...]

@@ -1,0 +1,197 @@
+"""The operator process: election, ports, signals, kopf, and `App` for as long as this process leads."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from random import Random
+from typing import NoReturn
+
+from prometheus_client import CollectorRegistry
+
+from trainyard.app import OURS, App, Ground
+from trainyard.cluster.client import ClusterClient
+from trainyard.cluster.lease_thread import LeaseThread
+from trainyard.cluster.resources import TRAINYARD_GROUP
+from trainyard.cluster.tokens import TokenReviewer
+from trainyard.cluster.transport import KubeTransport
+from trainyard.config import Config
+from trainyard.endpoint.callers import Callers
+from trainyard.endpoint.certificates import Bundle
+from trainyard.endpoint.identity import ensure_bundle
+from trainyard.endpoint.server import Endpoint
+from trainyard.handlers.watch import KindWatch
+from trainyard.metrics.collector import WorldCollector
+from trainyard.metrics.instruments import Metrics
+from trainyard.metrics.loop_lag import watch_event_loop
+from trainyard.runtime import logging as json_logging
+from trainyard.runtime.clock import SystemClock
+from trainyard.runtime.health import HealthServer, Heartbeat
+from trainyard.workloads.pod_template import Surroundings
+
+log = logging.getLogger(__name__)
+
+LEASE = "trainyard-operator"
+_CERTIFICATE_CHECK_SECONDS = 3600.0
+_HEARTBEAT_SECONDS = 60.0
+
+
+def main() -> None:
+    """Run until SIGTERM or SIGINT; exit code 1 when leadership or kopf was lost."""
+    config = Config()
+    json_logging.configure(config.log_level)
+    asyncio.run(Process(config).run())
+
+
+class Process:
+    """One operator process."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.clock = SystemClock()
+        self.random = Random()  # noqa: S311  jitter
+        self.identity = config.identity or socket.gethostname()
+        self.metrics = Metrics(CollectorRegistry())
+        self.stop = asyncio.Event()
+        self.bundle: Bundle | None = None
+
+    async def run(self) -> None:
+        """Follow until elected, then lead."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop.set)
+        lease = LeaseThread(
+            self._connect_plain, self.clock, _lost, namespace=self.config.namespace, name=LEASE, identity=self.identity
+        )
+        transport = await KubeTransport.connect(self.config.kubeconfig)
+        client = ClusterClient(
+            transport, self.clock, self.random, observer=self.metrics.kube_call, may_write=lambda: lease.is_leader
+        )
+        app = App(self._ground(client, lease))
+        health = self._health(app, lease)
+        await health.start()
+        await lease.start()
+        try:
+            if await self._elected(lease):
+                await self._lead(app, client)
+        finally:
+            await lease.stop(writes_ended=client.writes_end_in <= 0)
+            await health.stop()
+            await client.close()
+            log.info("stopped")
+
+    async def _elected(self, lease: LeaseThread) -> bool:
+        """Wait for leadership. False when asked to stop before."""
+        waits = [asyncio.create_task(lease.acquired.wait()), asyncio.create_task(self.stop.wait())]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for task in waits:
+            task.cancel()
+        return lease.acquired.is_set() and not self.stop.is_set()
+
+    async def _lead(self, app: App, client: ClusterClient) -> None:
+        self.bundle = await ensure_bundle(client, self.config.namespace, self.config.endpoint_host, self.clock)
+        callers = Callers(TokenReviewer(client, self.clock), app.informers["Pod"].get)
+        endpoint = Endpoint(
+            self.config.host,
+            self.config.https_port,
+            callers,
+            app.world,
+            self.clock,
+            app.reports,
+            app.gateways,
+            app.inference.membership,
+            app.look_in,
+        )
+        endpoint.use(self.bundle)
+        await endpoint.start()
+        background = [
+            asyncio.create_task(self._renew(client, endpoint), name="certificate"),
+            asyncio.create_task(watch_event_loop(self.metrics.loop_lag), name="loop-lag"),
+        ]
+        takers = {resource.plural: app.caches[kind].observe for kind, resource in OURS.items()}
+        watch = KindWatch(takers, self.config.kubeconfig, self.stop.set)
+        watch.start()
+        log.info("leading", extra={"identity": self.identity})
+        try:
+            await app.run(self.stop)
+        finally:
+            for task in background:
+                task.cancel()
+            await endpoint.stop()
+            await asyncio.to_thread(watch.stop)
+        if watch.error is not None:
+            raise watch.error
+
+    async def _renew(self, client: ClusterClient, endpoint: Endpoint) -> None:
+        while True:
+            await asyncio.sleep(_CERTIFICATE_CHECK_SECONDS)
+            try:
+                self.bundle = await ensure_bundle(client, self.config.namespace, self.config.endpoint_host, self.clock)
+                endpoint.use(self.bundle)
+            except Exception:
+                log.exception("the serving certificate could not be checked; tried again in an hour")
+
+    def _ground(self, client: ClusterClient, lease: LeaseThread) -> Ground:
+        return Ground(
+            client=client,
+            clock=self.clock,
+            random=self.random,
+            surroundings=self._surroundings,
+            epoch=lambda: lease.epoch,
+            identity=self.identity,
+            metrics=self.metrics,
+            workers=self.config.workers,
+            repair_seconds=self.config.repair_seconds,
+        )
+
+    def _surroundings(self) -> Surroundings:
+        config = self.config
+        authority = self.bundle.authority.decode() if self.bundle else ""
+        return Surroundings(config.trainer_image, config.server_image, config.gateway_image, config.endpoint, authority)
+
+    def _health(self, app: App, lease: LeaseThread) -> HealthServer:
+        self.metrics.registry.register(
+            WorldCollector(
+                app.world,
+                self.clock,
+                lambda: lease.is_leader,
+                pod=self.identity,
+                queues=[app.queue],
+                caches=app.by_resource(),
+                events=app.events,
+                reports=app.reports.of,
+            )
+        )
+        health = HealthServer(self.config.host, self.config.http_port, self.metrics.handler())
+        heartbeat = health.watch(Heartbeat("event loop", _HEARTBEAT_SECONDS, self.clock))
+        asyncio.get_running_loop().create_task(_beat(heartbeat), name="heartbeat")
+        health.require(
+            "leader", lambda: None if lease.is_leader else f"{lease.holder or 'nobody'} leads; this process stands by"
+        )
+        health.require(
+            "caches",
+            lambda: (
+                None
+                if app.synced
+                else f"not filled yet: {', '.join(kind for kind, each in app.informers.items() if not each.synced.is_set()) or TRAINYARD_GROUP}"
+            ),
+        )
+        return health
+
+    async def _connect_plain(self) -> ClusterClient:
+        """A client of its own for the election's thread."""
+        return ClusterClient(await KubeTransport.connect(self.config.kubeconfig), self.clock, Random())  # noqa: S311  jitter
+
+
+async def _beat(heartbeat: Heartbeat) -> None:
+    while True:
+        heartbeat.beat()
+        await asyncio.sleep(1)
+
+
+def _lost(reason: str) -> NoReturn:
+    """Another process may lead by now: nothing of ours may be written any more."""
+    log.critical("leadership lost, the process ends", extra={"reason": reason})
+    logging.shutdown()
+    os._exit(1)

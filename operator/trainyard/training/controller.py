@@ -1,0 +1,193 @@
+"""The thin shell round `plan_training_job`: read, plan, apply, report."""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from trainyard.api.training_job import TrainingJob
+from trainyard.cluster.client import ClusterClient
+from trainyard.cluster.errors import Forbidden, Invalid
+from trainyard.cluster.resources import PODS, TRAINING_JOBS
+from trainyard.runtime.clock import Clock
+from trainyard.runtime.work_queue import NEVER, Again
+from trainyard.scheduling.snapshot import Workload, WorkloadKey
+from trainyard.training import pods
+from trainyard.training.failure import Consequence, Ended
+from trainyard.training.observed import Claim, Observed
+from trainyard.training.plan import Case, plan_training_job
+from trainyard.training.reports import ReportBoard
+from trainyard.training.workload import finished, workload
+from trainyard.workloads.applier import Applier, RefusedError
+from trainyard.workloads.decisions import Decisions
+from trainyard.workloads.keys import Key
+from trainyard.workloads.plan import sooner
+from trainyard.workloads.pod_state import PodState
+from trainyard.workloads.pod_template import Surroundings
+from trainyard.workloads.refusals import Refusals, fingerprint
+from trainyard.workloads.world import World
+
+log = logging.getLogger(__name__)
+
+Listener = Callable[[TrainingJob, TrainingJob], None]
+"""Told of a job before and after a reconcile, for metrics."""
+
+
+class TrainingController:
+    """Reconciles one TrainingJob at a time."""
+
+    def __init__(
+        self,
+        world: World,
+        cluster: ClusterClient,
+        applier: Applier,
+        clock: Clock,
+        decisions: Decisions,
+        reports: ReportBoard,
+        surroundings: Callable[[], Surroundings],
+        poke: Callable[[], None],
+        epoch: Callable[[], int],
+        listener: Listener = lambda _old, _new: None,
+    ) -> None:
+        self._world, self._cluster, self._applier, self._clock = world, cluster, applier, clock
+        self._decisions, self._reports, self._surroundings = decisions, reports, surroundings
+        self._poke, self._epoch, self._listener = poke, epoch, listener
+        self._refusals = Refusals(clock)
+        self._uids: dict[Key, str] = {}
+        self._marks: dict[str, str] = {}
+        self._placed: dict[str, tuple[TrainingJob, Workload]] = {}
+
+    async def reconcile(self, key: Key) -> Again:
+        observed = self._observe(key)
+        if observed is None:
+            self._applier.forget(key)
+            self._forget(self._uids.pop(key, ""))
+            self._poke()
+            return NEVER
+        self._uids[key] = observed.job.metadata.uid
+        observed = await self._try_template(observed)
+        plan = plan_training_job(observed, self._clock.now())
+        try:
+            held_back = await self._applier.apply(key, TRAINING_JOBS, plan)
+        except RefusedError as error:
+            held_back = await self._undo(key, observed, str(error))
+        after = self._world.get(key)
+        if isinstance(after, TrainingJob):
+            self._settle(key, observed.job, after)
+        loss = self._world.next_loss(_nodes(observed.job, observed.pods), self._clock.now())
+        return Again(sooner(plan.again, held_back, self._retry(observed), loss))
+
+    def workload(self, job: TrainingJob) -> Workload | None:
+        """The job as the scheduler sees it now. One that has its place looks the same until the job itself changes."""
+        known = self._placed.get(job.metadata.uid)
+        if known is not None and known[0] is job:
+            return known[1]
+        observed = self._observe(Key("TrainingJob", job.metadata.namespace, job.metadata.name))
+        found = workload(observed, self._clock.now()) if observed else None
+        if found is not None and found.admission is not None:
+            self._placed[job.metadata.uid] = (job, found)
+        return found
+
+    def _observe(self, key: Key) -> Observed | None:
+        job = self._world.get(key)
+        if not isinstance(job, TrainingJob):
+            return None
+        meta = job.metadata
+        claim = pods.claim_name(job)
+        its_pods = self._world.pods_of(meta.uid)
+        modes = self._world.claims.get((meta.namespace, claim)) if claim else None
+        observed = Observed(
+            job=job,
+            pods=its_pods,
+            decision=self._decisions.of(_workload_key(key), meta.uid, job.status.attempt),
+            claim=Claim(claim, modes) if claim and modes is not None else None,
+            service_exists=self._world.services.get((meta.namespace, pods.service_name(job))) == meta.uid,
+            lost_nodes=self._world.lost(_nodes(job, its_pods), self._clock.now()),
+            report=self._reports.of(meta.uid),
+            epoch=self._epoch(),
+            flavors=self._world.flavors(),
+            surroundings=self._surroundings(),
+        )
+        if job.status.admission is not None:
+            return observed
+        return replace(observed, refusal=self._refusals.known(self._mark(observed)) or "")
+
+    def _mark(self, observed: Observed) -> str:
+        """Fingerprint of the job's pods; the parts of the spec that make it never change."""
+        uid = observed.job.metadata.uid
+        if uid not in self._marks:
+            self._marks[uid] = fingerprint(pods.sample(observed))
+        return self._marks[uid]
+
+    async def _try_template(self, observed: Observed) -> Observed:
+        """Ask the API server whether it would take a worker, once per template and namespace; a single pod is simply tried."""
+        job = observed.job
+        if job.status.admission is not None or job.spec.suspend or finished(job) or job.spec.workers.replicas == 1:
+            return observed
+        mark = self._mark(observed)
+        if self._refusals.known(mark) is not None:
+            return observed
+        try:
+            await self._cluster.create(PODS, pods.sample(observed), dry_run=True)
+        except (Forbidden, Invalid) as error:
+            self._refuse(observed, mark, error.message)
+            return replace(observed, refusal=error.message)
+        self._refusals.accept(mark)
+        return observed
+
+    async def _undo(self, key: Key, observed: Observed, message: str) -> float | None:
+        """A pod could not be created for good: give the place back and say why."""
+        self._refuse(observed, self._mark(observed), message)
+        job = self._world.get(key)
+        if not isinstance(job, TrainingJob) or job.status.admission is None:
+            return None
+        case = Case(replace(observed, job=job), self._clock.now())
+        case.draft.undone(Ended(Consequence.UNDO, message))
+        return await self._applier.apply(key, TRAINING_JOBS, case.plan())
+
+    def _refuse(self, observed: Observed, mark: str, message: str) -> None:
+        log.warning("pod refused: %s", message, extra={"object": str(_key(observed.job))})
+        self._refusals.refuse(mark, message)
+        self._decisions.drop(_workload_key(_key(observed.job)))
+        self._poke()
+
+    def _retry(self, observed: Observed) -> float | None:
+        """A refused template is tried again: the namespace's quota or policy may have changed."""
+        if observed.job.status.admission is not None or finished(observed.job):
+            return None
+        mark = self._mark(observed)
+        return self._refusals.left(mark) + 0.1 if self._refusals.known(mark) else None
+
+    def _forget(self, uid: str) -> None:
+        """The job is over or gone."""
+        self._marks.pop(uid, None)
+        self._placed.pop(uid, None)
+        self._reports.forget(uid)
+
+    def _settle(self, key: Key, before: TrainingJob, after: TrainingJob) -> None:
+        """Whoever waits should hear when places were taken or given back."""
+        if finished(after):
+            self._forget(after.metadata.uid)
+        if after.status.admission is not None or finished(after):
+            self._decisions.drop(_workload_key(key))
+        if (before.status.admission is None) != (after.status.admission is None) or finished(before) != finished(after):
+            self._poke()
+        if before.status != after.status:
+            self._listener(before, after)
+
+
+def _nodes(job: TrainingJob, its_pods: Iterable[PodState]) -> set[str]:
+    """Nodes that matter to the job: where it was placed and where its pods are."""
+    placed = (
+        {role.prefix + run.node for role in job.status.admission.roles for run in role.runs}
+        if job.status.admission
+        else set()
+    )
+    return placed | {pod.node for pod in its_pods}
+
+
+def _key(job: TrainingJob) -> Key:
+    return Key("TrainingJob", job.metadata.namespace, job.metadata.name)
+
+
+def _workload_key(key: Key) -> WorkloadKey:
+    return WorkloadKey(key.kind, key.namespace, key.name)

@@ -1,0 +1,52 @@
+"""Everything that the plan of a TrainingJob looks at, frozen."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from trainyard.api.flavor import FlavorSpec
+from trainyard.api.training_job import TrainingJob
+from trainyard.scheduling.snapshot import Decision
+from trainyard.workloads.pod_state import PodState
+from trainyard.workloads.pod_template import Surroundings
+
+CONTAINER = "trainer"
+ROLE = "worker"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A PersistentVolumeClaim."""
+
+    name: str
+    access_modes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The newest that rank 0 of the current attempt told the operator."""
+
+    attempt: int
+    received: datetime
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A job and what is known round it."""
+
+    job: TrainingJob
+    pods: tuple[PodState, ...] = ()
+    decision: Decision | None = None
+    """The scheduler's last word that the job's status does not show yet."""
+    claim: Claim | None = None
+    service_exists: bool = False
+    lost_nodes: frozenset[str] = frozenset()
+    """Nodes that are gone or have not been ready for too long; empty while so many are that we may be the blind ones."""
+    report: Report | None = None
+    refusal: str = ""
+    """What the API server answered to a pod of this template; empty if it takes it."""
+    epoch: int = 0
+    flavors: Mapping[str, FlavorSpec] = field(default_factory=dict)
+    surroundings: Surroundings = field(default_factory=lambda: Surroundings("", "", ""))

@@ -1,0 +1,338 @@
+"""What is to be done for a TrainingJob: a pure function of what was observed and the time.
+
+The life of a job is a list of rules, asked in order; the first that applies says what happens next. Every rule writes its
+decision into the status, and acts on pods only when the status of the last round already shows the decision: a crash in
+between loses nothing and repeats nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from trainyard.api.reasons import ConditionType, Reason
+from trainyard.api.training_job import Progress, TrainingJobStatus
+from trainyard.scheduling.snapshot import Admit, Wait
+from trainyard.training import pods as children
+from trainyard.training.failure import Consequence, Ended, how_ended
+from trainyard.training.observed import ROLE, Observed
+from trainyard.training.status import Draft
+from trainyard.training.workload import finished
+from trainyard.workloads import conditions
+from trainyard.workloads.plan import Delete, Note, Object, Plan, changed, sooner
+from trainyard.workloads.pod_state import PodState
+from trainyard.workloads.times import BIND_SECONDS, REFRESH_SECONDS
+
+STOP_GRACE_SECONDS = 60
+
+
+def plan_training_job(observed: Observed, now: datetime) -> Plan:
+    """The plan of the first rule that applies."""
+    case = Case(observed, now)
+    return next(plan for rule in RULES if (plan := rule(case)) is not None)
+
+
+class Case:
+    """What the rules share: the job, its pods by attempt, and the status being drafted."""
+
+    def __init__(self, observed: Observed, now: datetime) -> None:
+        self.observed, self.job, self.now = observed, observed.job, now
+        self.spec, self.status = observed.job.spec, observed.job.status
+        self.draft = Draft(observed.job, now)
+        self.current = [pod for pod in observed.pods if pod.attempt == self.status.attempt]
+        self.stale = [pod for pod in observed.pods if pod.attempt != self.status.attempt and not pod.finished]
+
+    def plan(
+        self,
+        *,
+        delete: tuple[Delete, ...] = (),
+        create: tuple[Object, ...] = (),
+        notes: tuple[Note, ...] = (),
+        again: float | None = None,
+    ) -> Plan:
+        """Status as drafted, if anything in it changed."""
+        status, urgent = difference(self.status, self.draft.status())
+        return Plan(status=status, urgent=urgent, delete=delete, create=create, notes=notes, again=again)
+
+    def stop(self, pods: list[PodState]) -> tuple[Delete, ...]:
+        """Asks pods to end. Those on lost nodes are deleted without waiting for a kubelet that will not answer."""
+        lost = self.observed.lost_nodes
+        gone = [Delete(pod.name, pod.uid, 0) for pod in pods if pod.node in lost]
+        return (
+            *gone,
+            *(Delete(pod.name, pod.uid) for pod in pods if pod.node not in lost and pod.deleting_since is None),
+        )
+
+    def ready(self) -> bool:
+        found = conditions.find(self.status.conditions, ConditionType.READY)
+        return found is not None and found.status == "True"
+
+
+Rule = Callable[[Case], Plan | None]
+
+
+def being_deleted(case: Case) -> Plan | None:
+    """The garbage collector deletes the children."""
+    return Plan() if case.job.metadata.deletion_timestamp else None
+
+
+def over(case: Case) -> Plan | None:
+    """Complete or failed: what still runs is stopped, and the job goes after its time to live."""
+    if not finished(case.job):
+        return None
+    active = [pod for pod in case.observed.pods if not pod.finished]
+    if active:
+        return Plan(delete=case.stop(active))
+    if case.spec.ttl_seconds_after_finished is None or case.status.completion_time is None:
+        return Plan()
+    left = case.spec.ttl_seconds_after_finished - (case.now - case.status.completion_time).total_seconds()
+    return Plan(again=left) if left > 0 else Plan(delete_self=True)
+
+
+def suspend(case: Case) -> Plan | None:
+    """Stop after a checkpoint, then give the place back."""
+    if not case.spec.suspend:
+        return None
+    active = [pod for pod in case.observed.pods if not pod.finished]
+    if active:
+        case.draft.suspending(len(active))
+        case.draft.counted(case.current)
+        return case.plan(delete=case.stop(active))
+    for pod in case.current:
+        _take_last_words(case, pod)
+    # A place held means pods that may have run, even if none is left to see: what comes next is another attempt.
+    case.draft.suspended(had_pods=bool(case.current) or case.status.admission is not None)
+    case.draft.counted([])
+    return case.plan(
+        notes=(Note(Reason.SUSPENDED, "stopped; no resources are held"),) if case.status.phase != "Suspended" else ()
+    )
+
+
+def without_place(case: Case) -> Plan | None:
+    """Waits, or takes the place that the scheduler decided on."""
+    if case.status.admission is not None:
+        return None
+    decision = case.observed.decision
+    if case.stale:
+        return case.plan(delete=case.stop(case.stale), again=BIND_SECONDS)
+    if isinstance(decision, Admit) and not case.observed.refusal:
+        case.draft.admitted(decision.assignment, case.observed.epoch)
+        flavor = decision.assignment.flavor
+        return case.plan(
+            create=_storage(case),
+            notes=(
+                Note(Reason.ADMITTED, f"attempt {case.status.attempt} gets {case.job.gpus()} GPUs of flavor {flavor}"),
+            ),
+        )
+    if not isinstance(decision, Wait):
+        return Plan(create=_storage(case))  # nothing to say until the scheduler has looked, which is soon
+    case.draft.waiting(decision.verdict, decision.position)
+    # Position and arithmetic change while the reason stays: readers get them within half a minute.
+    return replace(case.plan(create=_storage(case), again=REFRESH_SECONDS), takes_turn=True)
+
+
+def clear_earlier_attempts(case: Case) -> Plan | None:
+    """Pods of an earlier attempt end before new ones start, so that two never train at once."""
+    return case.plan(delete=case.stop(case.stale), again=BIND_SECONDS) if case.stale else None
+
+
+def succeeded(case: Case) -> Plan | None:
+    done = [pod for pod in case.current if pod.phase == "Succeeded"]
+    if len(done) < case.spec.workers.replicas:
+        return None
+    for pod in sorted(done, key=lambda pod: -pod.index):
+        _take_last_words(case, pod)
+    case.draft.counted(case.current)
+    case.draft.completed()
+    return case.plan(notes=(Note(Reason.COMPLETED, f"all {len(done)} workers ended with exit code 0"),))
+
+
+def ended(case: Case) -> Plan | None:
+    """Something ended the attempt: undo it, restart it, or fail."""
+    end = how_ended(case.observed, case.current) or _vanished(case) or _never_bound(case) or _too_slow(case)
+    if end is None:
+        return None
+    for pod in sorted(case.current, key=lambda pod: -pod.index):
+        _take_last_words(case, pod)
+    note = _conclude(case, end)
+    # The pods are stopped in the next round, when the new attempt's number is durable.
+    return case.plan(notes=(note,), again=0.0)
+
+
+def _conclude(case: Case, end: Ended) -> Note:
+    failures = case.status.restarts - case.status.disruptions
+    if end.consequence is Consequence.FAIL:
+        case.draft.failed(Reason.TERMINAL_EXIT, end.cause)
+        return Note(Reason.TERMINAL_EXIT, end.cause, warning=True)
+    if end.consequence is Consequence.UNDO:
+        case.draft.undone(end)
+        return Note(
+            Reason.ATTEMPT_UNDONE,
+            f"attempt {case.status.attempt} undone, the place in the queue is kept: {end.cause}",
+            warning=True,
+        )
+    if end.consequence is Consequence.RESTART and failures >= case.spec.restart.max_restarts:
+        message = f"{failures} restarts were allowed and used; last failure: {end.cause}"
+        case.draft.failed(Reason.RESTART_LIMIT, message)
+        return Note(Reason.RESTART_LIMIT, message, warning=True)
+    case.draft.restarting(end, counts=end.consequence is Consequence.RESTART, keep_place=not _place_lost(case))
+    return Note(
+        Reason.RESTARTING,
+        f"attempt {case.status.attempt} ended: {end.cause}; restarting from the last checkpoint",
+        warning=True,
+    )
+
+
+def _place_lost(case: Case) -> bool:
+    admission = case.status.admission
+    return admission is not None and any(
+        node in case.observed.lost_nodes for role in admission.roles for node in role.nodes()
+    )
+
+
+def _vanished(case: Case) -> Ended | None:
+    """A pod of a gang that ran is not there any more."""
+    if not case.ready():
+        return None
+    there = {pod.index for pod in case.current}
+    missing = [index for index in range(case.spec.workers.replicas) if index not in there]
+    return (
+        Ended(
+            Consequence.DISRUPTION,
+            f"{children.pod_name(case.job, missing[0], case.status.attempt)} was deleted by somebody else",
+        )
+        if missing
+        else None
+    )
+
+
+def _never_bound(case: Case) -> Ended | None:
+    """kube-scheduler could not put a pod where it was decided: somebody else was quicker, or the node changed."""
+    late = [
+        pod
+        for pod in case.current
+        if not pod.bound and not pod.finished and (case.now - pod.created).total_seconds() >= BIND_SECONDS
+    ]
+    if not late:
+        return None
+    node = (
+        next((role.nodes()[late[0].index] for role in case.status.admission.roles if role.name == ROLE), "")
+        if case.status.admission
+        else ""
+    )
+    return Ended(
+        Consequence.UNDO,
+        f"{late[0].name} was not bound to {node} within {BIND_SECONDS:.0f} s: {late[0].unschedulable or 'kube-scheduler gave no reason'}",
+        node,
+    )
+
+
+def _too_slow(case: Case) -> Ended | None:
+    """No gang holds GPUs while it is incomplete beyond its deadline."""
+    admission = case.status.admission
+    if admission is None or case.ready() or not case.current:
+        return None
+    since = max(admission.time, *(pod.created for pod in case.current))
+    if (case.now - since).total_seconds() < case.spec.start_deadline_seconds:
+        return None
+    late = next((pod for pod in case.current if not pod.running), case.current[0])
+    why = late.waiting or late.message or late.phase
+    return Ended(
+        Consequence.UNDO,
+        f"not every worker ran within startDeadlineSeconds={case.spec.start_deadline_seconds}: {late.name} is {why}",
+        late.node,
+    )
+
+
+def gang(case: Case) -> Plan | None:
+    """Create what is missing, watch it start, report how it goes."""
+    there = {pod.index for pod in case.current}
+    missing = [index for index in range(case.spec.workers.replicas) if index not in there]
+    case.draft.counted(case.current)
+    create = _storage(case)
+    if missing and case.spec.workers.replicas > 1 and not case.observed.service_exists:
+        create = (*create, children.service(case.job))
+    create = (*create, *(children.worker(case.observed, index) for index in missing))
+    notes: tuple[Note, ...] = ()
+    running = sum(pod.running or pod.phase == "Succeeded" for pod in case.current)
+    if running == case.spec.workers.replicas:
+        case.draft.running()
+        notes = (
+            () if case.ready() else (Note(Reason.RUNNING, f"attempt {case.status.attempt}: all {running} workers run"),)
+        )
+    else:
+        case.draft.starting(_how_it_starts(case, missing, running))
+    report = case.observed.report
+    if report is not None and report.attempt == case.status.attempt:
+        case.draft.reported(report)
+    return case.plan(create=create, notes=notes, again=_when_next(case))
+
+
+def _how_it_starts(case: Case, missing: list[int], running: int) -> str:
+    """What the slowest pods wait for."""
+    waits = sorted({pod.waiting or pod.unschedulable for pod in case.current if not pod.running} - {""})
+    text = f"{running} of {case.spec.workers.replicas} workers run"
+    if missing:
+        text += f", {len(missing)} are being created"
+    return f"{text}; {'; '.join(waits)}"[:1000] if waits else text
+
+
+def _when_next(case: Case) -> float | None:
+    """The next deadline that no event announces."""
+    unbound = [
+        BIND_SECONDS - (case.now - pod.created).total_seconds()
+        for pod in case.current
+        if not pod.bound and not pod.finished
+    ]
+    admission = case.status.admission
+    deadline = None
+    if admission is not None and not case.ready():
+        deadline = case.spec.start_deadline_seconds - (case.now - admission.time).total_seconds()
+    earliest = sooner(*unbound, deadline)
+    return None if earliest is None else max(0.5, earliest)
+
+
+def _storage(case: Case) -> tuple[Object, ...]:
+    storage = case.spec.storage
+    return (children.claim(case.job),) if storage and storage.claim_template and case.observed.claim is None else ()
+
+
+def _take_last_words(case: Case, pod: PodState) -> None:
+    if pod.exit is not None and pod.exit.report:
+        case.draft.last_words(pod.exit.report)
+
+
+RULES: tuple[Rule, ...] = (being_deleted, over, suspend, without_place, clear_earlier_attempts, succeeded, ended, gang)
+
+
+def difference(old: TrainingJobStatus, new: TrainingJobStatus) -> tuple[dict[str, object] | None, bool]:
+    """The patch from `old` to `new`, and whether it is urgent: numbers and messages may wait their turn, transitions may not."""
+    before, after = dump(old), dump(new)
+    patch = changed(before, after)
+    if "progress" in patch and _same_progress(old.progress, new.progress):
+        del patch["progress"]
+    elif "progress" in patch and old.progress and new.progress:
+        # A merge patch keeps what it does not name: a measure that is no longer reported is taken out by name.
+        gone = dict.fromkeys(old.progress.metrics.keys() - new.progress.metrics.keys())
+        patch["progress"] = {
+            **new.progress.model_dump(by_alias=True, mode="json"),
+            "metrics": {**gone, **new.progress.metrics},
+        }
+    if not patch:
+        return None, False
+    calm = {"progress", "queuePosition", "conditions", "checkpoint", "result", "firstStepTime", "workers"}
+    urgent = not patch.keys() <= calm or _statements(old) != _statements(new)
+    return patch, urgent
+
+
+def dump(status: TrainingJobStatus) -> dict[str, object]:
+    return status.model_dump(by_alias=True, mode="json")
+
+
+def _same_progress(old: Progress | None, new: Progress | None) -> bool:
+    if old is None or new is None:
+        return old is new
+    return old.model_copy(update={"updated_at": new.updated_at, "eta": new.eta}) == new
+
+
+def _statements(status: TrainingJobStatus) -> set[tuple[str, str, str]]:
+    return {(each.type, each.status, each.reason) for each in status.conditions}

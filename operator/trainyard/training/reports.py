@@ -1,0 +1,85 @@
+"""What the trainers reported last, and the check that a report may be believed. In memory: the next report is seconds away."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from trainyard.api.meta import Model, problems
+from trainyard.training.observed import Report
+
+_INT64 = 2**63 - 1
+
+
+class CheckpointReport(Model):
+    """A checkpoint that is durable."""
+
+    step: int = Field(ge=0, le=_INT64)
+    path: str = Field(max_length=1024)
+
+
+class ResultReport(Model):
+    """An exported model."""
+
+    path: str = Field(max_length=1024)
+    digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+
+
+class ProgressReport(Model):
+    """Body of POST /v1/progress. Fields that are not known are ignored: trainers may be newer than the operator."""
+
+    job_uid: str = Field(max_length=64)
+    attempt: int = Field(ge=1)
+    phase: str = Field(default="", max_length=64)
+    step: int = Field(default=0, ge=0, le=_INT64)
+    total_steps: int | None = Field(default=None, ge=0, le=_INT64)
+    steps_per_second: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    epoch: int | None = Field(default=None, ge=0, le=_INT64)
+    loss: float | None = Field(default=None)
+    metrics: dict[str, float] = Field(default_factory=dict, max_length=64)
+    throughput: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    world_size: int | None = Field(default=None, ge=1, le=_INT64)
+    checkpoint: CheckpointReport | None = None
+    restored_step: int | None = Field(default=None, ge=0, le=_INT64)
+    first_step_at: datetime | None = None
+    result: ResultReport | None = None
+    warning: str | None = Field(default=None, max_length=4096)
+
+
+def parse_last_words(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a termination message says that is fit for a status; nothing of it, if a user's own program wrote it its own way."""
+    try:
+        parsed = ProgressReport.model_validate({**body, "jobUid": "", "attempt": 1})
+    except ValidationError:
+        return {}
+    return parsed.model_dump(by_alias=True, mode="json", exclude_unset=True)
+
+
+class BadReport(ValueError):  # noqa: N818 - says what it is
+    """The body is not a report; the message names the field, the value and what was expected."""
+
+
+class ReportBoard:
+    """The newest report of each job."""
+
+    def __init__(self) -> None:
+        self._reports: dict[str, Report] = {}
+
+    def of(self, uid: str) -> Report | None:
+        return self._reports.get(uid)
+
+    def put(self, body: Mapping[str, Any], now: datetime) -> bool:
+        """Take a report. True when it says something new to look at: a first one, another attempt or phase. Raises BadReport."""
+        try:
+            parsed = ProgressReport.model_validate(body)
+        except ValidationError as error:
+            raise BadReport(problems(error)) from None
+        old = self._reports.get(parsed.job_uid)
+        if old is not None and old.attempt > parsed.attempt:
+            return False
+        self._reports[parsed.job_uid] = Report(parsed.attempt, now, parsed.model_dump(by_alias=True, mode="json"))
+        return old is None or old.attempt != parsed.attempt or old.body.get("phase") != parsed.phase
+
+    def forget(self, uid: str) -> None:
+        self._reports.pop(uid, None)

@@ -1,0 +1,236 @@
+"""The status of a TrainingJob as a value that rules transform: each function returns the status with one thing said."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from trainyard.api.admission import AvoidedNode, JobAdmission, compact
+from trainyard.api.reasons import ConditionType, Reason
+from trainyard.api.training_job import (
+    Checkpoint,
+    Progress,
+    Restarted,
+    Result,
+    TrainingJob,
+    TrainingJobStatus,
+    WorkerCounts,
+)
+from trainyard.scheduling.snapshot import Assignment, Verdict
+from trainyard.training.failure import Ended
+from trainyard.training.observed import Report
+from trainyard.training.pods import claim_name
+from trainyard.training.reports import parse_last_words
+from trainyard.workloads import conditions
+from trainyard.workloads.pod_state import PodState
+from trainyard.workloads.times import AVOID_SECONDS
+
+_LONGEST_ETA = 366 * 86_400.0
+
+
+class Draft:
+    """A status being written: starts as the last one, ends as the next."""
+
+    def __init__(self, job: TrainingJob, now: datetime) -> None:
+        self.job = job
+        self.now = now
+        self.fields: dict[str, Any] = {name: getattr(job.status, name) for name in TrainingJobStatus.model_fields}
+        self.set(observed_generation=job.metadata.generation, gpus=job.gpus())
+
+    def set(self, **fields: Any) -> None:
+        self.fields.update(fields)
+
+    def state(self, kind: ConditionType, value: bool, reason: str, message: str) -> None:
+        known = conditions.state(
+            self.fields["conditions"],
+            kind,
+            value,
+            reason,
+            message,
+            now=self.now,
+            generation=self.job.metadata.generation,
+        )
+        self.set(conditions=known)
+
+    def status(self) -> TrainingJobStatus:
+        return TrainingJobStatus.model_construct(**self.fields)
+
+    # What can be said, in the order of a job's life.
+
+    def waiting(self, verdict: Verdict, position: int | None) -> None:
+        self.set(phase="Pending", reason=verdict.reason.value, queue_position=position, admission=None)
+        self.state(ConditionType.ADMITTED, False, verdict.reason, verdict.message)
+        self.state(ConditionType.READY, False, verdict.reason, "waits for a place")
+
+    def admitted(self, assignment: Assignment, epoch: int) -> None:
+        roles = [compact(role, list(nodes)) for role, nodes in assignment.nodes.items()]
+        admission = JobAdmission(
+            epoch=epoch, queue=self.job.spec.queue, flavor=assignment.flavor, time=self.now, roles=roles
+        )
+        count = sum(len(nodes) for nodes in assignment.nodes.values())
+        distinct = len({node for nodes in assignment.nodes.values() for node in nodes})
+        self.set(admission=admission, phase="Admitted", reason=Reason.PODS_STARTING.value, queue_position=None)
+        self.state(
+            ConditionType.ADMITTED,
+            True,
+            Reason.ADMITTED,
+            f"{count} pods on {distinct} nodes of flavor {assignment.flavor}",
+        )
+        self.state(ConditionType.READY, False, Reason.PODS_STARTING, "pods are being created")
+        self._lifted()
+
+    def _lifted(self) -> None:
+        if conditions.find(self.fields["conditions"], ConditionType.SUSPENDED):
+            self.state(ConditionType.SUSPENDED, False, Reason.RESUMED, "spec.suspend is false")
+
+    def counted(self, pods: Iterable[PodState]) -> None:
+        found = list(pods)
+        counts = WorkerCounts(
+            active=sum(not pod.finished for pod in found),
+            ready=sum(pod.running and pod.ready for pod in found),
+            succeeded=sum(pod.phase == "Succeeded" for pod in found),
+        )
+        self.set(workers=counts)
+
+    def starting(self, message: str) -> None:
+        self.set(phase="Admitted", reason=Reason.PODS_STARTING.value)
+        self.state(ConditionType.READY, False, Reason.PODS_STARTING, message)
+
+    def running(self) -> None:
+        self.set(phase="Running", reason=Reason.RUNNING.value, start_time=self.fields["start_time"] or self.now)
+        self.state(ConditionType.READY, True, Reason.RUNNING, f"all {self.job.spec.workers.replicas} workers run")
+
+    def undone(self, ended: Ended) -> None:
+        """The place is given back; the job is placed anew, elsewhere."""
+        self.set(
+            phase="Pending",
+            reason=Reason.ATTEMPT_UNDONE.value,
+            admission=None,
+            attempt=self.fields["attempt"] + 1,
+            avoid=self._avoiding(ended.node),
+        )
+        self.state(ConditionType.ADMITTED, False, Reason.ATTEMPT_UNDONE, ended.cause)
+        self.state(ConditionType.READY, False, Reason.ATTEMPT_UNDONE, ended.cause)
+
+    def restarting(self, ended: Ended, *, counts: bool, keep_place: bool) -> None:
+        progress = self.fields["progress"]
+        restarted = Restarted(
+            attempt=self.fields["attempt"],
+            cause=ended.cause[:1024],
+            time=self.now,
+            step=progress.step if progress else None,
+        )
+        self.set(
+            phase="Restarting",
+            reason=Reason.RESTARTING.value,
+            attempt=self.fields["attempt"] + 1,
+            restarts=self.fields["restarts"] + 1,
+            last_restart=restarted,
+        )
+        if not counts:
+            self.set(disruptions=self.fields["disruptions"] + 1)
+        if not keep_place:
+            self.set(admission=None)
+            self.state(ConditionType.ADMITTED, False, Reason.NODE_LOST, ended.cause)
+        self.state(ConditionType.READY, False, Reason.RESTARTING, ended.cause)
+
+    def suspending(self, left: int) -> None:
+        self.set(phase="Suspending", reason=Reason.STOPPING.value)
+        self.state(ConditionType.READY, False, Reason.STOPPING, f"{left} pods write a checkpoint and end")
+
+    def suspended(self, *, had_pods: bool) -> None:
+        attempt = self.fields["attempt"] + (1 if had_pods else 0)
+        self.set(phase="Suspended", reason=Reason.SUSPENDED.value, admission=None, queue_position=None, attempt=attempt)
+        self.state(ConditionType.SUSPENDED, True, Reason.SUSPENDED, "spec.suspend is true; no resources are held")
+        self.state(ConditionType.ADMITTED, False, Reason.SUSPENDED, "spec.suspend is true")
+        self.state(ConditionType.READY, False, Reason.SUSPENDED, "spec.suspend is true")
+
+    def failed(self, reason: Reason, message: str) -> None:
+        self.set(phase="Failed", reason=reason.value, completion_time=self.now)
+        self.state(ConditionType.FAILED, True, reason, message)
+        self.state(ConditionType.READY, False, reason, message)
+
+    def completed(self) -> None:
+        self.set(
+            phase="Complete",
+            reason=Reason.COMPLETED.value,
+            completion_time=self.now,
+            start_time=self.fields["start_time"] or self.now,
+        )
+        self.state(
+            ConditionType.COMPLETE,
+            True,
+            Reason.COMPLETED,
+            f"all {self.job.spec.workers.replicas} workers ended with exit code 0",
+        )
+        self.state(ConditionType.READY, False, Reason.COMPLETED, "training is over")
+
+    def reported(self, report: Report) -> None:
+        """Take over what rank 0 said."""
+        self.set(progress=_progress(report.body, self.fields["progress"], self.now))
+        self._durable(report.body)
+
+    def last_words(self, body: Mapping[str, Any]) -> None:
+        """Take over a worker's termination message: it is there even when reports were missed."""
+        body = parse_last_words(body)
+        if "step" in body:
+            self.set(progress=_progress({**body, "phase": "done"}, self.fields["progress"], self.now))
+        self._durable(body)
+
+    def _durable(self, body: Mapping[str, Any]) -> None:
+        if (checkpoint := body.get("checkpoint")) and isinstance(checkpoint, Mapping):
+            self.set(checkpoint=Checkpoint(step=int(checkpoint["step"]), path=str(checkpoint["path"])[:1024]))
+        claim = claim_name(self.job)
+        if (result := body.get("result")) and isinstance(result, Mapping) and claim:
+            self.set(
+                result=Result(claim_name=claim, path=str(result["path"])[:1024], digest=str(result["digest"])[:128])
+            )
+        if (first := body.get("firstStepAt")) and self.fields["first_step_time"] is None:
+            self.set(first_step_time=datetime.fromisoformat(str(first)))
+
+    def _avoiding(self, node: str) -> list[AvoidedNode]:
+        kept = [each for each in self.fields["avoid"] if each.until > self.now and each.name != node]
+        return (
+            [*kept, AvoidedNode(name=node, until=self.now + timedelta(seconds=AVOID_SECONDS))][-64:] if node else kept
+        )
+
+
+def _progress(body: Mapping[str, Any], old: Progress | None, now: datetime) -> Progress:
+    metrics = {str(name)[:64]: float(value) for name, value in (body.get("metrics") or {}).items()} or (
+        old.metrics if old else {}
+    )
+    step, total, rate = int(body.get("step") or 0), body.get("totalSteps"), _step_rate(body, old, now)
+    return Progress(
+        phase=str(body.get("phase", ""))[:64],
+        step=step,
+        total_steps=total if total is not None else (old.total_steps if old else None),
+        epoch=body.get("epoch"),
+        loss=body.get("loss"),
+        metrics=dict(list(metrics.items())[:32]),
+        throughput=body.get("throughput"),
+        world_size=body.get("worldSize") or (old.world_size if old else None),
+        restored_step=body["restoredStep"]
+        if body.get("restoredStep") is not None
+        else (old.restored_step if old else None),
+        eta=_duration((total - step) / rate) if total and rate and total > step else "",
+        warning=str(body.get("warning") or (old.warning if old else ""))[:1024],
+        updated_at=now,
+    )
+
+
+def _step_rate(body: Mapping[str, Any], old: Progress | None, now: datetime) -> float | None:
+    """Steps per second: what the trainer says, else what two reports tell."""
+    if isinstance(rate := body.get("stepsPerSecond"), int | float) and rate > 0:
+        return float(rate)
+    if old is None or (seconds := (now - old.updated_at).total_seconds()) <= 0:
+        return None
+    made = int(body.get("step") or 0) - old.step
+    return made / seconds if made > 0 else None
+
+
+def _duration(seconds: float) -> str:
+    """As in 45s, 3m20s, 5h12m."""
+    if seconds > _LONGEST_ETA:
+        return "over a year"
+    whole = int(seconds)
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{whole % 60:02}s" if minutes else f"{whole}s"

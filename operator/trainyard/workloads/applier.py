@@ -1,0 +1,149 @@
+"""Applies a plan: status first, then deletes and creates, then events. The only place where a controller's decisions meet the API server."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from trainyard.cluster.client import ClusterClient
+from trainyard.cluster.errors import AlreadyExists, Conflict, Forbidden, Invalid
+from trainyard.cluster.resources import CLAIMS, DEPLOYMENTS, POD_DISRUPTION_BUDGETS, PODS, SERVICES, Resource
+from trainyard.runtime.clock import Clock
+from trainyard.workloads.keys import Key
+from trainyard.workloads.plan import Note, Object, Plan
+from trainyard.workloads.ration import Ration
+from trainyard.workloads.world import World
+
+log = logging.getLogger(__name__)
+
+_RESOURCES = {
+    "Pod": PODS,
+    "Service": SERVICES,
+    "PersistentVolumeClaim": CLAIMS,
+    "Deployment": DEPLOYMENTS,
+    "PodDisruptionBudget": POD_DISRUPTION_BUDGETS,
+}
+_APPLIED = frozenset({"Deployment"})
+"""Kinds that are kept equal to the plan; the others are created once and never changed."""
+
+
+Learn = Callable[[str, Object], None]
+"""Tells the caches what the API server answered to a write, before the watch does: kind, object."""
+
+
+class RefusedError(Exception):
+    """The API server will not take a pod as it is: quota, pod security, a webhook."""
+
+
+class Events(Protocol):
+    """Posts an event on an object; never fails, never waits."""
+
+    def post(self, obj: Mapping[str, Any], reason: str, message: str, *, warning: bool) -> None: ...
+
+
+class Applier:
+    """One for all controllers: it also holds the ration of calm status writes."""
+
+    def __init__(self, cluster: ClusterClient, world: World, clock: Clock, events: Events, learn: Learn) -> None:
+        self._cluster, self._world, self._events, self._learn = cluster, world, events, learn
+        self._ration = Ration(clock)
+
+    async def apply(self, key: Key, resource: Resource, plan: Plan) -> float | None:
+        """Do what the plan says. Returns seconds until a held-back status write is due. Raises RefusedError, ClusterError."""
+        raw = self._world.raw.get(key)
+        if raw is None:
+            return None
+        meta = raw["metadata"]
+        namespace, name = meta.get("namespace"), meta["name"]
+        held_back = await self._status(key, resource, plan, meta)
+        await asyncio.gather(
+            *(
+                self._cluster.delete(PODS, namespace, each.name, uid=each.uid, grace_seconds=each.grace_seconds)
+                for each in plan.delete
+            )
+        )
+        await self._create(plan.create, meta["uid"])
+        for note in plan.notes:
+            self.note(key, note)
+        if plan.delete_self:
+            await self._cluster.delete(resource, namespace, name, uid=meta["uid"])
+        return held_back
+
+    def note(self, key: Key, note: Note) -> None:
+        """Post an event on the object and log it."""
+        if raw := self._world.raw.get(key):
+            self._events.post(raw, note.reason, note.message, warning=note.warning)
+        log.log(
+            logging.WARNING if note.warning else logging.INFO,
+            "%s: %s",
+            note.reason,
+            note.message,
+            extra={"object": str(key)},
+        )
+
+    def forget(self, key: Key) -> None:
+        self._ration.forget(key)
+
+    async def _status(self, key: Key, resource: Resource, plan: Plan, meta: Mapping[str, Any]) -> float | None:
+        if not plan.status:
+            return None
+        if not plan.urgent and (left := self._ration.wait(key)) > 0:
+            return left
+        if plan.urgent and plan.takes_turn and (left := self._ration.turn(key)) > 0:
+            return left
+        version = meta["resourceVersion"]
+        written = await self._cluster.patch_status(
+            resource, meta.get("namespace"), meta["name"], dict(plan.status), uid=meta["uid"], resource_version=version
+        )
+        self._ration.wrote(key)
+        # The answer is the truth until the watch tells more; without it the next round would decide on the past.
+        self._learn(key.kind, written)
+        return None
+
+    async def _create(self, objects: tuple[Object, ...], owner: str) -> None:
+        first = [each for each in objects if each["kind"] != "Pod"]
+        for each in first:
+            await self._create_one(each, owner)
+        results = await asyncio.gather(
+            *(self._create_one(each, owner) for each in objects if each["kind"] == "Pod"), return_exceptions=True
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _create_one(self, wanted: Object, owner: str) -> None:
+        resource = _RESOURCES[wanted["kind"]]
+        try:
+            made = await (
+                self._cluster.apply(resource, wanted)
+                if wanted["kind"] in _APPLIED
+                else self._cluster.create(resource, wanted)
+            )
+        except AlreadyExists:
+            await self._check_ours(resource, wanted, owner)
+            return
+        except (Forbidden, Invalid) as error:
+            raise RefusedError(error.message) from error
+        if wanted["kind"] != "Pod":
+            self._learn(wanted["kind"], made)
+
+    async def _check_ours(self, resource: Resource, wanted: Object, owner: str) -> None:
+        """A repeated create is no error; somebody else's object of that name is."""
+        there = await self._cluster.get(resource, wanted["metadata"]["namespace"], wanted["metadata"]["name"])
+        if there is None or not wanted["metadata"].get("ownerReferences"):
+            return
+        owners = there["metadata"].get("ownerReferences", ())
+        if owner not in {each["uid"] for each in owners}:
+            if any((each["kind"], each["name"]) == _named(wanted) for each in owners):
+                # Of a deleted owner with the same name: the garbage collector is about to take it away.
+                raise Conflict(f"{wanted['kind']} {wanted['metadata']['name']!r} of an earlier owner still ends")
+            raise RefusedError(
+                f"{wanted['kind']} {wanted['metadata']['name']!r} exists and belongs to somebody else; delete or rename it"
+            )
+        self._learn(wanted["kind"], there)
+
+
+def _named(child: Object) -> tuple[str, str]:
+    """Kind and name of the owner of an object that we make."""
+    owner = child["metadata"]["ownerReferences"][0]
+    return owner["kind"], owner["name"]

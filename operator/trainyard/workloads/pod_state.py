@@ -1,0 +1,142 @@
+"""What a pod of ours is doing, read from the API server's object. Pure; nothing else interprets a pod's status."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from trainyard.api.names import ATTEMPT_LABEL, INDEX_LABEL, ROLE_LABEL
+
+KUBELET_REFUSALS = (
+    "OutOf",
+    "UnexpectedAdmissionError",
+    "NodeAffinity",
+    "Preempting",
+    "NodePorts",
+    "TopologyAffinity",
+    "SMTAlignment",
+)
+"""Beginnings of `status.reason` with which a kubelet turns a bound pod away: the place was wrong, not the program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How the main container ended."""
+
+    code: int
+    reason: str
+    message: str
+    finished_at: datetime | None
+
+    @property
+    def report(self) -> Mapping[str, Any]:
+        """The termination message as our agent writes it; empty when it is somebody else's text."""
+        try:
+            report = json.loads(self.message)
+        except ValueError:
+            return {}
+        return report if isinstance(report, dict) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class PodState:
+    """One pod of ours."""
+
+    name: str
+    uid: str
+    role: str
+    index: int
+    attempt: int
+    node: str
+    phase: str
+    ready: bool
+    created: datetime
+    started: datetime | None = None
+    deleting_since: datetime | None = None
+    address: str = ""
+    reason: str = ""
+    message: str = ""
+    unschedulable: str = ""
+    waiting: str = ""
+    restarts: int = 0
+    exit: Exit | None = None
+    last_exit: Exit | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> bool:
+        return self.phase in ("Succeeded", "Failed")
+
+    @property
+    def bound(self) -> bool:
+        return bool(self.node)
+
+    @property
+    def running(self) -> bool:
+        return self.phase == "Running" and self.deleting_since is None
+
+    @property
+    def refused_by_node(self) -> bool:
+        """The kubelet turned it away; no container ran."""
+        return self.phase == "Failed" and self.exit is None and self.reason.startswith(KUBELET_REFUSALS)
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """An RFC 3339 time of the API server, aware and in UTC."""
+    return datetime.fromisoformat(text).astimezone(UTC) if text else None
+
+
+def _number(label: str) -> int:
+    """A number that we wrote into a label; 0 for what somebody else may have put there."""
+    return int(label) if label.isascii() and label.isdecimal() else 0
+
+
+def pod_state(pod: Mapping[str, Any], container: str) -> PodState:
+    """Read `pod`, whose main container is named `container`."""
+    metadata, spec, status = pod["metadata"], pod.get("spec", {}), pod.get("status", {})
+    labels = metadata.get("labels", {})
+    conditions = {each["type"]: each for each in status.get("conditions", ())}
+    main: Mapping[str, Any] = next(
+        (each for each in status.get("containerStatuses", ()) if each["name"] == container), {}
+    )
+    now_state = main.get("state", {})
+    scheduled = conditions.get("PodScheduled", {})
+    return PodState(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        role=labels.get(ROLE_LABEL, ""),
+        index=_number(labels.get(INDEX_LABEL, "")),
+        attempt=_number(labels.get(ATTEMPT_LABEL, "")),
+        node=spec.get("nodeName", ""),
+        phase=status.get("phase", "Pending"),
+        ready=conditions.get("Ready", {}).get("status") == "True",
+        created=parse_time(metadata.get("creationTimestamp")) or datetime.fromtimestamp(0, UTC),
+        started=parse_time(now_state.get("running", {}).get("startedAt")),
+        deleting_since=parse_time(metadata.get("deletionTimestamp")),
+        address=status.get("podIP", ""),
+        reason=status.get("reason", ""),
+        message=status.get("message", ""),
+        unschedulable=scheduled.get("message", "") if scheduled.get("status") == "False" else "",
+        waiting=_waiting(now_state.get("waiting", {})),
+        restarts=int(main.get("restartCount", 0)),
+        exit=_exit(now_state.get("terminated")),
+        last_exit=_exit(main.get("lastState", {}).get("terminated")),
+        annotations=metadata.get("annotations", {}),
+    )
+
+
+def _waiting(state: Mapping[str, str]) -> str:
+    reason, message = state.get("reason", ""), state.get("message", "")
+    return f"{reason}: {message}" if message else reason
+
+
+def _exit(state: Mapping[str, Any] | None) -> Exit | None:
+    if not state:
+        return None
+    return Exit(
+        int(state.get("exitCode", -1)),
+        state.get("reason", ""),
+        state.get("message", ""),
+        parse_time(state.get("finishedAt")),
+    )

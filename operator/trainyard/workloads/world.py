@@ -1,0 +1,295 @@
+"""The operator's picture of the cluster, parsed once per change and read by every plan. In memory only; fed by caches, asks nobody."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from trainyard.api.flavor import Flavor, FlavorSpec
+from trainyard.api.inference_service import InferenceService
+from trainyard.api.meta import Taint
+from trainyard.api.names import FLAVOR_LABEL, INDEX_LABEL, QUEUE_LABEL, ROLE_LABEL, SERVICE_LABEL
+from trainyard.api.queue import Queue
+from trainyard.api.training_job import TrainingJob
+from trainyard.runtime.clock import SystemClock
+from trainyard.scheduling.resources import parse_all
+from trainyard.scheduling.snapshot import NodeView, PodView, Snapshot, Workload
+from trainyard.workloads.keys import Key
+from trainyard.workloads.pod_requests import pod_requests
+from trainyard.workloads.pod_state import PodState, parse_time, pod_state
+
+Object = Mapping[str, Any]
+Ours = TrainingJob | InferenceService | Queue | Flavor
+KINDS: Mapping[str, type[Ours]] = {
+    "TrainingJob": TrainingJob,
+    "InferenceService": InferenceService,
+    "Queue": Queue,
+    "Flavor": Flavor,
+}
+_CONTAINERS = {"worker": "trainer", "replica": "server", "gateway": "haproxy"}
+_PINNED = "metadata.name"
+_BLIND_CHECK_SECONDS = 60.0
+_ROUNDING_SECONDS = 0.1
+LOST_SECONDS = 10.0
+"""A node that has not been ready for so long will not answer again soon."""
+
+
+class World:
+    """What is known now. `observe` takes one change and returns the keys of our objects that should look again."""
+
+    def __init__(
+        self, unreadable: Callable[[Key, str], None] | None = None, now: Callable[[], datetime] | None = None
+    ) -> None:
+        self._now = now or SystemClock().now
+        self._ours: dict[str, dict[Key, Ours]] = {kind: {} for kind in KINDS}
+        self.raw: dict[Key, Object] = {}
+        self.claims: dict[tuple[str, str], tuple[str, ...]] = {}
+        self.services: dict[tuple[str, str], str] = {}
+        """Owner uid of each Service of ours."""
+        self.deployments: dict[tuple[str, str], Object] = {}
+        self.namespaces: dict[str, Mapping[str, str]] = {}
+        self.nodes: dict[str, NodeView] = {}
+        self.not_ready_since: dict[str, datetime] = {}
+        self._pods: dict[tuple[str, str], PodView] = {}
+        self._states: dict[str, dict[str, PodState]] = {}
+        self._gateways: dict[tuple[str, str], dict[str, PodState]] = {}
+        self._unreadable = unreadable or (lambda _key, _why: None)
+
+    def observe(self, kind: str, old: Object | None, new: Object | None) -> set[Key]:
+        """Take a change of an object of any kind that we watch."""
+        thing = new or old
+        assert thing is not None
+        place = (thing["metadata"].get("namespace", ""), thing["metadata"]["name"])
+        match kind:
+            case "Pod":
+                return self._pod(place, old, new)
+            case "Node":
+                return self._node(place[1], new)
+            case "Namespace":
+                _keep(self.namespaces, place[1], new and new["metadata"].get("labels", {}))
+                return set()
+            case "PersistentVolumeClaim":
+                _keep(self.claims, place, new and tuple(new["spec"].get("accessModes", ())))
+                return self._users_of_claim(place)
+            case "Service":
+                _keep(self.services, place, new and _owner(new)[1])
+                return _owner_keys(thing)
+            case "Deployment":
+                _keep(self.deployments, place, new)
+                return _owner_keys(thing)
+        return self._own(Key(kind, *place), new) if kind in KINDS else set()
+
+    def pods_of(self, uid: str) -> tuple[PodState, ...]:
+        """Pods whose owner has that uid."""
+        return tuple(self._states.get(uid, {}).values())
+
+    def get(self, key: Key) -> Ours | None:
+        return self._ours[key.kind].get(key)
+
+    def of_kind(self, kind: str) -> Iterable[Ours]:
+        return self._ours[kind].values()
+
+    def lost(self, nodes: Iterable[str], now: datetime, grace: float = LOST_SECONDS) -> frozenset[str]:
+        """Those of `nodes` that will not answer again soon: gone, or not ready for `grace` seconds.
+
+        None when so many fell silent together (over a fifth, two at least, within ten minutes) that the fault is more
+        likely between them and us.
+        """
+        if not self.nodes or self._blind(now):
+            return frozenset()
+        return frozenset(name for name in nodes if name and self._silent(name, now) >= grace)
+
+    def next_loss(self, nodes: Iterable[str], now: datetime, grace: float = LOST_SECONDS) -> float | None:
+        """Seconds until one of `nodes` that is silent now counts as lost, which no event announces; None if none is."""
+        silent = [self._silent(name, now) for name in nodes if name in self.not_ready_since]
+        if not silent:
+            return None
+        if self._blind(now):
+            return _BLIND_CHECK_SECONDS
+        return min((grace - seconds + _ROUNDING_SECONDS for seconds in silent if seconds < grace), default=None)
+
+    def _blind(self, now: datetime) -> bool:
+        recent = sum(now - since < timedelta(minutes=10) for since in self.not_ready_since.values())
+        return recent >= 2 and recent * 5 > len(self.nodes)  # noqa: PLR2004
+
+    def _silent(self, name: str, now: datetime) -> float:
+        if name not in self.nodes:
+            return float("inf")
+        since = self.not_ready_since.get(name)
+        return (now - since).total_seconds() if since else 0.0
+
+    def flavors(self) -> dict[str, FlavorSpec]:
+        """Flavors by name."""
+        return {key.name: each.spec for key, each in self._ours["Flavor"].items() if isinstance(each, Flavor)}
+
+    def gateways_of(self, namespace: str, service: str) -> tuple[PodState, ...]:
+        """Gateway pods of an InferenceService."""
+        return tuple(self._gateways.get((namespace, service), {}).values())
+
+    def snapshot(self, workloads: Iterable[Workload]) -> Snapshot:
+        """What a scheduling cycle looks at."""
+        return Snapshot(
+            nodes=tuple(self.nodes[name] for name in sorted(self.nodes)),
+            pods=tuple(self._pods.values()),
+            flavors=self.flavors(),
+            queues={each.metadata.name: each.spec for each in self.of_kind("Queue") if isinstance(each, Queue)},
+            namespaces=dict(self.namespaces),
+            workloads=tuple(workloads),
+        )
+
+    def _pod(self, place: tuple[str, str], old: Object | None, new: Object | None) -> set[Key]:
+        before, after = (old and _owner(old)[1]), (new and _owner(new)[1])
+        if (
+            old is not None
+            and before
+            and (before != after or old["metadata"]["uid"] != (new or old)["metadata"]["uid"] or new is None)
+        ):
+            states = self._states.get(before, {})
+            states.pop(old["metadata"]["uid"], None)
+            if not states:
+                self._states.pop(before, None)
+        _keep(self._pods, place, new and pod_view(new))
+        if new is not None and after:
+            container = _CONTAINERS.get(new["metadata"].get("labels", {}).get(ROLE_LABEL, ""), "")
+            self._states.setdefault(after, {})[new["metadata"]["uid"]] = pod_state(new, container)
+        labels = (new or old or {})["metadata"].get("labels", {})
+        if labels.get(ROLE_LABEL) == "gateway":
+            group = self._gateways.setdefault((place[0], labels.get(SERVICE_LABEL, "")), {})
+            _keep(group, place[1], new and pod_state(new, _CONTAINERS["gateway"]))
+        return _owner_keys(new or old or {})
+
+    def _node(self, name: str, new: Object | None) -> set[Key]:
+        _keep(self.nodes, name, new and node_view(new))
+        view = self.nodes.get(name)
+        since = self.not_ready_since.get(name)
+        if view is None or view.ready:
+            self.not_ready_since.pop(name, None)
+        elif new is not None:
+            self.not_ready_since[name] = _since(new) or since or self._now()
+        if view is not None and view.ready and since is None:
+            return set()
+        every = (item for kind in self._ours.values() for item in kind.items())
+        return {key for key, each in every if any(pod.node == name for pod in self.pods_of(each.metadata.uid))}
+
+    def _own(self, key: Key, new: Object | None) -> set[Key]:
+        if new is None:
+            gone = self._ours[key.kind].pop(key, None)
+            self.raw.pop(key, None)
+            return {key} | self._served_from(key, gone)
+        old = self._ours[key.kind].get(key)
+        try:
+            self._ours[key.kind][key] = KINDS[key.kind].model_validate(new)
+            self.raw[key] = new
+        except ValidationError as error:
+            self._unreadable(key, str(error))
+            return set()
+        return {key} | self._served_from(key, old)
+
+    def _served_from(self, key: Key, old: Ours | None) -> set[Key]:
+        """Services whose model is a job's result look again when the job came, went or took another step of its life."""
+        new = self._ours[key.kind].get(key)
+        if not isinstance(new or old, TrainingJob) or _stage(old) == _stage(new):
+            return set()
+        return {
+            each
+            for each, service in self._ours["InferenceService"].items()
+            if isinstance(service, InferenceService)
+            and (each.namespace, service.spec.model.training_job) == (key.namespace, key.name)
+        }
+
+    def _users_of_claim(self, place: tuple[str, str]) -> set[Key]:
+        namespace, name = place
+        jobs = (
+            (key, each)
+            for key, each in self._ours["TrainingJob"].items()
+            if isinstance(each, TrainingJob) and key.namespace == namespace
+        )
+        services = {
+            key
+            for key, each in self._ours["InferenceService"].items()
+            if isinstance(each, InferenceService) and (key.namespace, each.spec.model.claim_name) == place
+        }
+        return services | {
+            key for key, job in jobs if job.spec.storage and (job.spec.storage.claim_name or key.name) == name
+        }
+
+
+def _stage(job: Ours | None) -> tuple[object, ...] | None:
+    return (job.metadata.uid, job.status.phase, job.status.result) if isinstance(job, TrainingJob) else None
+
+
+def _keep(store: dict[Any, Any], key: Any, value: Any) -> None:
+    if value is None:
+        store.pop(key, None)
+    else:
+        store[key] = value
+
+
+def _owner(thing: Object) -> tuple[str, str, str]:
+    """(kind, uid, name) of the controlling owner, if it is one of ours."""
+    for each in thing["metadata"].get("ownerReferences", ()):
+        if each.get("controller") and each["kind"] in KINDS:
+            return each["kind"], each["uid"], each["name"]
+    return "", "", ""
+
+
+def _owner_keys(thing: Object) -> set[Key]:
+    kind, _, name = _owner(thing)
+    if kind:
+        return {Key(kind, thing["metadata"]["namespace"], name)}
+    service = thing["metadata"].get("labels", {}).get(SERVICE_LABEL)
+    return {Key("InferenceService", thing["metadata"].get("namespace", ""), service)} if service else set()
+
+
+def pod_view(pod: Object) -> PodView:
+    """A pod as the scheduler counts it."""
+    metadata, spec = pod["metadata"], pod["spec"]
+    labels = metadata.get("labels", {})
+    role = labels.get(ROLE_LABEL, "")
+    owner = _owner(pod)[1]
+    return PodView(
+        uid=metadata["uid"],
+        namespace=metadata.get("namespace", ""),
+        name=metadata["name"],
+        node=spec.get("nodeName") or _pinned_node(spec),
+        requests=pod_requests(spec),
+        owner_uid=owner,
+        role=f"replica-{labels.get(INDEX_LABEL)}" if role == "replica" else role,
+        # A label alone proves nothing: anybody may put one on a pod of their own.
+        queue=labels.get(QUEUE_LABEL, "") if owner else "",
+        flavor=labels.get(FLAVOR_LABEL, "") if owner else "",
+        finished=pod.get("status", {}).get("phase") in ("Succeeded", "Failed"),
+    )
+
+
+def _pinned_node(spec: Mapping[str, Any]) -> str:
+    required = (
+        spec.get("affinity", {}).get("nodeAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution", {})
+    )
+    for term in required.get("nodeSelectorTerms", ()):
+        for field in term.get("matchFields", ()):
+            if field.get("key") == _PINNED and len(field.get("values", ())) == 1:
+                return str(field["values"][0])
+    return ""
+
+
+def node_view(node: Object) -> NodeView:
+    """A node as the scheduler sees it."""
+    metadata, spec, status = node["metadata"], node.get("spec", {}), node.get("status", {})
+    ready = any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions", ()))
+    return NodeView(
+        name=metadata["name"],
+        labels=metadata.get("labels", {}),
+        allocatable=parse_all(status.get("allocatable", {})),
+        taints=tuple(Taint.model_validate(each) for each in spec.get("taints", ())),
+        ready=ready,
+        unschedulable=bool(spec.get("unschedulable")),
+    )
+
+
+def _since(node: Object) -> datetime | None:
+    for each in node.get("status", {}).get("conditions", ()):
+        if each["type"] == "Ready":
+            return parse_time(each.get("lastTransitionTime"))
+    return None

@@ -1,0 +1,84 @@
+"""The real operator as a process beside the real API server, with the rights that the chart gives it and no others."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dev.cluster import Cluster
+from dev.cluster.control_plane import write_kubeconfig
+from dev.operator_process import OperatorProcess
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CHART = REPOSITORY / "helm" / "trainyard"
+SYSTEM = "trainyard-system"
+ACCOUNT = "trainyard"
+USER = f"system:serviceaccount:{SYSTEM}:{ACCOUNT}"
+LOGS: list[Path] = []
+"""Logs of the processes that run now, shown when a test fails."""
+
+
+def rendered(cluster: Cluster, *values: str) -> list[dict[str, Any]]:
+    """The chart's objects."""
+    settings = [part for value in values for part in ("--set", value)]
+    version = cluster.api.get("/version")["gitVersion"]
+    text = cluster.helm(
+        "template", "trainyard", str(CHART), "--namespace", SYSTEM, "--kube-version", version, *settings
+    )
+    return [each for each in yaml.safe_load_all(text) if each]
+
+
+def install(cluster: Cluster) -> None:
+    """Everything of the chart but the operator's own pod, which runs as a process here."""
+    objects = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}},
+        *(each for each in rendered(cluster) if each["kind"] not in ("Deployment", "Service")),
+    ]
+    text = "---\n".join(yaml.safe_dump(each) for each in objects)
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=text)
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(REPOSITORY / "crds"))
+
+
+def account_kubeconfig(cluster: Cluster, folder: Path) -> Path:
+    """A kubeconfig that speaks as the chart's ServiceAccount."""
+    token = cluster.kubectl("create", "token", ACCOUNT, "-n", SYSTEM, "--duration=2h").strip()
+    given = json.loads(cluster.kubeconfig.read_text())["clusters"][0]["cluster"]
+    path = folder / "operator.kubeconfig"
+    write_kubeconfig(path, cluster.name, given["server"], token, Path(given["certificate-authority"]))
+    return path
+
+
+@contextmanager
+def operator_process(
+    cluster: Cluster, kubeconfig: Path, folder: Path, identity: str, *, ready: bool = True
+) -> Iterator[OperatorProcess]:
+    """A running operator; with `ready`, one that leads and knows the cluster."""
+    log = folder / f"{identity}.log"
+    process = OperatorProcess(cluster, log=log, kubeconfig=kubeconfig, env={"TRAINYARD_IDENTITY": identity})
+    LOGS.append(log)
+    try:
+        process.start()
+        if ready:
+            process.wait_ready()
+        yield process
+    finally:
+        process.stop()
+        LOGS.remove(log)
+
+
+def log_lines(process: OperatorProcess) -> list[dict[str, Any]]:
+    """What the operator logged."""
+    return [json.loads(line) for line in process.log.read_text().splitlines() if line.startswith("{")]
+
+
+def audited(cluster: Cluster, user: str = USER) -> Iterator[dict[str, Any]]:
+    """The API server's lines about a user's requests, one for each; watches count from their start."""
+    for line in cluster.audit_log.read_text().splitlines():
+        if f'"username":"{user}"' not in line:
+            continue
+        entry = json.loads(line)
+        if entry["stage"] == ("ResponseStarted" if entry["verb"] == "watch" else "ResponseComplete"):
+            yield entry

@@ -1,0 +1,161 @@
+"""The chart on a real API server: its objects are accepted, its rights suffice and are used, editors forge nothing.
+
+`test_chart` installs, upgrades and uninstalls a release in a cluster of its own.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from dev.cluster import Cluster
+from dev.cluster.api import Api, ApiError
+from dev.operator_process import OperatorProcess
+from tests import builders as b
+from tests.apiserver.operator_process import ACCOUNT, CHART, SYSTEM, audited, rendered
+from tests.apiserver.yard import Yard, completes_after
+
+pytestmark = pytest.mark.apiserver
+
+FORBIDDEN = 403
+SPARE = {
+    # verb group/resource: why it is granted although a journey without accidents does not need it
+    "get /pods": "a repeated create asks whose pod is there",
+    "get /nodes": "goes with list and watch",
+    "get /namespaces": "goes with list and watch",
+    "get /persistentvolumeclaims": "a repeated create asks whose claim is there",
+    "get /services": "a repeated create asks whose Service is there",
+    "get apps/deployments": "goes with list and watch",
+    "get policy/poddisruptionbudgets": "a repeated create asks whose budget is there",
+    "get trainyard.dev/flavors": "goes with list and watch",
+    "get trainyard.dev/queues": "goes with list and watch",
+    "get trainyard.dev/trainingjobs": "goes with list and watch",
+    "get trainyard.dev/inferenceservices": "goes with list and watch",
+    "create apps/deployments": "an apply of something new is authorised as a create too, and audited as a patch",
+    "patch /events": "an event that happens again is counted",
+    "patch /secrets": "the certificate is renewed weeks later",
+    "create authentication.k8s.io/tokenreviews": "no pod of this tier runs our images and calls the endpoint",
+}
+
+
+def test_helm_finds_nothing_to_complain_about(installed: Cluster) -> None:
+    assert "0 chart(s) failed" in installed.helm("lint", "--strict", str(CHART))
+
+
+def test_every_object_of_the_chart_is_accepted(installed: Cluster) -> None:
+    values = ("defaultQueue.create=true", "operator.replicas=2")
+    objects = rendered(installed, *values)
+    kinds = {each["kind"] for each in objects}
+    assert {"Deployment", "ServiceAccount", "ClusterRole", "Role", "Service", "PriorityClass", "Queue"} <= kinds
+    text = "---\n".join(yaml.safe_dump(each) for each in objects)
+    flags = ("--dry-run=server", "--server-side", "--force-conflicts", "--validate=strict")
+    printed = installed.kubectl("apply", *flags, "-n", SYSTEM, "-f", "-", input=text)
+    assert printed.count("serverside-applied (server dry run)") == len(objects)
+
+
+def test_the_operators_pod_passes_the_strictest_pod_security(bare_yard: Yard) -> None:
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    bare_yard.patch("Namespace", bare_yard.namespace, {"metadata": {"labels": labels}})
+    template = next(each for each in rendered(bare_yard.cluster) if each["kind"] == "Deployment")["spec"]["template"]
+    template["spec"]["serviceAccountName"] = "default"
+    meta = {**template["metadata"], "name": "operator", "namespace": bare_yard.namespace}
+    bare_yard.until(lambda: bare_yard.kubectl("get", "serviceaccount", "default", "--ignore-not-found"))
+    made = bare_yard.create(
+        {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"]}, dry_run=True
+    )
+    assert made["metadata"]["name"] == "operator"
+
+
+def test_the_accounts_rights_suffice_and_each_is_used(yard: Yard, operator: OperatorProcess) -> None:
+    assert operator.running
+    _journey(yard)
+    calls = list(audited(yard.cluster))
+    refused = [(each["verb"], each["requestURI"]) for each in calls if each["responseStatus"].get("code") in (401, 403)]
+    beyond = [each for each in refused if not each[1].split("?")[0].endswith(("/pods", "/events"))]
+    assert beyond == [], "pods and events are refused by namespaces' own policies, all else would be our rights"
+    used = {_right(each["verb"], each["objectRef"]) for each in calls if each.get("objectRef")}
+    granted = set(_granted(rendered(yard.cluster)))
+    assert granted - used - SPARE.keys() == set(), "granted and never used"
+    assert {each for each in used if each.split()[1] != "/"} - granted - {"list coordination.k8s.io/leases"} == set()
+
+
+def _journey(yard: Yard) -> None:
+    """What an operator does in its life: a gang with storage, its end by time to live, a service with its gateway."""
+    yard.job("digits", b.workers(2), b.own_claim(), b.ttl(1), completes_after("1s"))
+    claim = b.a_claim("models", namespace=yard.namespace)
+    claim["spec"]["resources"] = {"requests": {"storage": "1Gi"}}
+    yard.create(claim)
+    mine = (b.namespace(yard.namespace), b.queue(yard.queue), b.spec(drainSeconds=1))
+    yard.create(b.inference_service("digits", *mine, b.replicas(2)))
+    yard.kubectl("wait", "--for=condition=Ready", "tyi/digits", "--timeout=30s")
+    yard.patch("InferenceService", "digits", {"spec": {"replicas": 1, "gateway": {"maxConcurrency": 8}}})
+    yard.until(lambda: yard.status("digits", "InferenceService")["replicas"] == 1)
+    yard.until(lambda: yard.get("TrainingJob", "digits") is None)
+    yard.kubectl("wait", "--for=jsonpath={.status.conditions}", "tyf/h200", "--timeout=20s")
+
+
+def _right(verb: str, about: dict[str, Any]) -> str:
+    resource = "/".join(part for part in (about.get("resource", ""), about.get("subresource", "")) if part)
+    return f"{verb} {about.get('apiGroup', '')}/{resource}"
+
+
+def _granted(objects: list[dict[str, Any]]) -> Iterator[str]:
+    """Every right of the operator's account."""
+    bound = {
+        each["roleRef"]["name"]
+        for each in objects
+        if each["kind"].endswith("RoleBinding") and any(subject["name"] == ACCOUNT for subject in each["subjects"])
+    }
+    for role in objects:
+        if role["kind"] not in ("Role", "ClusterRole") or role["metadata"]["name"] not in bound:
+            continue
+        for rule in role["rules"]:
+            for group in rule["apiGroups"]:
+                for resource in rule["resources"]:
+                    yield from (f"{verb} {group}/{resource}" for verb in rule["verbs"])
+
+
+# What users may do.
+
+
+@pytest.fixture
+def editor(bare_yard: Yard) -> Api:
+    """Somebody with the cluster's role edit in the namespace."""
+    bare_yard.kubectl("create", "serviceaccount", "editor")
+    bare_yard.kubectl(
+        "create", "rolebinding", "editor", "--clusterrole=edit", f"--serviceaccount={bare_yard.namespace}:editor"
+    )
+    token = bare_yard.kubectl("create", "token", "editor").strip()
+    return Api(bare_yard.api.server, token, bare_yard.api.authority)
+
+
+def test_an_editor_runs_jobs_and_forges_no_status(bare_yard: Yard, editor: Api) -> None:
+    mine = (b.namespace(bare_yard.namespace), b.queue(bare_yard.queue))
+    jobs, services = bare_yard.path("TrainingJob"), bare_yard.path("InferenceService")
+
+    def may_create() -> bool:
+        try:
+            return editor.create(jobs, b.training_job("mine", *mine))
+        except ApiError as error:
+            if error.code != FORBIDDEN:
+                raise
+            return False  # roles are aggregated within a moment
+
+    bare_yard.until(may_create)
+    editor.patch(f"{jobs}/mine", {"spec": {"suspend": True}})
+    editor.create(services, b.inference_service("mine", *mine))
+    editor.patch(f"{services}/mine/scale", {"spec": {"replicas": 2}})
+    forged = {"status": {"phase": "Complete", "result": {"claimName": "x", "path": "x", "digest": "x"}}}
+    for path in (f"{jobs}/mine", f"{services}/mine"):
+        with pytest.raises(ApiError, match=r'cannot patch resource "\w+/status"'):
+            editor.patch(f"{path}/status", forged)
+        editor.patch(path, forged)
+        status = editor.get(path).get("status", {})
+        assert "result" not in status, "a status among other changes is dropped"
+        assert status.get("phase") != "Complete"
+    with pytest.raises(ApiError, match=r'cannot create resource "queues"'):
+        editor.request("POST", bare_yard.path("Queue"), b.a_queue("mine"))
+    with pytest.raises(ApiError, match=r'cannot patch resource "flavors"'):
+        editor.patch(f"{bare_yard.path('Flavor')}/h200", {"spec": {"nodeSelector": {}}})
+    editor.delete(f"{jobs}/mine")

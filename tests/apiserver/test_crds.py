@@ -1,0 +1,257 @@
+"""The kinds on a real API server: what it refuses and in which words, what may change, and what `kubectl explain` says."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from dev.cluster import Cluster
+from dev.cluster.api import ApiError
+from dev.cluster.errors import CommandError
+from tests import builders as b
+from tests.apiserver.operator_process import REPOSITORY
+from tests.apiserver.yard import Yard
+
+pytestmark = pytest.mark.apiserver
+
+CRDS = sorted((REPOSITORY / "crds").glob("*.yaml"))
+EXAMPLES = sorted((REPOSITORY / "examples").rglob("*.yaml"))
+
+
+def test_crds_are_applied_by_plain_kubectl(installed: Cluster) -> None:
+    for path in CRDS:
+        assert f"{path.stem}.trainyard.dev" in installed.kubectl("apply", "-f", str(path))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=[str(path.relative_to(REPOSITORY)) for path in EXAMPLES])
+def test_every_example_is_accepted(path: Any, bare_yard: Yard) -> None:
+    text = path.read_text()
+    for name in {
+        each["metadata"]["namespace"]
+        for each in yaml.safe_load_all(text)
+        if each and "namespace" in each.get("metadata", {})
+    }:
+        bare_yard.cluster.kubectl("apply", "-f", "-", input=yaml.safe_dump(b.a_namespace(name)))
+    printed = bare_yard.cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", str(path))
+    assert printed.count("(server dry run)") == sum(each is not None for each in yaml.safe_load_all(text))
+
+
+# What is refused.
+
+REFUSED: dict[str, tuple[list[b.Modifier], list[str]]] = {
+    "no workers": ([b.workers(0)], ["spec.workers.replicas: Invalid value: 0", "greater than or equal to 1"]),
+    "negative workers": ([b.workers(-1)], ["spec.workers.replicas: Invalid value: -1", "greater than or equal to 1"]),
+    "too many workers": (
+        [b.workers(8193)],
+        ["spec.workers.replicas: Invalid value: 8193", "less than or equal to 8192"],
+    ),
+    "model and entrypoint": (
+        [b.spec(entrypoint={"command": ["python", "train.py"]})],
+        ["spec takes exactly one of model and entrypoint"],
+    ),
+    "neither": ([lambda obj: obj["spec"].pop("model")], ["spec takes exactly one of model and entrypoint"]),
+    "model without data": ([lambda obj: obj["spec"].pop("dataset")], ["spec.dataset is required with spec.model"]),
+    "unknown optimizer": (
+        [b.spec(training={"optimizer": "adamax"})],
+        ["spec.training.optimizer: Unsupported value", "adamax", '"sgd", "adam", "adamw"'],
+    ),
+    "unknown loss": ([b.spec(training={"loss": "hinge"})], ["spec.training.loss: Unsupported value", "hinge"]),
+    "no epochs": ([b.spec(training={"epochs": 0})], ["spec.training.epochs: Invalid value: 0"]),
+    "no learning": (
+        [b.spec(training={"learningRate": 0})],
+        ["spec.training.learningRate: Invalid value: 0", "greater than 0"],
+    ),
+    "text for a number": (
+        [b.spec(training={"batchSize": "many"})],
+        ["spec.training.batchSize: Invalid value", "string", "must be of type integer"],
+    ),
+    "bad quantity": (
+        [b.resources(cpu="two")],
+        ["spec.workers.resources.limits.cpu: Invalid value", "two", "should match"],
+    ),
+    "bad quantity in a template": (
+        [b.template(spec={"containers": [{"name": "side", "resources": {"limits": {"cpu": "two"}}}]})],
+        ["spec.workers.template.spec.containers[0].resources.limits.cpu: Invalid value", "two"],
+    ),
+    "template of text": (
+        [b.template(spec="pod")],
+        ["spec.workers.template.spec: Invalid value", "must be of type object"],
+    ),
+    "list for a selector": (
+        [b.template(spec={"nodeSelector": ["gpu"]})],
+        ["spec.workers.template.spec.nodeSelector: Invalid value", "must be of type object"],
+    ),
+    "two storages": (
+        [b.spec(storage={"claimName": "a", "claimTemplate": {"size": "1Gi"}})],
+        ["spec.storage takes exactly one of claimName and claimTemplate"],
+    ),
+    "empty storage": ([b.spec(storage={})], ["spec.storage takes exactly one of claimName and claimTemplate"]),
+    "no queue": ([lambda obj: obj["spec"].pop("queue")], ["spec.queue: Required value"]),
+    "queue with capitals": ([b.queue("Research")], ["spec.queue: Invalid value", "Research", "should match"]),
+    "time to live before the end": ([b.ttl(-1)], ["spec.ttlSecondsAfterFinished: Invalid value: -1"]),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_refusal_names_field_and_value(case: str, bare_yard: Yard) -> None:
+    modifiers, words = REFUSED[case]
+    with pytest.raises(ApiError) as refused:
+        bare_yard.job("wrong", *modifiers, dry_run=True)
+    assert [word for word in words if word not in str(refused.value)] == [], str(refused.value)
+
+
+def test_a_name_of_51_characters_is_one_too_long(bare_yard: Yard) -> None:
+    assert bare_yard.job("a" * 50, dry_run=True)
+    with pytest.raises(ApiError, match=r"metadata\.name must be at most 50 characters: the hostnames of the workers"):
+        bare_yard.job("a" * 51, dry_run=True)
+
+
+def test_an_unknown_field_is_named(bare_yard: Yard) -> None:
+    with pytest.raises(ApiError, match=r'unknown field "spec\.training\.epoch"'):
+        bare_yard.job("typo", b.spec(training={"epoch": 3}), dry_run=True)
+    job = b.training_job("typo", b.namespace(bare_yard.namespace), b.spec(gpus=3))
+    with pytest.raises(CommandError, match=r'unknown field "spec\.gpus"'):
+        bare_yard.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(job))
+
+
+# What may change.
+
+FROZEN: dict[str, dict[str, Any]] = {
+    "queue": {"queue": "other"},
+    "model": {"model": {"name": "mlp"}},
+    "model parameters": {"model": {"parameters": {"width": 3}}},
+    "dataset": {"dataset": {"name": "iris"}},
+    "workers.replicas": {"workers": {"replicas": 2}},
+    "workers.resources": {"workers": {"resources": {"limits": {"nvidia.com/gpu": "2"}}}},
+    "workers.template": {"workers": {"template": {"spec": {"hostNetwork": True}}}},
+    "training": {"training": {"epochs": 9}},
+    "storage": {"storage": {"claimName": "elsewhere"}},
+    "restart": {"restart": {"maxRestarts": 9}},
+    "startDeadlineSeconds": {"startDeadlineSeconds": 60},
+}
+
+
+@pytest.fixture(scope="module")
+def settled(installed: Cluster) -> Iterator[Yard]:
+    """A job to be changed."""
+    yard = Yard(installed).open()
+    yard.job("settled")
+    yield yard
+    yard.close()
+
+
+@pytest.mark.parametrize("case", FROZEN)
+def test_what_is_immutable_says_so(case: str, settled: Yard) -> None:
+    field = case.split(" ", maxsplit=1)[0]
+    with pytest.raises(ApiError, match=rf"spec\.{field} is immutable: delete the job and create it anew"):
+        settled.patch("TrainingJob", "settled", {"spec": FROZEN[case]})
+
+
+def test_taking_the_template_away_is_a_change_too(settled: Yard) -> None:
+    settled.job("templated", b.template(spec={"hostNetwork": True}))
+    with pytest.raises(ApiError, match=r"spec\.workers\.template is immutable"):
+        settled.patch("TrainingJob", "templated", {"spec": {"workers": {"template": None}}})
+
+
+def test_suspend_priority_and_time_to_live_may_change(settled: Yard) -> None:
+    changes = {"suspend": True, "priority": 7, "ttlSecondsAfterFinished": 60}
+    changed = settled.patch("TrainingJob", "settled", {"spec": changes})
+    assert {name: changed["spec"][name] for name in changes} == changes
+    assert changed["metadata"]["generation"] == 2
+
+
+def test_the_least_that_can_be_said_gets_a_status_too(bare_yard: Yard) -> None:
+    """Rules about changes must hold when nothing was said of workers, resources or training."""
+    least = {"queue": bare_yard.queue, "entrypoint": {"command": ["true"]}}
+    made = bare_yard.create(
+        {
+            "apiVersion": "trainyard.dev/v1alpha1",
+            "kind": "TrainingJob",
+            "metadata": {"name": "least", "namespace": bare_yard.namespace},
+            "spec": least,
+        }
+    )
+    assert made["spec"]["workers"] == {"replicas": 1}
+    bare_yard.patch("TrainingJob", "least", {"status": {"phase": "Pending"}}, "/status")
+    bare_yard.patch("TrainingJob", "least", {"spec": {"suspend": True}})
+
+
+# The other kinds.
+
+SERVICE_REFUSED: dict[str, tuple[list[b.Modifier], str]] = {
+    "two models": (
+        [b.spec(model={"trainingJob": "digits", "claimName": "c", "path": "p"})],
+        "spec.model takes exactly one of trainingJob and claimName",
+    ),
+    "claim without path": ([b.spec(model={"claimName": "c"})], "spec.model.path is required with claimName"),
+    "absolute path": ([b.served_claim("c", "/etc")], "spec.model.path: Invalid value"),
+    "bad digest": ([b.served_claim("c", "p", "sha256:1")], "spec.model.digest: Invalid value"),
+    "digest of a job's model": (
+        [b.spec(model={"trainingJob": "digits", "digest": b.DIGEST})],
+        "spec.model.digest goes with claimName",
+    ),
+    "negative replicas": ([b.replicas(-1)], "spec.replicas: Invalid value: -1"),
+    "no gateway": ([b.spec(gateway={"replicas": 0})], "spec.gateway.replicas: Invalid value: 0"),
+}
+
+
+@pytest.mark.parametrize("case", SERVICE_REFUSED)
+def test_a_service_is_refused_with_field_and_value(case: str, bare_yard: Yard) -> None:
+    modifiers, words = SERVICE_REFUSED[case]
+    service = b.inference_service("wrong", b.namespace(bare_yard.namespace), *modifiers)
+    with pytest.raises(ApiError) as refused:
+        bare_yard.create(service, dry_run=True)
+    assert words in str(refused.value)
+
+
+def test_a_services_queue_is_immutable_and_its_replicas_are_not(bare_yard: Yard) -> None:
+    bare_yard.create(b.inference_service("s", b.namespace(bare_yard.namespace), b.queue(bare_yard.queue)))
+    with pytest.raises(ApiError, match=r"spec\.queue is immutable: create a second service and move the traffic"):
+        bare_yard.patch("InferenceService", "s", {"spec": {"queue": "other"}})
+    assert bare_yard.patch("InferenceService", "s", {"spec": {"replicas": 3}})["spec"]["replicas"] == 3
+
+
+def test_a_queue_needs_flavors_and_tells_bad_quotas(bare_yard: Yard) -> None:
+    with pytest.raises(ApiError, match=r"spec\.flavors: Required value"):
+        bare_yard.create({**b.a_queue("empty"), "spec": {}}, dry_run=True)
+    queue = b.a_queue("wrong")
+    queue["spec"]["flavors"][0]["resources"][0]["guaranteed"] = "lots"
+    with pytest.raises(ApiError, match=r"spec\.flavors\[0\]\.resources\[0\]\.guaranteed: Invalid value"):
+        bare_yard.create(queue, dry_run=True)
+    queue["spec"]["flavors"] *= 2
+    queue["spec"]["flavors"][0]["resources"][0]["guaranteed"] = "4"
+    with pytest.raises(ApiError, match=r"spec\.flavors\[1\]: Duplicate value"):
+        bare_yard.create(queue, dry_run=True)
+
+
+# What kubectl explain says.
+
+
+@pytest.mark.parametrize("path", CRDS, ids=[path.stem for path in CRDS])
+def test_every_field_has_a_description(path: Any) -> None:
+    schema = yaml.safe_load(path.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    assert schema["description"]
+    assert sorted(_undescribed(schema, "")) == []
+
+
+def _undescribed(schema: dict[str, Any], path: str) -> Iterator[str]:
+    """Fields without a word, leaving out what is core/v1's own."""
+    for name, each in schema.get("properties", {}).items():
+        here = f"{path}.{name}"
+        if name == "template" or here == ".metadata":
+            continue
+        if not each.get("description"):
+            yield here
+        yield from _undescribed(each.get("items", each), here)
+
+
+def test_kubectl_explains_the_workers(installed: Cluster) -> None:
+    text = installed.kubectl("explain", "tyj.spec.workers")
+    assert "The gang: number of pods and what each needs." in text
+    for words in ("replicas\t<integer>", "Number of pods. All of them start, or none.", "template\t<Object>"):
+        assert words in text
+    assert "A whole number of" in installed.kubectl("explain", "trainingjob.spec.workers.resources")
+    optimizer = installed.kubectl("explain", "tyj.spec.training.optimizer").split()
+    assert optimizer[optimizer.index("ENUM:") + 1 :][:3] == ["sgd", "adam", "adamw"]
+    assert "Empty admits nobody" in installed.kubectl("explain", "tyq.spec.namespaceSelector")

@@ -1,0 +1,356 @@
+"""The whole operator on a cluster in memory, with compressed time: what the simulations drive.
+
+`Simulation` is the cluster (API server, kube-scheduler, kubelets, gateways) and the operator processes on it, one at a time. A
+process is a real `App`; only kopf is replaced, by informers that hand our kinds' events to the same caches. A process that a
+scripted fault lets crash is noticed by `until` and `rest`, which start the next one. An `Auditor` looks at every change of the
+cluster and remembers each broken promise.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from functools import partial
+from random import Random
+from types import TracebackType
+from typing import Self
+
+from prometheus_client import CollectorRegistry
+
+from tests import builders as b
+from tests.simulation.auditor import Auditor
+from tests.simulation.fake_api import FakeApi
+from tests.simulation.fake_faults import Request
+from tests.simulation.fake_nodes import FakeDeployments, FakeKubelet, FakeScheduler, node
+from tests.simulation.fake_verbs import Refused
+from trainyard.api.inference_service import InferenceService
+from trainyard.api.training_job import TrainingJob
+from trainyard.app import OURS, App, Ground
+from trainyard.cluster.client import ClusterClient
+from trainyard.cluster.informer import ExternalCache, Informer
+from trainyard.cluster.resources import (
+    CLAIMS,
+    EVENTS,
+    FLAVORS,
+    INFERENCE_SERVICES,
+    LEASES,
+    NAMESPACES,
+    NODES,
+    PODS,
+    QUEUES,
+    TRAINING_JOBS,
+    Object,
+    Resource,
+    resource_of,
+)
+from trainyard.inference.board import SyncReport
+from trainyard.metrics.instruments import Metrics
+from trainyard.runtime.clock import LoopClock
+from trainyard.scheduling.cycle import schedule
+from trainyard.scheduling.snapshot import Decision, Snapshot
+from trainyard.workloads.keys import Key
+from trainyard.workloads.pod_template import Surroundings
+
+CLOCK = LoopClock(datetime(2026, 11, 23, tzinfo=UTC))
+_TICK = 0.001
+"""A timer may fire a rounding error early; waiting for the rest of it would spin without end."""
+SURROUNDINGS = Surroundings("trainer", "server", "gateway", "https://operator:8443", "PEM")
+
+
+async def compute(snapshot: Snapshot) -> list[Decision]:
+    """In the event loop: a thread knows nothing of compressed time."""
+    return schedule(snapshot)
+
+
+class Process:
+    """One operator process, from its start to its end."""
+
+    def __init__(self, api: FakeApi, number: int) -> None:
+        self.connection = api.connect(f"operator-{number}")
+        client = ClusterClient(self.connection, CLOCK, Random(number))
+        self.app = App(
+            Ground(
+                client=client,
+                clock=CLOCK,
+                random=Random(number),
+                surroundings=lambda: SURROUNDINGS,
+                epoch=lambda: number,
+                identity=f"operator-{number}",
+                metrics=Metrics(CollectorRegistry()),
+                compute=compute,
+                workers=8,
+            )
+        )
+        self._stop = asyncio.Event()
+        self._feeds = [self._feed(client, kind, resource, number) for kind, resource in OURS.items()]
+        self._tasks = [asyncio.create_task(each.run()) for each in self._feeds]
+        self.work = asyncio.create_task(self.app.run(self._stop))
+
+    async def stop(self) -> None:
+        """As after SIGTERM."""
+        self._stop.set()
+        await self.work
+        await self._end()
+
+    async def kill(self) -> None:
+        """As after SIGKILL: nothing more is sent."""
+        self.connection.crashed.set()
+        await self._end()
+
+    async def _end(self) -> None:
+        for task in (self.work, *self._tasks):
+            task.cancel()
+        await asyncio.gather(self.work, *self._tasks, return_exceptions=True)
+
+    def _feed(self, client: ClusterClient, kind: str, resource: Resource, number: int) -> Informer:
+        informer = Informer(client, resource, CLOCK, Random(number))
+        informer.on_change(partial(_hand_over, self.app.caches[kind]))
+        return informer
+
+
+def _hand_over(cache: ExternalCache, old: Object | None, new: Object | None) -> None:
+    obj = new or old
+    assert obj is not None
+    cache.observe("MODIFIED" if new is not None else "DELETED", {**obj, "metadata": dict(obj["metadata"])})
+
+
+class Simulation:
+    """A cluster of nodes with one queue `research` and one namespace `team`, and an operator on it."""
+
+    def __init__(self, nodes: int = 2, gpus: int = 8, quota: int | None = None) -> None:
+        self.api = FakeApi(CLOCK)
+        self.binder = FakeScheduler(self.api)
+        self.kubelet = FakeKubelet(self.api)
+        self.auditor = Auditor(self.api)
+        self.processes: list[Process] = []
+        self.requests_in_flight: dict[str, int] = {}
+        """By replica pod: what gateways say that it works on."""
+        FakeDeployments(self.api)
+        self._background = AsyncExitStack()
+        for number in range(nodes):
+            self.api.put(NODES, node(f"n{number}", gpus))
+        self.api.put(FLAVORS, b.a_flavor())
+        self.api.put(QUEUES, b.a_queue("research", gpus=nodes * gpus if quota is None else quota))
+        self.api.put(NAMESPACES, b.a_namespace())
+        self.api.put(CLAIMS, b.a_claim("results"))
+        self.api.put(CLAIMS, b.a_claim("models"))
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        await self._background.aclose()
+        if not self.process.work.done():
+            await self.process.kill()
+        if kind is None:
+            assert self.auditor.broken == [], self.auditor.broken
+
+    @property
+    def process(self) -> Process:
+        """The operator that runs now."""
+        return self.processes[-1]
+
+    async def start(self) -> None:
+        """Start a new operator process."""
+        self.processes.append(Process(self.api, len(self.processes) + 1))
+
+    async def restart(self) -> None:
+        """Kill the operator and start another."""
+        await self.process.kill()
+        await self.start()
+
+    def create(self, *objects: Object) -> None:
+        """As a user does."""
+        for obj in objects:
+            self.api.put(resource_of(obj), obj)
+
+    async def until(self, done: Callable[[], object], limit: float = 300.0, step: float = 0.25) -> None:
+        """Let time pass until `done()`; an operator that crashed is started anew. Fails after `limit` seconds."""
+        end = CLOCK.monotonic() + limit
+        while not done():
+            assert CLOCK.monotonic() < end, f"not within {limit:g} s; {self.describe()}"
+            await self._step(step)
+
+    async def rest(self, seconds: float) -> None:
+        """Let time pass."""
+        end = CLOCK.monotonic() + seconds
+        while (left := end - CLOCK.monotonic()) > _TICK:
+            await self._step(min(1.0, left))
+
+    async def _step(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        if self.process.connection.crashed.is_set():
+            await self.restart()
+        elif self.process.work.done():
+            self.process.work.result()
+
+    def describe(self) -> str:
+        """What everything is doing, for a failure's message."""
+        ours = [
+            f"{each['kind']} {each['metadata']['name']}: {each.get('status', {}).get('phase')} {each.get('status', {}).get('reason')} {[c['message'] for c in each.get('status', {}).get('conditions', [])]}"
+            for kind in (TRAINING_JOBS, INFERENCE_SERVICES)
+            for each in self.api.all(kind)
+        ]
+        pods = [
+            f"{pod['metadata']['name']}: {pod['status'].get('phase')} on {pod['spec'].get('nodeName')}"
+            for pod in self.api.all(PODS)
+        ]
+        return "; ".join([*ours, *pods])
+
+    # What is there.
+
+    def job(self, name: str, namespace: str = b.NAMESPACE) -> Object:
+        """The TrainingJob as stored; KeyError when it is gone."""
+        found = self.api.get(TRAINING_JOBS, namespace, name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def status(self, name: str, namespace: str = b.NAMESPACE) -> Object:
+        """Status of a job, with the defaults that the CRD gives it."""
+        status = TrainingJob.model_validate(self.job(name, namespace)).status
+        return status.model_dump(by_alias=True, mode="json")
+
+    def phase(self, name: str, namespace: str = b.NAMESPACE) -> str:
+        return str(self.status(name, namespace).get("phase", ""))
+
+    def is_(self, phase: str, *names: str) -> Callable[[], bool]:
+        """Whether all those jobs are in that phase, for `until`."""
+        return lambda: all(self.phase(name) == phase for name in names)
+
+    def served(self, name: str) -> Object:
+        """Status of an InferenceService, with the defaults that the CRD gives it."""
+        found = self.api.get(INFERENCE_SERVICES, b.NAMESPACE, name)
+        assert found is not None
+        return InferenceService.model_validate(found).status.model_dump(by_alias=True, mode="json")
+
+    def message(self, name: str, condition: str = "Admitted") -> str:
+        """Message of a condition of a job."""
+        return str(condition_of(self.status(name), condition)["message"])
+
+    def pods(self, name: str, namespace: str = b.NAMESPACE, *, alive: bool = True) -> list[Object]:
+        """Pods of a job or service, without those that ended if `alive`."""
+        return [
+            pod
+            for pod in self.api.all(PODS, namespace)
+            if any(owner["name"] == name for owner in pod["metadata"].get("ownerReferences", ()))
+            and not (alive and pod["status"].get("phase") in ("Succeeded", "Failed"))
+        ]
+
+    def names(self, name: str, *, alive: bool = True) -> list[str]:
+        return [pod["metadata"]["name"] for pod in self.pods(name, alive=alive)]
+
+    def nodes(self, name: str) -> list[str]:
+        return [pod["spec"].get("nodeName", "") for pod in self.pods(name)]
+
+    def events(self, name: str) -> list[str]:
+        """Reasons of the Events on an object, in order."""
+        mine = [each for each in self.api.all(EVENTS) if each["involvedObject"]["name"] == name]
+        return [each["reason"] for each in sorted(mine, key=lambda each: int(each["metadata"]["resourceVersion"]))]
+
+    def writes(self, *resources: Resource) -> list[Request]:
+        """The operator's writes that were carried out, of these resources if any are given."""
+        return [
+            each
+            for each in self.api.writes
+            if each.resource != LEASES and (not resources or each.resource in resources)
+        ]
+
+    # What happens.
+
+    def change(self, resource: Resource, name: str, namespace: str | None = b.NAMESPACE, **spec: object) -> None:
+        """As a user who edits fields of the spec."""
+        self.api.edit(resource, namespace, name, lambda obj: obj["spec"].update(spec))
+
+    async def delete(self, resource: Resource, name: str, namespace: str = b.NAMESPACE) -> None:
+        """As a user does, gracefully; past the faults of the operator's connection."""
+        await ClusterClient(self.api.connect("user"), CLOCK, Random(0)).delete(resource, namespace, name)
+
+    def stop_node(self, name: str) -> None:
+        """The node falls silent, and the node controller notes when."""
+        self.kubelet.stop_node(name)
+        self.api.edit(NODES, None, name, _dated)
+
+    def foreign_pod(self, name: str, on: str, gpus: int) -> None:
+        """Somebody else's running pod."""
+        container = {"name": "main", "resources": {"limits": {"nvidia.com/gpu": str(gpus)}}}
+        self.api.put(
+            PODS,
+            {
+                "metadata": {"name": name, "namespace": "elsewhere"},
+                "spec": {"nodeName": on, "containers": [container]},
+                "status": {"phase": "Running"},
+            },
+        )
+
+    def refuse_pods(self, message: str) -> list[int]:
+        """Until the list returned is emptied, the API server takes no pod."""
+        on = [1]
+
+        def refuse(verb: str, resource: Resource, _new: Object, _old: Object | None) -> None:
+            if on and verb == "create" and resource == PODS:
+                raise Refused(403, "Forbidden", message)
+
+        self.api.admission.append(refuse)
+        return on
+
+    def run_gateways(self, service: str, count: int = 2) -> None:
+        """Pods of the gateway Deployment that follow the membership and report twice a second, as the sidecar does."""
+        for number in range(count):
+            self.api.put(PODS, _gateway_pod(f"{service}-gateway-{number}", service))
+        task = asyncio.create_task(self._report(service, count))
+
+        async def end() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        self._background.push_async_callback(end)
+
+    async def _report(self, service: str, count: int) -> None:
+        """What the operator's endpoint does with the reports of gateways."""
+        key = Key("InferenceService", b.NAMESPACE, service)
+        generation = 0
+        while True:
+            await asyncio.sleep(0.5)
+            app = self.process.app
+            known = app.world.get(key)
+            if not app.synced or not isinstance(known, InferenceService):
+                continue
+            members = {name: {"state": "UP", "inUse": used} for name, used in self.requests_in_flight.items()}
+            for number in range(count):
+                report = SyncReport.model_validate(
+                    {
+                        "namespace": b.NAMESPACE,
+                        "service": service,
+                        "serviceUid": known.metadata.uid,
+                        "pod": f"{service}-gateway-{number}",
+                        "generation": generation,
+                        "members": members,
+                    }
+                )
+                if app.gateways.put(report, CLOCK.now()):
+                    app.look_in(key, 0)
+            generation = app.inference.membership(known).generation
+
+
+def condition_of(status: Object, kind: str) -> Object:
+    """One condition of a status."""
+    found: Object = next(each for each in status["conditions"] if each["type"] == kind)
+    return found
+
+
+def _dated(obj: Object) -> None:
+    for each in obj["status"]["conditions"]:
+        each["lastTransitionTime"] = CLOCK.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _gateway_pod(name: str, service: str) -> Object:
+    labels = {"trainyard.dev/role": "gateway", "trainyard.dev/service": service}
+    return {
+        "metadata": {"name": name, "namespace": b.NAMESPACE, "labels": labels},
+        "spec": {"nodeName": "n0", "containers": [{"name": "haproxy"}]},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+    }

@@ -1,0 +1,245 @@
+"""What happens to jobs when pods, nodes and the API server fail them."""
+
+import json
+from datetime import datetime
+
+import pytest
+
+from tests import builders as b
+from tests.simulation.fake_nodes import Behaviour, annotated, node
+from tests.simulation.operator_sim import CLOCK, Simulation
+from trainyard.cluster.resources import NODES, PODS, TRAINING_JOBS, Object
+from trainyard.workloads.keys import Key
+
+pytestmark = pytest.mark.looptime
+
+
+async def test_a_failed_worker_restarts_the_gang_and_the_cause_is_told() -> None:
+    async with Simulation() as sim:
+        sim.create(b.training_job("a", b.workers(2), b.storage()))
+        await sim.until(sim.is_("Running", "a"), 10)
+        words = json.dumps({"exitCode": 1, "cause": "loss is not a number", "step": 7})
+        sim.kubelet.finish("team", "a-worker-1-1", 1, words)
+        await sim.until(lambda: sim.status("a")["attempt"] == 2 and sim.phase("a") == "Running", 20)
+        status = sim.status("a")
+        assert (status["restarts"], status["disruptions"]) == (1, 0)
+        assert "a-worker-1-1 ended with exit code 1 (Error): loss is not a number" in status["lastRestart"]["cause"]
+        assert status["lastRestart"]["step"] is None or status["progress"]["step"] == 7
+        assert sim.names("a") == ["a-worker-0-2", "a-worker-1-2"]
+
+
+async def test_more_failures_than_allowed_fail_the_job() -> None:
+    async with Simulation() as sim:
+        sim.create(b.training_job("a", b.runs(2, code=3), b.max_restarts(2)))
+        await sim.until(sim.is_("Failed", "a"), 60)
+        assert sim.status("a")["restarts"] == 2
+        assert sim.status("a")["reason"] == "RestartLimitExceeded"
+        assert len(sim.names("a", alive=False)) == 3
+        await sim.rest(30)
+        assert sim.names("a") == []
+
+
+@pytest.mark.parametrize("code", [64, 65])
+async def test_a_terminal_exit_code_fails_at_once(code: int) -> None:
+    async with Simulation() as sim:
+        words = json.dumps({"cause": "unknown model 'cnm'; there are: linear, mlp, cnn"})
+        sim.kubelet.behave = lambda pod: (
+            Behaviour(run=2, exit_code=code, message=words) if "worker-1" in pod["metadata"]["name"] else annotated(pod)
+        )
+        sim.create(b.training_job("a", b.workers(2)))
+        await sim.until(sim.is_("Failed", "a"), 20)
+        await sim.until(lambda: sim.names("a") == [], 20)
+        assert sim.status("a")["restarts"] == 0
+        assert "there are: linear, mlp, cnn" in sim.message("a", "Failed")
+
+
+async def test_termination_messages_that_are_no_report_of_ours_do_no_harm() -> None:
+    async with Simulation() as sim:
+        texts = ['{"step": "many", "checkpoint": {"step": 1}}', '{"metrics": [1], "step": -3}', '{"checkpoint": 5}']
+        texts += [
+            '{"metrics": {"accuracy": null}, "step": 4}',
+            '{"result": {"path": 1}}',
+            "[]",
+            "\x00",
+            '{"step": NaN}',
+        ]
+        texts += ['{"firstStepAt": "yesterday"}', '{"step": 3, "loss": "high", "warning": {}}']
+        for number, text in enumerate(texts):
+            sim.create(b.training_job(f"j{number}", b.runs(2, message=text), b.storage()))
+        await sim.until(sim.is_("Complete", *(f"j{number}" for number in range(len(texts)))), 60)
+
+
+async def test_a_deleted_worker_restarts_the_gang_without_counting_as_a_failure() -> None:
+    async with Simulation() as sim:
+        sim.create(b.training_job("a", b.workers(2), b.max_restarts(0)))
+        await sim.until(sim.is_("Running", "a"), 10)
+        await sim.delete(PODS, "a-worker-0-1")
+        await sim.until(lambda: sim.status("a")["attempt"] == 2 and sim.phase("a") == "Running", 20)
+        assert (sim.status("a")["restarts"], sim.status("a")["disruptions"]) == (1, 1)
+        assert "deleted by somebody else" in sim.status("a")["lastRestart"]["cause"]
+
+
+async def test_a_job_on_a_lost_node_goes_on_elsewhere() -> None:
+    async with Simulation(nodes=6, gpus=1) as sim:
+        sim.create(b.training_job("a", b.workers(2)))
+        await sim.until(sim.is_("Running", "a"), 10)
+        lost = sim.nodes("a")[0]
+        sim.stop_node(lost)
+        at = CLOCK.monotonic()
+        await sim.until(lambda: sim.status("a")["attempt"] == 2 and sim.phase("a") == "Running", 60)
+        assert CLOCK.monotonic() - at < 30
+        assert lost not in sim.nodes("a")
+        assert sim.status("a")["disruptions"] == 1
+        assert f"node {lost}" in sim.status("a")["lastRestart"]["cause"]
+
+
+async def test_a_lost_node_is_noticed_also_when_a_report_had_set_an_earlier_time_to_look() -> None:
+    async with Simulation(nodes=6, gpus=1) as sim:
+        sim.create(b.training_job("a"))
+        await sim.until(sim.is_("Running", "a"), 10)
+        sim.process.app.look_in(Key("TrainingJob", b.NAMESPACE, "a"), 5)
+        sim.stop_node(sim.nodes("a")[0])
+        await sim.until(lambda: sim.status("a")["disruptions"] == 1, 40)
+
+
+async def test_a_job_on_a_deleted_node_goes_on_elsewhere() -> None:
+    async with Simulation(nodes=3, gpus=1) as sim:
+        sim.create(b.training_job("a"))
+        await sim.until(sim.is_("Running", "a"), 10)
+        lost = sim.nodes("a")[0]
+        sim.kubelet.down.add(lost)
+        sim.api.remove(NODES, None, lost)
+        await sim.until(lambda: sim.status("a")["attempt"] == 2 and sim.phase("a") == "Running", 60)
+        assert lost not in sim.nodes("a")
+
+
+async def test_a_node_that_blinks_disturbs_nobody() -> None:
+    async with Simulation(nodes=6, gpus=1) as sim:
+        sim.create(b.training_job("a"))
+        await sim.until(sim.is_("Running", "a"), 10)
+        sim.stop_node(sim.nodes("a")[0])
+        await sim.rest(5)
+        sim.kubelet.start_node(sim.nodes("a")[0])
+        await sim.rest(60)
+        assert (sim.status("a")["attempt"], sim.phase("a")) == (1, "Running")
+
+
+async def test_when_many_nodes_fall_silent_together_nothing_is_touched() -> None:
+    async with Simulation(nodes=6, gpus=1) as sim:
+        for number in range(4):
+            sim.create(b.training_job(f"j{number}"))
+        await sim.until(sim.is_("Running", *(f"j{number}" for number in range(4))), 10)
+        for number in range(2):
+            sim.stop_node(sim.nodes(f"j{number}")[0])
+        await sim.rest(300)
+        assert [sim.status(f"j{number}")["attempt"] for number in range(4)] == [1, 1, 1, 1]
+        assert sim.writes(PODS) == [each for each in sim.writes(PODS) if each.verb == "create"]
+
+
+async def test_a_pod_that_is_not_bound_is_placed_elsewhere_and_the_place_in_the_queue_is_kept() -> None:
+    async with Simulation(nodes=2, gpus=2) as sim:
+        sim.create(b.training_job("a", b.gpus(2)))
+        sim.api.edit(NODES, None, "n0", lambda obj: obj["metadata"].update(annotations={"x": "y"}))
+        sim.binder.paused = True
+        await sim.until(lambda: sim.names("a"), 10)
+        chosen = sim.status("a")["admission"]["roles"][0]["prefix"]
+        at = datetime.fromisoformat(sim.pods("a")[0]["metadata"]["creationTimestamp"])
+        sim.api.edit(NODES, None, chosen, lambda obj: obj["spec"].update(unschedulable=True))
+        sim.binder.paused = False
+        sim.binder.bind_all()
+        await sim.until(lambda: sim.status("a")["attempt"] == 2, 40)
+        assert 29 <= (CLOCK.now() - at).total_seconds() <= 33
+        sim.create(b.training_job("later", b.gpus(2)))
+        await sim.until(sim.is_("Running", "a"), 10)
+        assert chosen not in sim.nodes("a")
+        assert sim.status("a")["avoid"][0]["name"] == chosen
+        assert sim.status("a")["restarts"] == 0
+        assert "AttemptUndone" in sim.events("a")
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_pod_refused_for_good_gives_the_place_back_with_the_servers_words(count: int) -> None:
+    async with Simulation(nodes=1, gpus=2) as sim:
+        refusing = sim.refuse_pods('pods "x" is forbidden: exceeded quota: compute')
+        sim.create(b.training_job("a", b.workers(count), b.gpus(2 // count)))
+        await sim.until(lambda: sim.status("a").get("reason") == "Misconfigured", 30)
+        assert "exceeded quota: compute" in sim.message("a")
+        assert sim.status("a")["admission"] is None
+        assert sim.names("a") == []
+        await sim.rest(20)
+        attempts = sim.status("a")["attempt"]
+        await sim.rest(20)
+        assert sim.status("a")["attempt"] == attempts
+        refusing.clear()
+        await sim.until(sim.is_("Running", "a"), 120)
+
+
+async def test_a_job_whose_pods_are_refused_keeps_nobody_else_waiting() -> None:
+    async with Simulation(nodes=1, gpus=2) as sim:
+        refusing = sim.refuse_pods("violates PodSecurity")
+        sim.create(b.training_job("a", b.gpus(2)))
+        await sim.until(lambda: sim.status("a").get("reason") == "Misconfigured", 30)
+        refusing.clear()
+        sim.create(b.training_job("b", b.gpus(2), b.annotated(other="template")))
+        await sim.until(sim.is_("Running", "b"), 10)
+
+
+async def test_a_pod_of_somebody_else_with_the_same_name_is_left_alone() -> None:
+    async with Simulation() as sim:
+        theirs: Object = {
+            "metadata": {"name": "a-worker-0-1", "namespace": "team"},
+            "spec": {"containers": []},
+            "status": {},
+        }
+        uid = sim.api.put(PODS, theirs)["metadata"]["uid"]
+        sim.create(b.training_job("a"))
+        await sim.until(lambda: "belongs to somebody else" in str(sim.status("a").get("conditions")), 30)
+        await sim.until(sim.is_("Running", "a"), 120)
+        there = sim.api.get(PODS, "team", "a-worker-0-1")
+        assert there is not None
+        assert there["metadata"]["uid"] == uid
+
+
+async def test_a_node_that_turns_a_pod_away_is_avoided() -> None:
+    async with Simulation(nodes=2, gpus=1) as sim:
+        sim.kubelet.behave = lambda _pod: Behaviour(start=1000)
+        sim.create(b.training_job("a"))
+        await sim.until(lambda: sim.nodes("a") not in ([], [""]), 10)
+        first = sim.nodes("a")[0]
+        refused = {"phase": "Failed", "reason": "UnexpectedAdmissionError", "message": "no device"}
+        sim.kubelet.behave = annotated
+        sim.api.edit(PODS, "team", "a-worker-0-1", lambda obj: obj["status"].update(refused))
+        await sim.until(sim.is_("Running", "a"), 20)
+        assert sim.nodes("a") != [first]
+        assert sim.status("a")["restarts"] == 0
+
+
+async def test_a_gang_that_does_not_start_in_time_gives_its_place_back() -> None:
+    async with Simulation(nodes=1, gpus=2) as sim:
+        sim.kubelet.behave = lambda pod: Behaviour(start=10_000 if "worker-1-1" in pod["metadata"]["name"] else 1)
+        sim.create(b.training_job("a", b.workers(2), b.spec(startDeadlineSeconds=60)))
+        await sim.until(lambda: sim.status("a").get("attempt") == 2, 90)
+        assert "startDeadlineSeconds=60" in str(sim.status("a")["conditions"])
+        sim.create(b.training_job("b", b.gpus(2)))
+        await sim.until(sim.is_("Running", "b"), 30)
+
+
+async def test_a_node_that_came_back_is_used_again() -> None:
+    async with Simulation(nodes=1, gpus=1) as sim:
+        sim.create(b.training_job("a"))
+        await sim.until(sim.is_("Running", "a"), 10)
+        sim.stop_node("n0")
+        await sim.rest(40)
+        sim.api.put(NODES, node("n9", 1))
+        await sim.until(sim.is_("Running", "a"), 60)
+        assert sim.nodes("a") == ["n9"]
+
+
+async def test_a_job_deleted_while_it_waits_leaves_nothing() -> None:
+    async with Simulation(nodes=1, gpus=1) as sim:
+        sim.create(b.training_job("a"), b.training_job("b"))
+        await sim.until(lambda: {sim.phase("a"), sim.phase("b")} == {"Running", "Pending"}, 10)
+        waiting = "a" if sim.phase("a") == "Pending" else "b"
+        await sim.delete(TRAINING_JOBS, waiting)
+        await sim.rest(20)
+        assert sim.names(waiting, alive=False) == []

@@ -1,0 +1,41 @@
+"""The status of queues and flavors."""
+
+from datetime import UTC, datetime
+
+from tests import builders as b
+from trainyard.admission.overview import plan_flavor, plan_queue
+from trainyard.api.flavor import Flavor, FlavorSpec
+from trainyard.api.names import GPU
+from trainyard.api.queue import Queue
+from trainyard.scheduling.snapshot import NodeView, PodView, Snapshot
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+def test_a_queue_counts_what_its_workloads_hold() -> None:
+    left = PodView("p", "team", "p", "n", {GPU: 2000}, "gone", "worker", "research", "h200")
+    queue = Queue.model_validate(b.a_queue("research"))
+    plan = plan_queue(queue, Snapshot(pods=(left,), flavors={"h200": FlavorSpec()}), NOW)
+    assert plan.status is not None
+    assert plan.status["use"] == [{"flavor": "h200", "resource": GPU, "used": "2", "guaranteed": "8"}]
+    assert plan.status["conditions"][0]["status"] == "True"
+
+
+def test_a_queue_with_an_unknown_flavor_is_not_ready() -> None:
+    plan = plan_queue(Queue.model_validate(b.a_queue("research")), Snapshot(), NOW)
+    assert plan.status is not None
+    assert plan.status["conditions"][0]["message"] == "spec.flavors: there is no Flavor h200"
+
+
+def test_a_flavor_without_nodes_is_not_ready_and_its_old_capacity_is_taken_out() -> None:
+    flavor = Flavor.model_validate(
+        b.a_flavor("h200", b.selects(pool="h200"), b.status(nodes=1, capacity={GPU: "8", "cpu": "64"}))
+    )
+    node = NodeView("n", {"pool": "h200"}, {GPU: 4000})
+    plan = plan_flavor(flavor, [node, NodeView("m", {}, {GPU: 9000})], NOW)
+    assert plan.status is not None
+    assert plan.status["capacity"] == {GPU: "4", "cpu": None}
+    assert plan.status["readyNodes"] == 1
+    none = plan_flavor(flavor, [], NOW)
+    assert none.status is not None
+    assert none.status["conditions"][0]["reason"] == "NoNodes"

@@ -1,0 +1,93 @@
+"""The CRDs: what is committed is what the models say, and the API server takes it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from tests import builders as b
+from trainyard.api.admission import JobAdmission, compact
+from trainyard.api.crds import KINDS, crd, write
+from trainyard.api.names import MAX_PODS
+from trainyard.api.schema import structural_schema
+from trainyard.api.training_job import TrainingJob
+
+FOLDER = Path(__file__).parents[3] / "crds"
+
+
+def test_the_committed_files_are_the_generated_ones(tmp_path: Path) -> None:
+    write(tmp_path)
+    assert {each.name for each in tmp_path.iterdir()} == {each.name for each in FOLDER.glob("*.yaml")}
+    for each in tmp_path.iterdir():
+        assert (FOLDER / each.name).read_text() == each.read_text(), f"run `make generate`: {each.name} is old"
+
+
+@pytest.mark.parametrize("model", KINDS, ids=lambda model: model.__name__)
+def test_a_crd_is_small_and_survives_an_uninstall(model: Any) -> None:
+    made = crd(model)
+    assert len(yaml.safe_dump(made)) < 100_000
+    assert made["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert made["spec"]["versions"][0]["subresources"]["status"] == {}
+
+
+def _nodes(schema: Any) -> list[dict[str, Any]]:
+    found = [schema] if isinstance(schema, dict) else []
+    for value in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        found += _nodes(value)
+    return found
+
+
+@pytest.mark.parametrize("model", KINDS, ids=lambda model: model.__name__)
+def test_a_schema_is_structural(model: Any) -> None:
+    schema = crd(model)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    for node in _nodes(schema):
+        assert not {"$ref", "$defs", "const", "prefixItems"} & node.keys()
+        if node.get("x-kubernetes-list-type") == "map":
+            for key in node["x-kubernetes-list-map-keys"]:
+                assert key in node["items"]["properties"]
+    for part in ("spec", "status"):
+        assert schema["properties"][part]["description"]
+
+
+@pytest.mark.parametrize("part", ["spec", "status"])
+@pytest.mark.parametrize("model", KINDS, ids=lambda model: model.__name__)
+def test_every_field_is_described(model: Any, part: str) -> None:
+    properties = crd(model)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"][part]["properties"]
+    assert [name for name, field in properties.items() if not field.get("description")] == []
+
+
+def test_what_a_crd_cannot_say_is_refused_at_generation() -> None:
+    class Pair(BaseModel):
+        both: tuple[int, str]
+
+    with pytest.raises(TypeError, match="prefixItems"):
+        structural_schema(Pair)
+
+
+def test_the_admission_of_the_largest_gang_stays_small() -> None:
+    names = [f"gpu-node-{number * 7919 % 10_000:05d}.dc1.example.internal" for number in range(MAX_PODS)]
+    admission = JobAdmission.model_validate(
+        {
+            "epoch": 1,
+            "queue": "q",
+            "flavor": "f",
+            "time": "2026-11-23T00:00:00Z",
+            "roles": [compact("worker", names)],
+        }
+    )
+    text = admission.model_dump_json(by_alias=True)
+    assert len(text) < 512 * 1024
+    assert JobAdmission.model_validate_json(text).roles[0].nodes() == names
+
+
+def test_the_smallest_manifest_is_enough() -> None:
+    job = TrainingJob.model_validate(b.training_job("digits"))
+    assert (job.spec.training.optimizer, job.spec.restart.max_restarts, job.gpus()) == ("adamw", 3, 1)
+
+
+@pytest.mark.parametrize(("amount", "count"), [("2", 2), ("500m", 0), ("1k", 1000), ("many", 0), ("-1", 0)])
+def test_counting_gpus_never_complains(amount: str, count: int) -> None:
+    job = b.training_job("a", b.resources(**{"nvidia.com/gpu": amount}))
+    assert TrainingJob.model_validate(job).gpus() == count

@@ -1,0 +1,61 @@
+"""The small types that all kinds share."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainyard.api.admission import compact
+from trainyard.api.meta import LabelSelector, Model, PreciseTime, Taint, Time, Toleration
+
+
+class Times(Model):
+    """Both ways of writing a time."""
+
+    seconds: Time
+    precise: PreciseTime
+
+
+@given(st.lists(st.sampled_from(["a", "b1", "b2", "node-10", "node-11", ""]), max_size=40))
+def test_a_compact_assignment_reads_back(nodes: list[str]) -> None:
+    assert compact("worker", nodes).nodes() == nodes
+
+
+def test_times_are_written_in_utc() -> None:
+    time = datetime(2026, 11, 23, 12, 30, 5, 250_000, timezone(timedelta(hours=2)))
+    written = Times(seconds=time, precise=time).model_dump(mode="json")
+    assert written == {"seconds": "2026-11-23T10:30:05Z", "precise": "2026-11-23T10:30:05.250000Z"}
+    assert Times.model_validate(written).precise == time.astimezone(UTC)
+
+
+@pytest.mark.parametrize(
+    ("selector", "holds"),
+    [
+        ({}, False),
+        ({"matchLabels": {"team": "a"}}, True),
+        ({"matchLabels": {"team": "b"}}, False),
+        ({"matchExpressions": [{"key": "team", "operator": "Exists"}]}, True),
+        ({"matchExpressions": [{"key": "x", "operator": "DoesNotExist"}]}, True),
+        ({"matchExpressions": [{"key": "team", "operator": "In", "values": ["a", "c"]}]}, True),
+        ({"matchExpressions": [{"key": "team", "operator": "NotIn", "values": ["a"]}]}, False),
+        ({"matchLabels": {"team": "a"}, "matchExpressions": [{"key": "x", "operator": "Exists"}]}, False),
+    ],
+)
+def test_label_selectors(selector: dict[str, object], holds: bool) -> None:
+    assert LabelSelector.model_validate(selector).matches({"team": "a"}) is holds
+
+
+@pytest.mark.parametrize(
+    ("toleration", "holds"),
+    [
+        ({"operator": "Exists"}, True),
+        ({"key": "gpu", "operator": "Exists"}, True),
+        ({"key": "gpu", "value": "yes"}, True),
+        ({"key": "gpu", "value": "no"}, False),
+        ({"key": "gpu", "value": "yes", "effect": "NoExecute"}, False),
+        ({"key": "cpu", "operator": "Exists"}, False),
+    ],
+)
+def test_tolerations(toleration: dict[str, object], holds: bool) -> None:
+    assert Toleration.model_validate(toleration).tolerates(Taint(key="gpu", value="yes")) is holds

@@ -1,0 +1,134 @@
+"""The store never goes back in time and never keeps ghosts."""
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainyard.cluster.resources import Object
+from trainyard.cluster.store import ObjectStore, is_newer
+
+
+def obj(version: int | str, uid: str = "u1", name: str = "a", **labels: str) -> Object:
+    metadata = {"namespace": "team", "name": name, "uid": uid, "resourceVersion": str(version), "labels": labels}
+    return {"metadata": metadata}
+
+
+class Watched:
+    """A store and the changes it told of, as (uid and version before, after)."""
+
+    def __init__(self) -> None:
+        self.store = ObjectStore("test")
+        self.changes: list[tuple[str | None, str | None]] = []
+        self.store.on_change(lambda old, new: self.changes.append((_short(old), _short(new))))
+
+
+def _short(state: Object | None) -> str | None:
+    return None if state is None else f"{state['metadata']['uid']}@{state['metadata']['resourceVersion']}"
+
+
+def test_an_older_or_repeated_state_changes_nothing() -> None:
+    watched = Watched()
+    assert watched.store.put(obj(5))
+    assert not watched.store.put(obj(5))
+    assert not watched.store.put(obj(4))
+    assert watched.store.put(obj(10))
+    assert watched.changes == [(None, "u1@5"), ("u1@5", "u1@10")]
+
+
+def test_versions_are_compared_as_numbers_and_otherwise_by_arrival() -> None:
+    assert is_newer("10", "9")
+    assert not is_newer("9", "10")
+    assert is_newer("abc", "9")
+    assert not is_newer("abc", "abc")
+
+
+def test_a_late_state_does_not_bring_a_deleted_object_back() -> None:
+    watched = Watched()
+    watched.store.put(obj(5))
+    assert watched.store.remove(obj(7))
+    assert not watched.store.put(obj(6))
+    assert not watched.store.remove(obj(7))
+    assert watched.changes == [(None, "u1@5"), ("u1@5", None)]
+
+
+def test_an_object_that_left_a_selector_may_come_back() -> None:
+    watched = Watched()
+    watched.store.put(obj(5))
+    watched.store.remove(obj(7))
+    assert watched.store.put(obj(9))
+
+
+def test_an_object_made_anew_under_the_same_name_is_a_deletion_and_an_addition() -> None:
+    watched = Watched()
+    watched.store.put(obj(5, "u1"))
+    watched.store.put(obj(9, "u2"))
+    assert watched.changes[1:] == [("u1@5", None), (None, "u2@9")]
+    assert not watched.store.remove(obj(8, "u1"))
+    assert not watched.store.put(obj(7, "u1"))
+
+
+def test_a_list_removes_what_vanished_unseen_but_keeps_what_is_newer_than_itself() -> None:
+    watched = Watched()
+    watched.store.put(obj(5, "u1", "old"))
+    watched.store.put(obj(30, "u2", "young"))
+    watched.store.put(obj(6, "u3", "changed"))
+    assert watched.store.repair([obj(12, "u3", "changed")], "20") == 2
+    assert {key[1] for key in watched.store.objects} == {"young", "changed"}
+
+
+def test_an_index_follows_changes() -> None:
+    store = ObjectStore("test")
+    store.put(obj(1, "u1", "a", node="n1"))
+    by_node = store.index(lambda state: [state["metadata"]["labels"].get("node")])
+    store.put(obj(2, "u2", "b", node="n1"))
+    assert by_node.count("n1") == 2
+    store.put(obj(3, "u1", "a", node="n2"))
+    assert [state["metadata"]["name"] for state in by_node.get("n1")] == ["b"]
+    store.remove(obj(4, "u2", "b"))
+    assert by_node.get("n1") == []
+    assert list(by_node.values()) == ["n2"]
+
+
+def test_a_failing_handler_stops_neither_the_store_nor_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    store = ObjectStore("pods")
+    heard = []
+
+    def broken(_old: Object | None, _new: Object | None) -> None:
+        raise ValueError("broken")
+
+    store.on_change(broken)
+    store.on_change(lambda _old, new: heard.append(new))
+    store.put(obj(1))
+    assert len(heard) == 1
+    assert caplog.records[0].exc_info is not None
+
+
+@given(seed=st.integers(0, 2**32), repeats=st.integers(1, 3))
+def test_any_order_of_events_and_a_list_lead_to_the_truth(seed: int, repeats: int) -> None:
+    """Random history, its events shuffled, repeated and partly lost: after a repair the store equals the world."""
+    random = Random(seed)
+    world: dict[str, Object] = {}
+    events: list[tuple[str, Object]] = []
+    for version in range(1, 40):
+        name = random.choice("abcd")
+        if name in world and random.random() < 0.4:
+            gone = obj(version, world.pop(name)["metadata"]["uid"], name)
+            events.append(("DELETED", gone))
+        else:
+            uid = world[name]["metadata"]["uid"] if name in world else f"{name}{version}"
+            world[name] = obj(version, uid, name)
+            events.append(("MODIFIED", world[name]))
+    seen = [event for event in events if random.random() < 0.8] * repeats
+    random.shuffle(seen)
+    store = ObjectStore("test")
+    index = store.index(lambda state: [state["metadata"]["uid"]])
+    half = len(seen) // 2
+    for kind, state in seen[:half]:
+        store.remove(state) if kind == "DELETED" else store.put(state)
+    store.repair(world.values(), "39")
+    for kind, state in seen[half:]:
+        store.remove(state) if kind == "DELETED" else store.put(state)
+    assert {key[1]: state for key, state in store.objects.items()} == world
+    assert set(index.values()) == {state["metadata"]["uid"] for state in world.values()}

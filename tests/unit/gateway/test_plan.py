@@ -1,0 +1,121 @@
+"""The table: one situation, the commands it must give."""
+
+from dataclasses import replace
+
+import pytest
+from gateway.members import Member, Membership, Wish
+from gateway.observed import Observed, Server
+from gateway.plan import RuntimeCommand, Verb, is_applied, plan
+
+SHARE = 4
+OLD_DIGEST = "sha256:" + "a" * 64
+NEW_DIGEST = "sha256:" + "b" * 64
+ACTIVE = Member("a", "10.0.0.1", 8080)
+DRAINING = replace(ACTIVE, wish=Wish.DRAIN)
+SERVING = Server("a", "10.0.0.1", 8080, maxconn=SHARE)
+ADDED = replace(SERVING, weight=0, check_passed=False)
+STAND_IN = Server("dns-10-0-0-1-8080", "10.0.0.1", 8080, maxconn=SHARE)
+
+
+def wanted(*members: Member) -> Membership:
+    return Membership(7, members)
+
+
+def seen(*servers: Server, digests: tuple[str, ...] = ()) -> Observed:
+    return Observed("1@1", servers, frozenset(digests) | {server.name for server in servers if server.digest})
+
+
+def verbs(commands: list[RuntimeCommand]) -> list[Verb]:
+    return [command.verb for command in commands]
+
+
+JOIN = [Verb.ADD, Verb.ENABLE_HEALTH, Verb.READY]
+
+TABLE = {
+    "nothing to do": (wanted(ACTIVE), seen(SERVING), []),
+    "a new member joins": (wanted(ACTIVE), seen(), JOIN),
+    "a new member with a digest": (wanted(replace(ACTIVE, digest=NEW_DIGEST)), seen(), [Verb.ADD_DIGEST, *JOIN]),
+    "a map entry of an earlier life is replaced before the server is added": (
+        wanted(replace(ACTIVE, digest=NEW_DIGEST)),
+        seen(digests=("a",)),
+        [Verb.SET_DIGEST, *JOIN],
+    ),
+    "a member added but not checked gets no weight": (wanted(ACTIVE), seen(ADDED), []),
+    "a first passed check brings the weight": (
+        wanted(ACTIVE),
+        seen(replace(ADDED, check_passed=True)),
+        [Verb.WEIGHT],
+    ),
+    "an add that was cut short is completed": (
+        wanted(ACTIVE),
+        seen(replace(ADDED, maintenance=True, check_enabled=False)),
+        [Verb.ENABLE_HEALTH, Verb.READY],
+    ),
+    "a member that is down is left alone": (
+        wanted(ACTIVE),
+        seen(replace(SERVING, running=False, check_passed=False)),
+        [],
+    ),
+    "a canary's weight changes": (wanted(replace(ACTIVE, weight=5)), seen(SERVING), [Verb.WEIGHT]),
+    "the share of this gateway changed": (wanted(ACTIVE), seen(replace(SERVING, maxconn=9)), [Verb.MAXCONN]),
+    "a member's digest changed": (
+        wanted(replace(ACTIVE, digest=NEW_DIGEST)),
+        seen(replace(SERVING, digest=OLD_DIGEST)),
+        [Verb.SET_DIGEST],
+    ),
+    "a member drains": (wanted(DRAINING), seen(SERVING), [Verb.DRAIN]),
+    "a draining member is kept while it is listed": (wanted(DRAINING), seen(replace(SERVING, drain=True)), []),
+    "a draining member that HAProxy forgot is not added": (wanted(DRAINING), seen(), []),
+    "the operator takes a drain back": (wanted(ACTIVE), seen(replace(SERVING, drain=True)), [Verb.READY]),
+    "an absent member is drained first": (wanted(), seen(SERVING), [Verb.DRAIN]),
+    "an absent member in use is waited for": (wanted(), seen(replace(SERVING, drain=True, in_use=1)), []),
+    "an absent idle member is deleted": (
+        wanted(),
+        seen(replace(SERVING, drain=True)),
+        [Verb.MAINTENANCE, Verb.DELETE],
+    ),
+    "a refused deletion is tried again": (wanted(), seen(replace(SERVING, maintenance=True)), [Verb.DELETE]),
+    "the digest of a deleted server is dropped": (wanted(), seen(digests=("a",)), [Verb.DROP_DIGEST]),
+    "a name at a new address leaves before it joins": (
+        wanted(replace(ACTIVE, address="10.0.0.9")),
+        seen(SERVING),
+        [Verb.DRAIN],
+    ),
+    "a member back while it is being removed starts from the beginning": (
+        wanted(ACTIVE),
+        seen(replace(SERVING, maintenance=True)),
+        [Verb.DELETE],
+    ),
+    "a stand-in serves until the first real member is up": (wanted(ACTIVE), seen(STAND_IN, ADDED), []),
+    "a stand-in leaves when a real member is up": (wanted(ACTIVE), seen(STAND_IN, SERVING), [Verb.DRAIN]),
+    "a stand-in leaves when nobody is wanted": (wanted(), seen(STAND_IN), [Verb.DRAIN]),
+}
+
+
+@pytest.mark.parametrize(("want", "observed", "expected"), TABLE.values(), ids=TABLE.keys())
+def test_plan(want: Membership, observed: Observed, expected: list[Verb]) -> None:
+    assert verbs(plan(want, observed, SHARE)) == expected
+
+
+def test_an_added_server_gets_its_address_and_the_share_of_this_gateway() -> None:
+    added = plan(wanted(replace(ACTIVE, address="fd00::1")), seen(), SHARE)[0]
+    assert added == RuntimeCommand(Verb.ADD, "a", text="[fd00::1]:8080", number=SHARE)
+
+
+@pytest.mark.parametrize(
+    ("want", "observed", "expected"),
+    [
+        (wanted(ACTIVE), seen(SERVING), True),
+        (wanted(ACTIVE), seen(), False),
+        (wanted(ACTIVE), seen(ADDED), True),
+        (wanted(ACTIVE), seen(replace(ADDED, check_passed=True)), False),
+        (wanted(ACTIVE), seen(replace(SERVING, drain=True)), False),
+        (wanted(DRAINING), seen(SERVING), False),
+        (wanted(DRAINING), seen(replace(SERVING, drain=True, in_use=3)), True),
+        (wanted(), seen(SERVING), False),
+        (wanted(), seen(replace(SERVING, drain=True, in_use=3)), True),
+        (wanted(), seen(), True),
+    ],
+)
+def test_a_generation_is_applied_when_routing_follows_it(want: Membership, observed: Observed, expected: bool) -> None:
+    assert is_applied(want, observed) is expected

@@ -1,0 +1,215 @@
+"""What Helm makes of the chart: names that the operator's code knows, rights that it needs, and no others."""
+
+import subprocess
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dev.cluster.binaries import binaries
+from trainyard.api.names import GROUP, PRIORITY_CLASS
+from trainyard.config import Config
+from trainyard.endpoint.identity import SECRET
+
+REPOSITORY = Path(__file__).parents[3]
+CHART = REPOSITORY / "helm" / "trainyard"
+Object = dict[str, Any]
+Render = Callable[..., list[Object]]
+
+
+@cache
+def _helm() -> Path:
+    found = binaries().folder / "helm"
+    if not found.exists():
+        pytest.skip(f"helm is not built yet ({found}): a local cluster builds it, as does `python -m dev.cluster up`")
+    return found
+
+
+def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    argv = [str(_helm()), *arguments]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+
+
+@cache
+def render(*settings: str) -> list[Object]:
+    """All objects of the chart with these --set arguments."""
+    sets = [argument for each in settings for argument in ("--set", each)]
+    done = helm("template", "yard", str(CHART), "-n", "trainyard-system", "--kube-version", "1.34.0", *sets)
+    assert done.returncode == 0, done.stderr
+    return [each for each in yaml.safe_load_all(done.stdout) if each]
+
+
+def only(kind: str, *settings: str, ending: str = "") -> Object:
+    """The one object of that kind, whose name ends so."""
+    found = [each for each in render(*settings) if each["kind"] == kind and each["metadata"]["name"].endswith(ending)]
+    assert len(found) == 1
+    return found[0]
+
+
+def pod(*settings: str) -> Object:
+    spec: Object = only("Deployment", *settings)["spec"]["template"]["spec"]
+    return spec
+
+
+def rights(role: Object) -> set[tuple[str, str, str]]:
+    """(group/resource, verb, name or empty) of each right."""
+    return {
+        (f"{group}/{resource}", verb, name)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+        for name in rule.get("resourceNames", [""])
+    }
+
+
+def test_the_chart_passes_the_linter() -> None:
+    done = helm("lint", "--strict", "--kube-version", "1.34.0", str(CHART))
+    assert done.returncode == 0, done.stdout
+    assert "WARNING" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "operator.replica=2",
+        "operator.replicas=two",
+        "operator.logLevel=LOUD",
+        "images.trainer.tga=x",
+        "defaultQueue.guaranteed=8",
+        "priorityClass.value=2000000000",
+        "metrics.serviceMonitor.interval=often",
+        "nonsense=1",
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(setting: str) -> None:
+    done = helm("template", "yard", str(CHART), "--kube-version", "1.34.0", "--set", setting)
+    assert done.returncode != 0
+    path, _, _ = setting.partition("=")
+    assert path.rsplit(".", 1)[-1] in done.stderr
+
+
+def test_every_object_says_what_it_belongs_to() -> None:
+    for each in render("defaultQueue.create=true", "metrics.serviceMonitor.enabled=true"):
+        if each["kind"] != "CustomResourceDefinition":
+            labels = each["metadata"]["labels"]
+            assert labels["app.kubernetes.io/part-of"] == "trainyard"
+            assert labels["app.kubernetes.io/instance"] == "yard"
+
+
+def test_the_operator_is_told_only_what_it_reads() -> None:
+    settings = {f"TRAINYARD_{name.upper()}" for name in Config.model_fields}
+    env = {each["name"]: each for each in pod()["containers"][0]["env"]}
+    assert set(env) <= settings
+    assert {"TRAINYARD_NAMESPACE", "TRAINYARD_IDENTITY"} <= set(env)
+
+
+def test_the_endpoint_is_the_service() -> None:
+    env = {each["name"]: each.get("value") for each in pod()["containers"][0]["env"]}
+    service = only("Service")
+    ports = {port["name"]: port["port"] for port in service["spec"]["ports"]}
+    name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
+    assert env["TRAINYARD_ENDPOINT"] == f"https://{name}.{namespace}.svc:{ports['https']}"
+    listens = {port["name"]: port["containerPort"] for port in pod()["containers"][0]["ports"]}
+    fields = Config.model_fields
+    assert listens == {"http": fields["http_port"].default, "https": fields["https_port"].default} == ports
+
+
+def test_images_take_registry_and_tag() -> None:
+    settings = ("images.registry=mirror.example/x", "images.trainer.tag=v2", "images.operator.tag=dev")
+    env = {each["name"]: each.get("value") for each in pod(*settings)["containers"][0]["env"]}
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    assert env["TRAINYARD_TRAINER_IMAGE"] == "mirror.example/x/trainyard/trainer:v2"
+    assert env["TRAINYARD_SERVER_IMAGE"] == f"mirror.example/x/trainyard/server:{version}"
+    assert pod(*settings)["containers"][0]["image"] == "mirror.example/x/trainyard/operator:dev"
+
+
+def test_the_pod_is_restricted() -> None:
+    spec = pod()
+    container = spec["containers"][0]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert {volume["name"]: set(volume) - {"name"} for volume in spec["volumes"]} == {"tmp": {"emptyDir"}}
+    assert container["resources"]["requests"]
+    assert "cpu" not in container["resources"]["limits"]
+
+
+def test_two_versions_never_run_at_once() -> None:
+    assert only("Deployment")["spec"]["strategy"] == {"type": "Recreate"}
+    several = only("Deployment", "operator.replicas=3")["spec"]["strategy"]
+    assert several["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": "100%"}
+
+
+def test_the_operator_may_touch_no_secret_but_its_own() -> None:
+    assert not [right for right in rights(only("ClusterRole", ending="yard-trainyard")) if "secret" in right[0]]
+    mine = {right for right in rights(only("Role")) if right[0] == "/secrets"}
+    assert mine == {("/secrets", "create", ""), ("/secrets", "get", SECRET), ("/secrets", "patch", SECRET)}
+
+
+def test_the_operator_writes_nothing_of_ours_but_status() -> None:
+    writes = {
+        (resource, verb)
+        for resource, verb, _ in rights(only("ClusterRole", ending="yard-trainyard"))
+        if resource.startswith(f"{GROUP}/") and verb not in ("get", "list", "watch")
+    }
+    kinds = ("flavors", "queues", "trainingjobs", "inferenceservices")
+    assert writes == {(f"{GROUP}/{kind}/status", "patch") for kind in kinds} | {(f"{GROUP}/trainingjobs", "delete")}
+
+
+def test_no_right_is_a_wildcard() -> None:
+    for each in render():
+        for rule in each.get("rules", ()) if each["kind"].endswith("Role") else ():
+            assert "*" not in (*rule["apiGroups"], *rule["resources"], *rule["verbs"])
+
+
+@pytest.mark.parametrize("ending", ["-view", "-edit"])
+def test_users_may_not_write_a_status(ending: str) -> None:
+    granted = rights(only("ClusterRole", ending=ending))
+    assert not [right for right in granted if "/status" in right[0]]
+
+
+def test_editors_may_not_change_queues_and_flavors() -> None:
+    changed = {resource for resource, _, _ in rights(only("ClusterRole", ending="-edit"))}
+    assert changed == {f"{GROUP}/trainingjobs", f"{GROUP}/inferenceservices", f"{GROUP}/inferenceservices/scale"}
+
+
+def test_the_priority_class_is_the_one_that_pods_name_and_never_preempts() -> None:
+    found = only("PriorityClass")
+    assert found["metadata"]["name"] == PRIORITY_CLASS
+    assert found["preemptionPolicy"] == "Never"
+    assert found["globalDefault"] is False
+    assert 0 < found["value"] < 1_000_000_000
+
+
+def test_what_jobs_need_stays_after_an_uninstall() -> None:
+    kept = {
+        each["kind"]
+        for each in render("defaultQueue.create=true")
+        if each["metadata"].get("annotations", {}).get("helm.sh/resource-policy") == "keep"
+    }
+    assert kept == {"CustomResourceDefinition", "PriorityClass", "Flavor", "Queue"}
+
+
+def test_crds_come_with_the_chart_unless_told_otherwise() -> None:
+    assert len([each for each in render() if each["kind"] == "CustomResourceDefinition"]) == 4
+    assert not [each for each in render("crds.install=false") if each["kind"] == "CustomResourceDefinition"]
+
+
+def test_extras_are_off_by_default() -> None:
+    kinds = {each["kind"] for each in render()}
+    assert not kinds & {"ServiceMonitor", "Queue", "Flavor"}
+
+
+def test_roles_can_be_left_to_somebody_else() -> None:
+    settings = ("rbac.create=false", "rbac.aggregate=false", "serviceAccount.create=false", "serviceAccount.name=mine")
+    kinds = {each["kind"] for each in render(*settings)}
+    assert not kinds & {"ClusterRole", "Role", "ServiceAccount"}
+    assert pod(*settings)["serviceAccountName"] == "mine"

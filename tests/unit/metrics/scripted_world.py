@@ -1,0 +1,276 @@
+"""A small cluster in which every metric has something to say, as the API server would send it."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from trainyard.api.names import ATTEMPT_LABEL, FLAVOR_LABEL, GPU, QUEUE_LABEL, ROLE_LABEL
+from trainyard.metrics.collector import WorldCollector
+from trainyard.metrics.instruments import Metrics
+from trainyard.scheduling.snapshot import Admit, Assignment, WorkloadKey
+from trainyard.training.observed import Report
+from trainyard.workloads.world import World
+
+NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
+Object = dict[str, Any]
+
+
+class FixedClock:
+    """Stands still."""
+
+    def now(self) -> datetime:
+        return NOW
+
+    def monotonic(self) -> float:
+        return 1000.0
+
+
+@dataclass
+class Cache:
+    synced: asyncio.Event = field(default_factory=asyncio.Event)
+    last_activity: float = 997.0
+    repaired: int = 2
+    store: Mapping[str, int] = field(default_factory=lambda: {"a": 1, "b": 2, "c": 3})
+
+
+@dataclass
+class Backlog:
+    name: str = "TrainingJob"
+    depth: int = 4
+    oldest_age: float = 1.5
+
+
+@dataclass
+class EventCounts:
+    dropped: int = 7
+
+
+def ago(**time: float) -> str:
+    return (NOW - timedelta(**time)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def node(name: str, gpus: int, *, pool: str = "h200", ready: bool = True, **spec: Any) -> Object:
+    condition = {"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": ago(minutes=1)}
+    return {
+        "metadata": {"name": name, "labels": {"pool": pool}},
+        "spec": spec,
+        "status": {"allocatable": {GPU: str(gpus), "cpu": "64", "pods": "110"}, "conditions": [condition]},
+    }
+
+
+def pod(
+    name: str, owner: Object, at: str, role: str, *, gpus: int = 1, phase: str = "Running", **labels: str
+) -> Object:
+    meta = owner["metadata"]
+    reference = {"kind": owner["kind"], "uid": meta["uid"], "name": meta["name"], "controller": True}
+    container = {"worker": "trainer", "replica": "server", "gateway": "haproxy"}[role]
+    return {
+        "metadata": {
+            "name": name,
+            "namespace": meta["namespace"],
+            "uid": f"uid-{name}",
+            "creationTimestamp": ago(minutes=5),
+            "labels": {
+                ROLE_LABEL: role,
+                ATTEMPT_LABEL: "2",
+                QUEUE_LABEL: "research",
+                FLAVOR_LABEL: "h200",
+                **labels,
+            },
+            "ownerReferences": [reference],
+        },
+        "spec": {"nodeName": at, "containers": [{"name": container, "resources": {"limits": {GPU: str(gpus)}}}]},
+        "status": {"phase": phase, "conditions": [{"type": "Ready", "status": "True"}], "containerStatuses": []},
+    }
+
+
+def foreign_pod(name: str, at: str, gpus: int) -> Object:
+    return {
+        "metadata": {"name": name, "namespace": "other", "uid": f"uid-{name}"},
+        "spec": {"nodeName": at, "containers": [{"name": "x", "resources": {"limits": {GPU: str(gpus)}}}]},
+        "status": {"phase": "Running"},
+    }
+
+
+def flavor(name: str = "h200", **selector: str) -> Object:
+    return {"kind": "Flavor", "metadata": {"name": name}, "spec": {"nodeSelector": selector or {"pool": "h200"}}}
+
+
+def queue(name: str = "research", gpus: int = 8) -> Object:
+    quota = {"name": "h200", "resources": [{"name": GPU, "guaranteed": gpus}]}
+    return {"kind": "Queue", "metadata": {"name": name}, "spec": {"flavors": [quota]}}
+
+
+def waiting(reason: str, **time: float) -> Object:
+    return {
+        "type": "Admitted",
+        "status": "False",
+        "reason": reason,
+        "message": "because",
+        "lastTransitionTime": ago(**time),
+    }
+
+
+def training_job(name: str, *, status: Object | None = None, workers: int = 2, **spec: Any) -> Object:
+    return {
+        "kind": "TrainingJob",
+        "metadata": {
+            "name": name,
+            "namespace": "team",
+            "uid": f"uid-{name}",
+            "generation": 1,
+            "creationTimestamp": ago(hours=1),
+        },
+        "spec": {
+            "queue": "research",
+            "model": {"name": "cnn"},
+            "dataset": {"name": "digits"},
+            "workers": {"replicas": workers, "resources": {"limits": {GPU: 1}}},
+            **spec,
+        },
+        "status": status or {},
+    }
+
+
+def running_job() -> Object:
+    runs = [{"node": "1", "count": 2}]
+    return training_job(
+        "digits",
+        status={
+            "phase": "Running",
+            "attempt": 2,
+            "restarts": 3,
+            "disruptions": 1,
+            "admission": {
+                "epoch": 1,
+                "queue": "research",
+                "flavor": "h200",
+                "time": ago(minutes=50),
+                "roles": [{"name": "worker", "prefix": "node-", "runs": runs}],
+            },
+            "firstStepTime": ago(minutes=49),
+            "checkpoint": {"step": 90, "path": "x"},
+            "result": {"claimName": "results", "path": "p", "digest": "sha256:ab"},
+            "progress": {
+                "phase": "training",
+                "step": 100,
+                "totalSteps": 1000,
+                "loss": 0.5,
+                "metrics": {"accuracy": 0.9},
+                "throughput": 640.0,
+                "eta": "3m20s",
+                "updatedAt": ago(seconds=20),
+            },
+        },
+    )
+
+
+def inference_service() -> Object:
+    ready = {"type": "Ready", "status": "True", "reason": "Serving", "lastTransitionTime": ago(minutes=1)}
+    place = {"serial": 1, "node": "node-1", "flavor": "h200", "digest": "sha256:ab", "admittedAt": ago(minutes=2)}
+    return {
+        "kind": "InferenceService",
+        "metadata": {
+            "name": "digits",
+            "namespace": "team",
+            "uid": "uid-service",
+            "generation": 1,
+            "creationTimestamp": ago(minutes=3),
+        },
+        "spec": {
+            "queue": "research",
+            "model": {"trainingJob": "digits"},
+            "replicas": 2,
+            "resources": {"limits": {GPU: 1}},
+            "gateway": {"replicas": 3},
+        },
+        "status": {
+            "conditions": [ready, waiting("WaitingForQuota", minutes=1)],
+            "admission": [place],
+            "gateways": 2,
+            "model": {"claimName": "results", "path": "p", "digest": "sha256:ab"},
+            "readyTime": ago(minutes=1),
+            "nextSerial": 2,
+        },
+    }
+
+
+def scripted_world() -> World:
+    """Four nodes in four states, one job that runs and one that waits, one service."""
+    world = World()
+    job, service = running_job(), inference_service()
+    for kind, thing in (
+        ("Flavor", flavor()),
+        ("Queue", queue()),
+        ("Node", node("node-1", 8)),
+        ("Node", node("node-2", 8, unschedulable=True)),
+        ("Node", node("node-3", 8, ready=False)),
+        ("Node", node("node-4", 4, pool="a100", taints=[{"key": "broken", "effect": "NoSchedule"}])),
+        ("TrainingJob", job),
+        ("TrainingJob", training_job("waits", status={"conditions": [waiting("WaitingForQuota", minutes=30)]})),
+        ("InferenceService", service),
+        ("Pod", pod("digits-2-0", job, "node-1", "worker")),
+        ("Pod", pod("digits-2-1", job, "node-1", "worker", phase="Pending")),
+        ("Pod", pod("digits-replica-1", service, "node-1", "replica")),
+        ("Pod", pod("digits-gateway-1", service, "node-1", "gateway", gpus=0)),
+        ("Pod", foreign_pod("notebook", "node-1", 2)),
+    ):
+        world.observe(kind, None, thing)
+    return world
+
+
+def used_metrics(registry: CollectorRegistry) -> Metrics:
+    """Instruments of which each was told something."""
+    metrics = Metrics(registry, revision="abc")
+    metrics.kube_call("list", "pods", 200, 0.01, 2000)
+    metrics.kube_call("watch", "pods", 200, 0.0, 0)
+    metrics.reconciled("TrainingJob", waited=0.1, worked=0.2, failed=False)
+    metrics.reconciled("TrainingJob", waited=0.1, worked=0.2, failed=True)
+    metrics.cycle(0.02, [Admit(WorkloadKey("TrainingJob", "team", "digits"), "uid", Assignment("h200", {}))])
+    metrics.admitted("research", 12.0)
+    metrics.completed("research", "complete")
+    metrics.event("Normal", "Admitted")
+    metrics.loop_lag(0.004)
+    return metrics
+
+
+def collector_of(world: World, *, report: Report | None = None, **options: Any) -> WorldCollector:
+    cache = Cache()
+    cache.synced.set()
+    return WorldCollector(
+        world,
+        FixedClock(),
+        lambda: True,
+        pod="trainyard-0",
+        queues=[Backlog()],
+        caches={"pods": cache, "nodes": Cache()},
+        events=EventCounts(),
+        reports=lambda uid: report if uid == "uid-digits" else None,
+        **options,
+    )
+
+
+def full_registry(world: World | None = None, **options: Any) -> CollectorRegistry:
+    """All that an operator would register."""
+    registry = CollectorRegistry()
+    used_metrics(registry)
+    registry.register(collector_of(world or scripted_world(), **options))
+    return registry
+
+
+def values(registry: CollectorRegistry) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """Every series with its value."""
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in registry.collect()
+        for sample in family.samples
+    }
+
+
+def value(registry: CollectorRegistry, name: str, /, **labels: str) -> float | None:
+    """Value of one series; None when it is not there."""
+    return values(registry).get((name, frozenset(labels.items())))

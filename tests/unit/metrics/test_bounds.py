@@ -1,0 +1,83 @@
+"""No user can make the number of series grow without end."""
+
+from prometheus_client import CollectorRegistry
+
+from tests.unit.metrics.scripted_world import (
+    collector_of,
+    full_registry,
+    running_job,
+    scripted_world,
+    training_job,
+    value,
+    values,
+)
+from trainyard.metrics.definitions import ALL, SERIES_DROPPED
+from trainyard.metrics.instruments import OTHER, Metrics
+from trainyard.metrics.of_queues import UNKNOWN_QUEUE
+
+
+async def test_a_label_with_known_values_has_no_others() -> None:
+    found = {family.name: family for family in full_registry().collect()}
+    for metric in ALL:
+        for label, allowed in metric.values.items():
+            family = found[metric.family]
+            seen = {sample.labels[label] for sample in family.samples if label in sample.labels}
+            assert seen <= set(allowed), (metric.name, label)
+
+
+async def test_queues_that_do_not_exist_share_one_series() -> None:
+    world = scripted_world()
+    for number in range(20):
+        world.observe("TrainingJob", None, training_job(f"job-{number}", queue=f"made-up-{number}"))
+    registry = CollectorRegistry()
+    registry.register(collector_of(world))
+    name = "trainyard_queue_pending_workloads"
+    assert value(registry, name, queue=UNKNOWN_QUEUE, reason="PendingEvaluation") == 20
+    queues = {dict(labels)["queue"] for series, labels in values(registry) if series == name}
+    assert queues == {"research", UNKNOWN_QUEUE}
+
+
+def test_counters_stop_telling_queues_apart_when_there_were_too_many() -> None:
+    metrics = Metrics(CollectorRegistry())
+    for number in range(1500):
+        metrics.completed(f"queue-{number}", "failed")
+    metrics.completed("queue-7", "failed")
+    name = "trainyard_training_job_completions_total"
+    assert value(metrics.registry, name, queue=OTHER, result="failed") == 500
+    assert value(metrics.registry, name, queue="queue-7", result="failed") == 2
+
+
+def test_an_event_with_a_reason_of_somebody_else_is_counted_as_other() -> None:
+    metrics = Metrics(CollectorRegistry())
+    metrics.event("Warning", "NodeLost")
+    metrics.event("Warning", "made up")
+    name = "trainyard_events_emitted_total"
+    assert value(metrics.registry, name, type="Warning", reason="NodeLost") == 1
+    assert value(metrics.registry, name, type="Warning", reason=OTHER) == 1
+
+
+async def test_a_job_shows_a_bounded_number_of_measures() -> None:
+    world, job = scripted_world(), running_job()
+    job["status"]["progress"]["metrics"] = {f"m{number:02}": float(number) for number in range(32)}
+    world.observe("TrainingJob", job, job)
+    found = [name for name, _ in values(full_registry(world)) if name == "trainyard_training_job_metric"]
+    assert len(found) == 16
+
+
+async def test_a_family_at_its_cap_says_how_many_series_it_left_out() -> None:
+    world = scripted_world()
+    for number in range(30):
+        world.observe("TrainingJob", None, training_job(f"job-{number}"))
+    registry = full_registry(world, cap=20)
+    name = "trainyard_training_job_info"
+    assert len([series for series, _ in values(registry) if series == name]) == 20
+    assert value(registry, SERIES_DROPPED.name, family=name) == 12
+
+
+async def test_a_long_label_value_is_cut() -> None:
+    world = scripted_world()
+    job = training_job("own", entrypoint={"command": ["x"], "image": "i" * 1000})
+    job["spec"].pop("model")
+    world.observe("TrainingJob", None, job)
+    info = [dict(labels) for name, labels in values(full_registry(world)) if name == "trainyard_training_job_info"]
+    assert max(len(labels["model"]) for labels in info) == 256

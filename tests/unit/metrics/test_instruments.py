@@ -1,0 +1,105 @@
+"""What the instruments count, and how /metrics is served."""
+
+import asyncio
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client import CollectorRegistry
+from prometheus_client import parser as plain_text
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.openmetrics import parser as open_metrics
+
+from tests.unit.metrics.scripted_world import collector_of, running_job, scripted_world, used_metrics, value
+from trainyard.api.reasons import Waiting
+from trainyard.metrics.definitions import ALL
+from trainyard.metrics.instruments import Metrics
+from trainyard.metrics.loop_lag import watch_event_loop
+from trainyard.runtime.clock import SystemClock
+from trainyard.runtime.health import HealthServer
+from trainyard.scheduling.snapshot import Verdict, Wait, WorkloadKey
+
+OPEN_METRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+
+
+def _open_metrics(text: str) -> list[Family]:
+    """Read strictly, as Prometheus would."""
+    return list(open_metrics.text_string_to_metric_families(text))  # type: ignore[no-untyped-call]
+
+
+def test_requests_are_counted_by_verb_resource_and_code_and_watches_are_not_timed() -> None:
+    registry = CollectorRegistry()
+    used_metrics(registry)
+    labels = {"verb": "list", "resource": "pods", "code": "200"}
+    assert value(registry, "trainyard_kube_requests_total", **labels) == 1
+    assert value(registry, "trainyard_kube_request_duration_seconds_sum", **labels) == 0.01
+    assert value(registry, "trainyard_kube_transferred_bytes_total", verb="list", resource="pods") == 2000
+    watch = labels | {"verb": "watch"}
+    assert value(registry, "trainyard_kube_requests_total", **watch) == 1
+    assert value(registry, "trainyard_kube_request_duration_seconds_count", **watch) is None
+
+
+def test_reconciles_are_counted_by_result() -> None:
+    registry = CollectorRegistry()
+    used_metrics(registry)
+    assert value(registry, "trainyard_reconcile_total", kind="TrainingJob", result="ok") == 1
+    assert value(registry, "trainyard_reconcile_total", kind="TrainingJob", result="error") == 1
+    assert value(registry, "trainyard_reconcile_wait_seconds_sum", kind="TrainingJob") == pytest.approx(0.2)
+
+
+def test_a_cycle_is_told_by_what_came_out_of_it() -> None:
+    metrics = Metrics(CollectorRegistry())
+    wait = Wait(WorkloadKey("TrainingJob", "team", "a"), "uid", Verdict(Waiting.ON_HOLD, ""), 1)
+    metrics.cycle(0.1, [])
+    metrics.cycle(0.1, [wait])
+    name = "trainyard_admission_cycle_seconds_count"
+    assert value(metrics.registry, name, result="idle") == 1
+    assert value(metrics.registry, name, result="waiting") == 1
+
+
+def test_two_operators_in_one_process_do_not_share_anything() -> None:
+    one, other = Metrics(CollectorRegistry()), Metrics(CollectorRegistry())
+    one.completed("research", "complete")
+    assert (
+        value(other.registry, "trainyard_training_job_completions_total", queue="research", result="complete") is None
+    )
+
+
+async def test_the_format_is_what_the_scraper_asks_for() -> None:
+    server = HealthServer("127.0.0.1", 0, Metrics(CollectorRegistry()).handler())
+    async with TestClient(TestServer(server.app())) as client:
+        plain = await client.get("/metrics")
+        assert plain.content_type == "text/plain"
+        names = {family.name for family in plain_text.text_string_to_metric_families(await plain.text())}
+        modern = await client.get("/metrics", headers={"Accept": OPEN_METRICS, "Accept-Encoding": "gzip"})
+        assert modern.content_type == "application/openmetrics-text"
+        assert modern.headers["Content-Encoding"] == "gzip"
+        families = {family.name for family in _open_metrics(await modern.text())}
+    assert "trainyard_build_info" in names & families
+    assert not [name for name in names | families if name.endswith("_created")]
+
+
+async def test_a_full_scrape_is_valid_open_metrics_and_shows_the_world_of_its_moment() -> None:
+    registry, world = CollectorRegistry(), scripted_world()
+    metrics = used_metrics(registry)
+    registry.register(collector_of(world))
+    server = HealthServer("127.0.0.1", 0, metrics.handler())
+    async with TestClient(TestServer(server.app())) as client:
+        first = await client.get("/metrics", headers={"Accept": OPEN_METRICS})
+        families = {family.name: family for family in _open_metrics(await first.text())}
+        world.observe("TrainingJob", running_job(), None)
+        second = await client.get("/metrics")
+        assert 'training_job="digits"' not in await second.text()
+    assert families["trainyard_training_job_restarts"].type == "counter"
+    assert len(families) == len(ALL) - 1  # nothing was left out, so nothing says how much
+
+
+async def test_a_blocked_event_loop_is_noticed() -> None:
+    lags: list[float] = []
+    watcher = asyncio.create_task(watch_event_loop(lags.append, every=0.01))
+    await asyncio.sleep(0)
+    started = SystemClock().monotonic()
+    while SystemClock().monotonic() - started < 0.1:
+        pass
+    await asyncio.sleep(0.02)
+    watcher.cancel()
+    assert max(lags) >= 0.08

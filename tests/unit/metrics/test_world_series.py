@@ -1,0 +1,218 @@
+"""Series of objects: what they say, and that they end with the object."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from tests.unit.metrics.scripted_world import (
+    NOW,
+    ago,
+    collector_of,
+    flavor,
+    full_registry,
+    inference_service,
+    node,
+    pod,
+    queue,
+    running_job,
+    scripted_world,
+    training_job,
+    value,
+    values,
+    waiting,
+)
+from trainyard.api.names import GPU
+from trainyard.metrics.of_training_jobs import seconds_of
+from trainyard.training.observed import Report
+from trainyard.workloads.world import World
+
+JOB = {"namespace": "team", "training_job": "digits"}
+SERVICE = {"namespace": "team", "inference_service": "digits"}
+
+
+@pytest.fixture
+def world() -> World:
+    return scripted_world()
+
+
+def read(world: World, name: str, /, **labels: str) -> float | None:
+    registry = CollectorRegistry()
+    registry.register(collector_of(world))
+    return value(registry, f"trainyard_{name}", **labels)
+
+
+async def test_a_deleted_job_leaves_no_series_behind(world: World) -> None:
+    world.observe("TrainingJob", running_job(), None)
+    left = [name for name, labels in values(full_registry(world)) if ("training_job", "digits") in labels]
+    assert left == []
+
+
+async def test_a_deleted_service_node_and_queue_leave_no_series_of_theirs_behind(world: World) -> None:
+    world.observe("InferenceService", inference_service(), None)
+    world.observe("Node", node("node-2", 8), None)
+    world.observe("Queue", queue(), None)
+    gone = {("inference_service", "digits"), ("node", "node-2"), ("queue", "research")}
+    registry = CollectorRegistry()
+    registry.register(collector_of(world))
+    assert [name for name, labels in values(registry) if labels & gone and "info" not in name] == []
+
+
+async def test_quota_is_counted_as_the_scheduler_counts_it(world: World) -> None:
+    labels = {"queue": "research", "flavor": "h200", "resource": GPU}
+    assert read(world, "quota_guaranteed", **labels) == 8
+    assert read(world, "quota_used", **labels) == 3
+
+
+async def test_pods_of_a_deleted_job_use_quota_until_they_are_gone(world: World) -> None:
+    labels = {"queue": "research", "flavor": "h200", "resource": GPU}
+    world.observe("TrainingJob", running_job(), None)
+    assert read(world, "quota_used", **labels) == 3
+    for name in ("digits-2-0", "digits-2-1"):
+        world.observe("Pod", pod(name, running_job(), "node-1", "worker"), None)
+    assert read(world, "quota_used", **labels) == 1
+
+
+async def test_a_job_and_a_replica_wait_by_reason_and_the_longest_wait_is_told(world: World) -> None:
+    assert read(world, "queue_pending_workloads", queue="research", reason="WaitingForQuota") == 2
+    assert read(world, "queue_pending_workloads", queue="research", reason="OnHold") == 0
+    assert read(world, "queue_admitted_workloads", queue="research") == 2
+    assert read(world, "queue_oldest_pending_seconds", queue="research") == 3600
+
+
+async def test_a_replica_without_a_model_to_serve_waits_for_no_place(world: World) -> None:
+    service = inference_service()
+    service["status"].pop("model")
+    world.observe("InferenceService", service, service)
+    world.observe("TrainingJob", running_job(), None)
+    assert read(world, "queue_pending_workloads", queue="research", reason="WaitingForQuota") == 1
+
+
+async def test_a_job_that_lost_its_place_waits_since_then(world: World) -> None:
+    status = {"attempt": 2, "conditions": [waiting("AttemptUndone", minutes=2)]}
+    job = training_job("waits", status=status)
+    world.observe("TrainingJob", job, job)
+    assert read(world, "queue_pending_workloads", queue="research", reason="PendingEvaluation") == 1
+    assert read(world, "queue_oldest_pending_seconds", queue="research") == 120
+
+
+@pytest.mark.parametrize(
+    ("spec", "status"),
+    [
+        ({"suspend": True}, {}),
+        ({}, {"conditions": [{**waiting("Complete"), "type": "Complete", "status": "True"}]}),
+        ({}, {"conditions": [{**waiting("TerminalExit"), "type": "Failed", "status": "True"}]}),
+    ],
+    ids=["suspended", "complete", "failed"],
+)
+async def test_a_job_that_wants_no_place_does_not_wait(
+    world: World, spec: dict[str, Any], status: dict[str, Any]
+) -> None:
+    job = training_job("waits", status=status, **spec)
+    world.observe("TrainingJob", job, job)
+    assert read(world, "queue_oldest_pending_seconds", queue="research") == 60  # the service's second replica
+
+
+async def test_gpus_of_a_node_are_each_in_one_state(world: World) -> None:
+    def states(name: str, of: str) -> dict[str, float | None]:
+        wanted = ("allocated", "free", "cordoned", "unhealthy")
+        return {state: read(world, "node_gpus", node=name, flavor=of, state=state) for state in wanted}
+
+    assert states("node-1", "h200") == {"allocated": 5, "free": 3, "cordoned": 0, "unhealthy": 0}
+    assert states("node-2", "h200") == {"allocated": 0, "free": 0, "cordoned": 8, "unhealthy": 0}
+    assert states("node-3", "h200") == {"allocated": 0, "free": 0, "cordoned": 0, "unhealthy": 8}
+    assert states("node-4", "none") == {"allocated": 0, "free": 0, "cordoned": 4, "unhealthy": 0}
+
+
+async def test_a_node_of_two_flavors_is_counted_with_the_narrower(world: World) -> None:
+    world.observe("Flavor", None, {**flavor("any"), "spec": {}})
+    assert read(world, "node_gpus", node="node-1", flavor="h200", state="free") == 3
+    assert read(world, "node_gpus", node="node-1", flavor="any", state="free") is None
+
+
+async def test_a_job_tells_its_life(world: World) -> None:
+    phases = {"Running": 1, "Pending": 0, "Complete": 0}
+    assert {phase: read(world, "training_job_phase", **JOB, phase=phase) for phase in phases} == phases
+    workers = {"desired": 2, "active": 2, "ready": 1, "succeeded": 0, "failed": 0}
+    assert {state: read(world, "training_job_workers", **JOB, state=state) for state in workers} == workers
+    assert read(world, "training_job_restarts_total", **JOB, cause="failure") == 2
+    assert read(world, "training_job_restarts_total", **JOB, cause="disruption") == 1
+    assert read(world, "training_job_first_step_seconds", **JOB) == 11 * 60
+    assert read(world, "training_job_checkpoint_step", **JOB) == 90
+    info = {"uid": "uid-digits", "queue": "research", "flavor": "h200", "model": "cnn", "dataset": "digits"}
+    assert read(world, "training_job_info", **JOB, **info) == 1
+
+
+async def test_a_job_tells_its_progress(world: World) -> None:
+    assert read(world, "training_job_step", **JOB) == 100
+    assert read(world, "training_job_total_steps", **JOB) == 1000
+    assert read(world, "training_job_loss", **JOB) == 0.5
+    assert read(world, "training_job_samples_per_second", **JOB) == 640
+    assert read(world, "training_job_metric", **JOB, name="accuracy") == 0.9
+    assert read(world, "training_job_last_progress_timestamp_seconds", **JOB) == NOW.timestamp() - 20
+
+
+async def test_the_eta_counts_down_between_reports(world: World) -> None:
+    assert read(world, "training_job_eta_seconds", **JOB) == 180
+
+
+async def test_a_report_newer_than_the_status_is_shown_at_once(world: World) -> None:
+    report = Report(2, NOW - timedelta(seconds=1), {"step": 119, "totalSteps": 1000, "loss": 0.4})
+    registry = full_registry(world, report=report)
+    assert value(registry, "trainyard_training_job_step", **JOB) == 119
+    assert value(registry, "trainyard_training_job_loss", **JOB) == 0.4
+    assert value(registry, "trainyard_training_job_metric", **JOB, name="accuracy") == 0.9
+    assert value(registry, "trainyard_training_job_eta_seconds", **JOB) == 880
+
+
+async def test_a_report_of_an_earlier_attempt_is_not_shown(world: World) -> None:
+    registry = full_registry(world, report=Report(1, NOW, {"step": 900}))
+    assert value(registry, "trainyard_training_job_step", **JOB) == 100
+
+
+async def test_workers_are_told_from_the_status_once_their_pods_are_gone(world: World) -> None:
+    job = training_job("waits", status={"phase": "Complete", "workers": {"succeeded": 2}})
+    world.observe("TrainingJob", job, job)
+    labels = {"namespace": "team", "training_job": "waits"}
+    assert read(world, "training_job_workers", **labels, state="succeeded") == 2
+
+
+async def test_a_service_tells_replicas_and_gateways(world: World) -> None:
+    replicas = {"desired": 2, "admitted": 1, "ready": 1}
+    assert {state: read(world, "inference_service_replicas", **SERVICE, state=state) for state in replicas} == replicas
+    assert read(world, "inference_service_gateways", **SERVICE, state="desired") == 3
+    assert read(world, "inference_service_gateways", **SERVICE, state="ready") == 2
+    assert read(world, "inference_service_ready", **SERVICE) == 1
+    assert read(world, "inference_service_start_seconds", **SERVICE) == 120
+
+
+async def test_the_age_of_a_watch_is_absent_before_its_first_list(world: World) -> None:
+    assert read(world, "watch_last_activity_age_seconds", resource="pods") == 3
+    assert read(world, "watch_last_activity_age_seconds", resource="nodes") is None
+    assert read(world, "cache_objects", resource="nodes") == 3
+
+
+async def test_leadership_backlog_and_lost_events_are_told(world: World) -> None:
+    assert read(world, "operator_leader", pod="trainyard-0") == 1
+    assert read(world, "reconcile_queue_depth", kind="TrainingJob") == 4
+    assert read(world, "reconcile_oldest_age_seconds", kind="TrainingJob") == 1.5
+    assert read(world, "events_dropped_total") == 7
+
+
+async def test_a_job_that_cannot_be_rendered_does_not_hide_the_rest(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = full_registry(world, report=Report(2, NOW, {"step": "many"}))
+    assert value(broken, "trainyard_node_gpus", node="node-1", flavor="h200", state="free") == 3
+    assert value(broken, "trainyard_inference_service_ready", **SERVICE) == 1
+    assert "could not be rendered" in caplog.text
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("45s", 45), ("3m20s", 200), ("5h12m", 18720), ("soon", 0)])
+def test_a_duration_as_people_read_it_becomes_seconds(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+def test_the_script_is_about_now() -> None:
+    assert ago(seconds=0) == "2026-11-23T12:00:00Z"

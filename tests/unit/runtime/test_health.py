@@ -1,0 +1,78 @@
+"""The health port says what is wrong, by name."""
+
+from datetime import UTC, datetime
+
+import aiohttp
+from aiohttp import web
+
+from trainyard.runtime.health import HealthServer, Heartbeat
+
+
+class HandClock:
+    """Time that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now(self) -> datetime:
+        return datetime(2026, 11, 23, tzinfo=UTC)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+async def get(port: int, path: str) -> tuple[int, dict[str, object]]:
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}{path}") as answer:
+        return answer.status, await answer.json()
+
+
+async def test_liveness_fails_when_a_heartbeat_is_stale_and_recovers_with_it() -> None:
+    clock = HandClock()
+    server = HealthServer("127.0.0.1", 0)
+    beat = server.watch(Heartbeat("scheduler", 30, clock))
+    server.watch(Heartbeat("workers", 300, clock))
+    port = await server.start()
+    try:
+        assert (await get(port, "/healthz"))[0] == 200
+        clock.seconds = 31
+        status, body = await get(port, "/healthz")
+        assert status == 503
+        assert body == {
+            "ok": False,
+            "checks": {"scheduler": "no sign of life for 31.0 s, at most 30 s are expected", "workers": "ok"},
+        }
+        beat.beat()
+        assert (await get(port, "/healthz"))[0] == 200
+    finally:
+        await server.stop()
+
+
+async def test_readiness_names_each_check_and_survives_a_broken_one() -> None:
+    server = HealthServer("127.0.0.1", 0)
+    port = await server.start()
+    try:
+        server.require("cache", lambda: None)
+        assert (await get(port, "/readyz"))[0] == 200
+        server.require("lease", lambda: "waiting for the Lease, held by pod-b")
+        server.require("broken", lambda: str(1 / 0))
+        status, body = await get(port, "/readyz")
+    finally:
+        await server.stop()
+    assert status == 503
+    checks = body["checks"]
+    assert isinstance(checks, dict)
+    assert checks["cache"] == "ok"
+    assert checks["lease"] == "waiting for the Lease, held by pod-b"
+    assert "ZeroDivisionError" in checks["broken"]
+
+
+async def test_metrics_are_whatever_handler_was_given() -> None:
+    async def metrics(_: web.Request) -> web.StreamResponse:
+        return web.json_response({"trainyard_up": 1})
+
+    server = HealthServer("127.0.0.1", 0, metrics)
+    port = await server.start()
+    try:
+        assert await get(port, "/metrics") == (200, {"trainyard_up": 1})
+    finally:
+        await server.stop()

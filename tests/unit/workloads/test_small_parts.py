@@ -1,0 +1,120 @@
+"""Conditions, rations, refusals, decisions: the small parts that controllers share."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainyard.api.meta import Condition
+from trainyard.api.reasons import ConditionType, Waiting
+from trainyard.scheduling.snapshot import Admit, Assignment, Verdict, Wait, WorkloadKey
+from trainyard.workloads import conditions
+from trainyard.workloads.decisions import Decisions
+from trainyard.workloads.plan import changed, sooner
+from trainyard.workloads.ration import Ration
+from trainyard.workloads.refusals import REFUSED_SECONDS, Refusals, fingerprint
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+KEY = WorkloadKey("TrainingJob", "team", "a")
+
+
+class HandClock:
+    """Moved by hand."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now(self) -> datetime:
+        return NOW + timedelta(seconds=self.seconds)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+@given(st.lists(st.tuples(st.sampled_from(ConditionType), st.booleans(), st.sampled_from(["a", "b"])), max_size=12))
+def test_a_transition_time_moves_only_with_the_statement(steps: list[tuple[ConditionType, bool, str]]) -> None:
+    known: tuple[Condition, ...] = ()
+    for number, (kind, value, reason) in enumerate(steps):
+        before = conditions.find(known, kind)
+        now = NOW + timedelta(seconds=number)
+        known = conditions.state(known, kind, value, reason, "", now=now, generation=number)
+        after = conditions.find(known, kind)
+        assert after is not None
+        assert conditions.holds(known, kind) is value
+        same = before is not None and before.status == after.status
+        assert after.last_transition_time == (before.last_transition_time if same and before else now)
+        assert after.observed_generation == number
+    assert len({each.type for each in known}) == len(known)
+
+
+@given(st.lists(st.floats(0, 3), min_size=1, max_size=60))
+def test_no_second_sees_more_writes_than_the_bucket_and_the_rate(gaps: list[float]) -> None:
+    clock = HandClock()
+    ration = Ration(clock, per_second=5)
+    due: list[float] = []
+    for number, gap in enumerate(gaps):
+        clock.seconds += gap
+        due.append(clock.seconds + ration.turn(number))
+    for start in due:
+        assert sum(start <= each < start + 1 for each in due) <= 11
+
+
+def test_each_object_writes_calmly_once_in_its_time_and_waits_for_its_turn_once() -> None:
+    clock = HandClock()
+    ration = Ration(clock, per_key=30, per_second=1)
+    assert ration.wait("a") == 0
+    ration.wrote("a")
+    clock.seconds = 10
+    assert ration.wait("a") == 20
+    assert ration.wait("b") == 0
+    assert ration.wait("c") == 1
+    clock.seconds = 10.5
+    assert ration.wait("c") == 0.5
+    clock.seconds = 11
+    assert ration.wait("c") == 0
+    ration.forget("a")
+    clock.seconds = 13
+    assert ration.wait("a") == 0
+
+
+def test_a_refusal_is_remembered_for_a_while() -> None:
+    clock = HandClock()
+    refusals = Refusals(clock)
+    assert refusals.known("x") is None
+    refusals.refuse("x", "no")
+    refusals.accept("y")
+    assert (refusals.known("x"), refusals.known("y"), refusals.left("x")) == ("no", "", REFUSED_SECONDS)
+    clock.seconds = REFUSED_SECONDS
+    assert (refusals.known("x"), refusals.known("y"), refusals.left("x")) == (None, "", 0)
+    for number in range(5000):
+        refusals.accept(str(number))
+    assert refusals.known("4999") == ""
+
+
+def test_a_fingerprint_knows_what_a_user_wrote_from_what_we_did() -> None:
+    def pod(name: str, rank: str, image: str) -> dict[str, object]:
+        container = {"name": "trainer", "image": image, "env": [{"name": "PET_NODE_RANK", "value": rank}]}
+        return {"metadata": {"name": name, "namespace": "team"}, "spec": {"containers": [container], "hostname": name}}
+
+    assert fingerprint(pod("a", "0", "x")) == fingerprint(pod("b", "1", "x"))
+    assert fingerprint(pod("a", "0", "x")) != fingerprint(pod("a", "0", "y"))
+
+
+def test_a_decision_belongs_to_one_attempt_of_one_object() -> None:
+    decisions = Decisions()
+    admit = Admit(KEY, "u", Assignment("f", {"worker": ("n",)}))
+    assert decisions.put(admit, 1)
+    assert not decisions.put(admit, 1)
+    assert decisions.of(KEY, "u", 1) == admit
+    assert decisions.of(KEY, "u", 2) is None
+    assert decisions.of(KEY, "other", 1) is None
+    assert decisions.put(Wait(KEY, "u", Verdict(Waiting.ON_HOLD, "held"), 1), 1)
+    assert not decisions.put(Wait(KEY, "u", Verdict(Waiting.ON_HOLD, "held still"), 2), 1)
+    decisions.keep_only([])
+    assert decisions.of(KEY, "u", 1) is None
+
+
+def test_a_patch_names_what_differs() -> None:
+    assert changed({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": None}) == {"b": 3}
+    assert sooner(None, 3.0, 2.0) == 2.0
+    assert sooner(None) is None
