@@ -6,7 +6,7 @@ fails everything is taken down again. Neighbours: `control_plane`, `real_node`, 
 
 from collections.abc import Sequence
 
-from dev.cluster import images, network
+from dev.cluster import images, network, packages
 from dev.cluster.binaries import Binaries
 from dev.cluster.cluster import Node
 from dev.cluster.control_plane import ControlPlane
@@ -48,6 +48,7 @@ def start(spec: ClusterSpec, programs: Binaries, say: Say) -> LocalCluster:
     """Bring a cluster up; on any failure nothing of it stays."""
     if spec.nodes:
         network.check_machine()
+        packages.prepare(say)
     needed = ["kube-apiserver", "kubectl", *(["kwok"] if spec.kwok_nodes else [])]
     programs.ensure(*needed, *(["coredns", "probe"] if spec.nodes else []))
     if spec.nodes and spec.images:

@@ -6,18 +6,15 @@ Neighbour: `addresses` says which ones.
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 from dev.cluster.addresses import Addresses, alias_of, namespace_prefix
 from dev.cluster.errors import CommandError, MissingTool, SpecError
-from dev.cluster.packages import cni_programs
 from dev.cluster.paths import cache_folder, clusters_folder
 from dev.cluster.processes import run
 
 NAMESPACES = Path("/run/netns")
 _FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
-_TOOLS = ("ip", "iptables", "nsenter", "unshare", "containerd", "runc", "conntrack")
 _HIDDEN = ("/run", "/var/lib", "/var/log")  # a real node has its own ones in place of these
 
 
@@ -25,11 +22,6 @@ def check_machine() -> None:
     """Say at once, and in words, why this machine cannot have real nodes."""
     if os.getuid() != 0:
         raise MissingTool("real nodes need root: network namespaces and containers are made; use kwok nodes without")
-    missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
-    if cni_programs() is None:
-        missing.append("the CNI plugins")
-    if missing:
-        raise MissingTool(f"{', '.join(missing)} not found; run `python -m dev.cluster prepare`")
     for folder in (cache_folder().resolve(), clusters_folder().resolve()):
         if any(folder.is_relative_to(hidden) for hidden in _HIDDEN):
             raise SpecError(

@@ -1,6 +1,6 @@
 """The programs that real nodes need, and the Debian packages that have them.
 
-`python -m dev.cluster prepare` installs what is missing on a new machine; `up` only says what is.
+They are installed on a new machine when it first starts such nodes, or ahead of that by `python -m dev.cluster prepare`.
 """
 
 import shutil

@@ -52,7 +52,7 @@ class RealNode(Node):
         )
         etc = self.folder / "etc"
         plugins = cni_programs()
-        assert plugins is not None, "network.check_machine looks for them first"
+        assert plugins is not None, "packages.prepare installs them first"
         for setting, value in node_files.KERNEL_SETTINGS.items():
             (etc / setting.replace("/", ".")).write_text(f"{value}\n")
         (etc / "resolv.conf").write_text(f"nameserver {self.addresses.gateway}\n")
