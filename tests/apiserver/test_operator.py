@@ -9,13 +9,15 @@ from dev.cluster import Cluster
 from dev.operator_process import OperatorProcess
 from tests import builders as b
 from tests.apiserver.operator_process import SYSTEM, audited, log_lines, operator_process
-from tests.apiserver.yard import COLLECTED, FLAVOR, Yard, completes_after
+from tests.apiserver.yard import COLLECTED, FLAVOR, KWOK_COMPLETE_AFTER, Yard, completes_after
 
 pytestmark = pytest.mark.apiserver
 
 TAKEOVER = 40
 """A Lease of 15 s must run out, and the last writes of its holder be over."""
-QUIET = 30.0
+QUIET = 32.0
+"""Longer than any status write is held back."""
+LOOKS = 3
 
 
 def uids(pods: list[dict[str, object]]) -> set[object]:
@@ -129,15 +131,18 @@ def _raise_quota(yard: Yard) -> None:
 
 
 def test_when_nothing_changes_only_the_lease_is_written(busy: Yard, installed: Cluster) -> None:
-    def counted() -> bool:
+    def settled() -> bool:
         status = busy.status(busy.queue, "Queue")
         return (status["admitted"], status["pending"]) == (20, 1)
 
     _raise_quota(busy)
-    busy.until(counted, 45, "waiting")
+    busy.until(settled, 45, "waiting")
     assert busy.status(busy.queue, "Queue")["use"][0]["used"] == "20"
-    busy.until(lambda: _writes(installed, 4) <= LEASE, 45)
-    assert _writes(installed, QUIET) == LEASE
+    seen = [_writes(installed, QUIET)]
+    # A number that changed while jobs came and went may be held back for as long as one such look takes.
+    while seen[-1] != LEASE and len(seen) < LOOKS:
+        seen.append(_writes(installed, QUIET))
+    assert seen[-1] == LEASE, seen
 
 
 LEASE = {("patch", "leases")}
@@ -157,7 +162,7 @@ def test_a_kill_touches_no_pod_and_what_happened_meanwhile_is_caught_up(
     yard: Yard, installed: Cluster, account: Path, operator: OperatorProcess, tmp_path: Path
 ) -> None:
     yard.job("through", b.workers(2))
-    yard.job("ends", completes_after("3s"))
+    yard.job("ends")
     yard.until_phase("through", "Running")
     yard.until_phase("ends", "Running")
     before = uids(yard.pods("through"))
@@ -166,6 +171,7 @@ def test_a_kill_touches_no_pod_and_what_happened_meanwhile_is_caught_up(
         yard.job("meanwhile", completes_after("0s"))
         yard.job("leaves")
         yard.delete("TrainingJob", "leaves")
+        yard.patch("Pod", "ends-worker-0-1", {"metadata": {"annotations": {KWOK_COMPLETE_AFTER: "0s"}}})
         yard.until(lambda: yard.pods("ends")[0]["status"]["phase"] == "Succeeded")
         assert yard.phase("ends") == "Running", "nobody is there to tell"
         killed = time.monotonic()
