@@ -14,7 +14,17 @@ class ResourceQuota(Model):
     name: str = Field(
         min_length=1, max_length=253, description="The resource, e.g. nvidia.com/gpu. The flavor must offer it."
     )
-    guaranteed: Quantity = Field(description="How much the jobs of this queue may hold at a time.")
+    guaranteed: Quantity = Field(
+        description="How much the jobs of this queue may always hold. What they leave unused is lent to other queues below the same root, and comes back when it is wanted."
+    )
+    limit: Quantity | None = Field(
+        default=None,
+        description="How much the queue and all queues below it may hold in all, what they borrow included; by default whatever the others leave.",
+    )
+    lendable: Quantity | None = Field(
+        default=None,
+        description="How much of what the queue and all queues below it are guaranteed may be lent to others; by default all of it.",
+    )
 
 
 class FlavorQuota(Model):
@@ -29,9 +39,47 @@ class FlavorQuota(Model):
     )
 
 
+class QueuePreemption(Model):
+    """Whose jobs may be stopped so that a job of this queue can start."""
+
+    reclaim: Literal["Never", "LowerPriority", "Any"] = Field(
+        default="Any",
+        description="How a job that is within the queue's guarantee gets back what other queues borrow: never, from jobs of lower priority, or from any.",
+    )
+    within_queue: Literal["Never", "LowerPriority", "LowerOrNewerEqual"] = Field(
+        default="LowerPriority",
+        description="Whether jobs of this queue make way for one another: never, those of lower priority, or also younger ones of the same.",
+    )
+    min_run_seconds: int = Field(
+        default=0, ge=0, le=2_147_483_647, description="A job of this queue is not stopped before it ran so long."
+    )
+    max_preemptions: int = Field(
+        default=10, ge=0, le=1000, description="A job of this queue is not stopped more often than this."
+    )
+
+
+class Budget(Model):
+    """GPU time that the jobs of a queue may use per period."""
+
+    gpu_hours: Quantity = Field(description="GPU-hours in each period, e.g. 500.")
+    period_seconds: int = Field(
+        default=2_592_000, ge=60, le=31_622_400, description="Length of a period; periods follow each other from 1970 on."
+    )
+
+
 class QueueSpec(Model):
     """Who may use the queue and how much they may hold."""
 
+    parent: Name | None = Field(
+        default=None,
+        description="The queue above. Queues below one root lend each other what they do not use. Only queues that are nobody's parent take jobs.",
+    )
+    weight: int = Field(
+        default=1,
+        ge=0,
+        le=1_000_000,
+        description="Share of what may be borrowed, relative to the queues with the same parent. 0 borrows only what nobody else wants.",
+    )
     namespace_selector: LabelSelector = Field(
         default_factory=LabelSelector,
         description="Namespaces whose jobs may use this queue, by label. Empty admits nobody; to admit all, ask for kubernetes.io/metadata.name Exists.",
@@ -42,8 +90,29 @@ class QueueSpec(Model):
         description="Flavors that jobs of this queue may use, tried in this order.",
         json_schema_extra=list_map("name"),
     )
-    stop_policy: Literal["None", "Hold"] = Field(
-        default="None", description="Hold admits nothing new; what runs goes on."
+    preemption: QueuePreemption = Field(
+        default_factory=QueuePreemption,
+        description="Whose jobs may be stopped so that a job of this queue can start.",
+        json_schema_extra={"default": {}},
+    )
+    max_priority: int | None = Field(
+        default=None, ge=-1_000_000, le=1_000_000, description="A job of higher priority counts as one of this priority."
+    )
+    budget: Budget | None = Field(
+        default=None, description="GPU time per period. When it is used up, what runs goes on and nothing new starts."
+    )
+    max_run_seconds: int | None = Field(
+        default=None, ge=1, le=2_147_483_647, description="A job of this queue is stopped, after a checkpoint, when it ran so long."
+    )
+    usage_half_life_seconds: int | None = Field(
+        default=None,
+        ge=60,
+        le=31_622_400,
+        description="Who borrows next is decided by what each queue borrowed lately, forgotten by half in this time; by default by what it borrows now.",
+    )
+    stop_policy: Literal["None", "Hold", "HoldAndDrain"] = Field(
+        default="None",
+        description="Hold admits nothing new and lets what runs go on; HoldAndDrain also stops what runs, after a checkpoint.",
     )
 
 

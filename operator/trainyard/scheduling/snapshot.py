@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from trainyard.api.flavor import FlavorSpec
 from trainyard.api.meta import Taint, Toleration
@@ -68,9 +68,31 @@ class PodSet:
 
     role: str
     count: int
+    """How many are wanted."""
     requests: Amounts
+    """Of each pod. A part of a GPU is less than 1000 of `nvidia.com/gpu` and comes from one device."""
     node_selector: tuple[tuple[str, str], ...] = ()
     tolerations: tuple[Toleration, ...] = ()
+    least: int | None = None
+    """How many will do: an elastic set takes any number from `least` to `count`. None means all of them."""
+
+    @property
+    def minimum(self) -> int:
+        return self.count if self.least is None else self.least
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """How near to each other the pods of a gang have to be. Levels are node labels, e.g. topology.trainyard.dev/rack."""
+
+    level: str
+    """Label whose value names the domain."""
+    mode: Literal["required", "preferred", "spread"] = "preferred"
+    """All pods in one domain or none; in one domain if possible, else in few; over as many domains as possible."""
+    slice_size: int = 1
+    """Pods that stay together, in rank order; `count` is a multiple of it."""
+    slice_level: str = ""
+    """Label of the domain in which each slice stays; needed when slice_size is over 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +116,29 @@ class Workload:
     admission: Assignment | None = None
     avoid: frozenset[str] = frozenset()
     blocked: Verdict | None = None
+    topology: Topology | None = None
+    flavors: tuple[str, ...] = ()
+    """Flavors it may run on, best first; empty leaves it to its queue."""
+    throughputs: tuple[tuple[str, float], ...] = ()
+    """Relative speed on each flavor, when the best is to be chosen by it."""
+    duration: float | None = None
+    """Seconds it is expected to run in all, declared or learned; None if nobody knows."""
+    started: datetime | None = None
+    """When it began to run; None while it waits."""
+    checkpoint: datetime | None = None
+    """When its last checkpoint became durable: what a preemption loses is counted from here."""
+    preemptible: bool = True
+    preemptions: int = 0
+    """How often it has been preempted."""
 
     @property
     def shape(self) -> tuple[object, ...]:
         """Workloads of one shape get the same answer from the same state."""
         sets = tuple(
-            (each.count, tuple(sorted(each.requests.items())), each.node_selector, each.tolerations)
+            (each.count, each.least, tuple(sorted(each.requests.items())), each.node_selector, each.tolerations)
             for each in self.pods
         )
-        return (self.queue, self.key.namespace, sets, self.avoid)
+        return (self.queue, self.key.namespace, sets, self.avoid, self.topology, self.flavors, self.throughputs)
 
 
 @dataclass(frozen=True, slots=True)
