@@ -28,6 +28,26 @@ class FlavorSpec(Model):
         description="Resources that quotas may count on this flavor, e.g. nvidia.com/gpu, cpu, memory.",
         json_schema_extra={"x-kubernetes-list-type": "set"},
     )
+    spot: bool = Field(
+        default=False,
+        description="These nodes may be taken away at short notice. Only jobs that may be preempted and those that name the flavor are placed here.",
+    )
+    fractional: bool = Field(
+        default=False,
+        description="GPUs of these nodes may be shared: a pod may ask for a part of one, e.g. nvidia.com/gpu: 500m. Elsewhere such a job is refused.",
+    )
+    price_per_hour: float | None = Field(
+        default=None,
+        ge=0,
+        le=1e9,
+        description="Price of one unit of the first of `resources` for an hour, in the currency of your other flavors.",
+    )
+    watts_per_unit: float | None = Field(
+        default=None,
+        ge=0,
+        le=1e6,
+        description="Power in watts that one unit of the first of `resources` draws under load, its share of the node included.",
+    )
 
 
 class FlavorStatus(Model):

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from trainyard.api.admission import AvoidedNode
+from trainyard.api.forecast import Remedy, StartEstimate
 from trainyard.api.meta import (
     Conditions,
     Model,
@@ -13,9 +14,12 @@ from trainyard.api.meta import (
     PodTemplate,
     PreciseTime,
     ResourceRequirements,
+    list_map,
     rules,
 )
 from trainyard.api.names import API_VERSION, GPU, MAX_NAME
+from trainyard.api.placement import THROUGHPUT_RULE, FlavorChoices
+from trainyard.api.preemption import Nomination, Preemption
 from trainyard.api.quantity import whole
 
 
@@ -74,7 +78,8 @@ class InferenceServiceSpec(Model):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            ("self.queue == oldSelf.queue", "spec.queue is immutable: create a second service and move the traffic")
+            ("self.queue == oldSelf.queue", "spec.queue is immutable: create a second service and move the traffic"),
+            THROUGHPUT_RULE,
         )
     )
 
@@ -88,6 +93,11 @@ class InferenceServiceSpec(Model):
     template: PodTemplate | None = Field(
         default=None,
         description="A core/v1 PodTemplateSpec that replicas start from. The container named `server` is ours.",
+    )
+    flavors: FlavorChoices = ()
+    preemptible: bool = Field(
+        default=False,
+        description="Whether replicas may be drained so that others can start. Whose may be stopped for whom is said in spec.preemption of queues.",
     )
     gateway: Gateway = Field(default_factory=Gateway, description="The load balancer in front of the replicas.")
     drain_seconds: int = Field(
@@ -111,6 +121,15 @@ class ReplicaAdmission(Model):
     drain_started_at: PreciseTime | None = Field(
         default=None, description="When the gateways were asked to send it nothing new."
     )
+    preemption: Preemption | None = Field(
+        default=None, description="The request to make way for another workload, while it is being carried out."
+    )
+
+
+class ReplicaNomination(Nomination):
+    """The place that a replica gets when others have made way for it."""
+
+    serial: int = Field(description="Number that the replica will have.")
 
 
 class ServedModel(Model):
@@ -145,7 +164,22 @@ class InferenceServiceStatus(Model):
         default_factory=list,
         max_length=2048,
         description="The places that replicas hold.",
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["serial"]},
+        json_schema_extra=list_map("serial"),
+    )
+    nominations: list[ReplicaNomination] = Field(
+        default_factory=list,
+        max_length=64,
+        description="The places that replicas get when others have made way for them.",
+        json_schema_extra=list_map("serial"),
+    )
+    preemptions: int = Field(default=0, description="How many replicas made way for others.")
+    eta: StartEstimate | None = Field(
+        default=None, description="When the first of the missing replicas is expected to start."
+    )
+    remedies: list[Remedy] = Field(
+        default_factory=list,
+        max_length=8,
+        description="Changes with which a missing replica would have started when it was last looked at, the smallest first.",
     )
     avoid: list[AvoidedNode] = Field(
         default_factory=list, max_length=64, description="Nodes that refused a replica a short time ago."

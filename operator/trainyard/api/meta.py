@@ -36,8 +36,19 @@ _QUANTITY = {
 Quantity = Annotated[str, BeforeValidator(_quantity_text), WithJsonSchema(_QUANTITY)]
 """A Kubernetes quantity: 4, "500m", "16Gi"."""
 
+_AMOUNT = {
+    **_QUANTITY,
+    "minimum": 0,
+    "pattern": r"^\+?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?[0-9]+))?$",
+}
+Amount = Annotated[str, BeforeValidator(_quantity_text), WithJsonSchema(_AMOUNT)]
+"""A Kubernetes quantity that is not negative."""
+
 Name = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 """The name of another object."""
+
+LABEL_KEY = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+"""Pattern of a label's key, which is that of every qualified name: example.com/rack."""
 
 Opaque = Annotated[dict[str, Any], WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True})]
 """An object whose fields are checked elsewhere: by the API server's dry run, or by the trainer."""

@@ -56,3 +56,10 @@ class Reason(StrEnum):
     ACTIVE = "Active"  # a queue takes jobs, or a flavor has nodes
     NO_NODES = "NoNodes"  # no node fits the flavor's selector
     UNKNOWN_FLAVOR = "UnknownFlavor"  # a queue names a flavor that does not exist
+    MISCONFIGURED = (
+        "Misconfigured"  # a queue's parents form a cycle, or its parent does not exist; the message gives the path
+    )
+    PREEMPTED = "Preempted"  # stopped after a checkpoint so that another could start; it waits for a new place
+    RESIZED = "Resized"  # an elastic job goes on with more or fewer pods from its last checkpoint
+    RUN_TIME_EXCEEDED = "RunTimeExceeded"  # ran longer than spec.maxRunSeconds or its queue's
+    QUEUE_DRAINED = "QueueDrained"  # stopped after a checkpoint because its queue has stopPolicy HoldAndDrain

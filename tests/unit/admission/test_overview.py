@@ -17,7 +17,8 @@ def test_a_queue_counts_what_its_workloads_hold() -> None:
     queue = Queue.model_validate(b.a_queue("research"))
     plan = plan_queue(queue, Snapshot(pods=(left,), flavors={"h200": FlavorSpec()}), NOW)
     assert plan.status is not None
-    assert plan.status["use"] == [{"flavor": "h200", "resource": GPU, "used": "2", "guaranteed": "8"}]
+    row = {"flavor": "h200", "resource": GPU, "used": "2", "guaranteed": "8", "borrowed": "0", "lent": "0"}
+    assert plan.status["use"] == [row]
     assert plan.status["conditions"][0]["status"] == "True"
 
 

@@ -1,0 +1,297 @@
+"""The spec of a TrainingJob: what to train, on what, with how many workers, and what may be changed later."""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from trainyard.api.meta import LABEL_KEY, Model, Name, Opaque, PodTemplate, Quantity, ResourceRequirements, rules
+from trainyard.api.names import MAX_PODS
+from trainyard.api.placement import THROUGHPUT_RULE, FlavorChoices, TopologySpec
+
+
+class NamedChoice(Model):
+    """Something out of a registry, with parameters of its own."""
+
+    name: str = Field(
+        min_length=1,
+        max_length=128,
+        description="Name in the trainer's registry. An unknown name fails the job at once and lists what there is.",
+    )
+    parameters: Opaque = Field(
+        default_factory=dict, description="Parameters that this choice takes; unknown ones fail the job and are named."
+    )
+
+
+class Entrypoint(Model):
+    """The user's own program."""
+
+    command: list[str] = Field(
+        min_length=1,
+        max_length=256,
+        description="Command and arguments, e.g. [torchrun, train.py]. PET_* variables tell torchrun its rank and peers.",
+    )
+    image: str = Field(
+        default="", max_length=1024, description="Image that holds the program. Empty uses the trainer image."
+    )
+    env: dict[str, str] = Field(
+        default_factory=dict, max_length=256, description="Environment variables added to every worker."
+    )
+
+
+class Workers(Model):
+    """The gang."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.minReplicas) || self.minReplicas <= self.replicas",
+                "spec.workers.minReplicas must be at most spec.workers.replicas",
+            )
+        )
+    )
+
+    replicas: int = Field(
+        default=1,
+        ge=1,
+        le=MAX_PODS,
+        description="Number of pods. All of them start, or none. With minReplicas: the most that are of use, which may be changed at any time.",
+    )
+    min_replicas: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_PODS,
+        description="Makes the job elastic: it starts with any number of pods from this to replicas, grows while GPUs are idle, and shrinks before it is preempted, each time from its last checkpoint.",
+    )
+    resources: ResourceRequirements = Field(
+        default_factory=ResourceRequirements,
+        description="Resources of each pod, as in core/v1. A whole number of nvidia.com/gpu in limits, each with a process of its own; or a part of one, e.g. 500m, on flavors that are fractional.",
+    )
+    template: PodTemplate | None = Field(
+        default=None,
+        description="A core/v1 PodTemplateSpec that the workers start from: volumes, sidecars, environment, security. The container named `trainer` is ours.",
+    )
+
+
+OPTIMIZERS = Literal["sgd", "adam", "adamw"]
+
+
+class Training(Model):
+    """How the built-in program trains."""
+
+    epochs: int = Field(default=1, ge=1, le=1_000_000, description="Passes over the training data.")
+    batch_size: int = Field(
+        default=64, ge=1, le=1_048_576, description="Samples in a step over all workers together; divided among them."
+    )
+    optimizer: OPTIMIZERS = Field(default="adamw", description="Rule that updates the weights.")
+    learning_rate: float = Field(default=0.001, gt=0, le=1000, description="Peak step size of the optimizer.")
+    weight_decay: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Decay of weights per unit of learning rate; by default 0.01 with adamw and none with the others.",
+    )
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of sgd.")
+    loss: Literal["cross-entropy", "mse"] | None = Field(
+        default=None, description="What is minimised; by default cross-entropy for classes and mse for numbers."
+    )
+    seed: int = Field(
+        default=0,
+        ge=0,
+        le=4_294_967_295,
+        description="Seed of the initial weights, the split and the order of the data.",
+    )
+    label_smoothing: float | None = Field(
+        default=None, ge=0, lt=1, description="How far cross-entropy moves its targets from 0 and 1; by default 0.1."
+    )
+    checkpoint_every_steps: int | None = Field(
+        default=None, ge=1, description="Steps between checkpoints; by default one at the end of each epoch."
+    )
+    keep_checkpoints: int = Field(default=3, ge=1, le=1000, description="Newest checkpoints that are kept.")
+
+
+AccessMode = Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"]
+
+
+class ClaimTemplate(Model):
+    """A claim to be made for the job."""
+
+    size: Quantity = Field(default="10Gi", description="Size of the volume.")
+    storage_class_name: str | None = Field(
+        default=None, max_length=253, description="Class of the volume; empty takes the cluster's default."
+    )
+    access_modes: tuple[AccessMode, ...] = Field(
+        default=("ReadWriteMany",),
+        min_length=1,
+        max_length=3,
+        description="How the volume is shared. More than one worker needs ReadWriteMany.",
+    )
+
+
+class Storage(Model):
+    """Where data, checkpoints and exports live."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "has(self.claimName) != has(self.claimTemplate)",
+                "spec.storage takes exactly one of claimName and claimTemplate",
+            )
+        )
+    )
+
+    claim_name: Name | None = Field(
+        default=None,
+        description="An existing PersistentVolumeClaim in the job's namespace. More than one worker needs one with ReadWriteMany.",
+    )
+    claim_template: ClaimTemplate | None = Field(
+        default=None, description="Makes a claim with the job's name when there is none."
+    )
+    reclaim: Literal["Retain", "Delete"] = Field(
+        default="Retain", description="Whether a claim made from claimTemplate outlives the job."
+    )
+
+
+class Restart(Model):
+    """What happens when a worker fails."""
+
+    max_restarts: int = Field(
+        default=3,
+        ge=0,
+        le=1000,
+        description="Restarts of the gang from its last checkpoint before the job fails. Exit codes 64 and 65 fail at once: a restart would not help.",
+    )
+
+
+_FROZEN = (
+    "queue",
+    "model",
+    "entrypoint",
+    "dataset",
+    "workers.minReplicas",
+    "workers.resources",
+    "workers.template",
+    "training",
+    "storage",
+    "restart",
+    "startDeadlineSeconds",
+    "flavors",
+    "topology",
+    "preemptible",
+)
+
+
+def _has(path: str, root: str) -> str:
+    """Whether the field and all that it is in are there: CEL ends with an error at the first that is not."""
+    parts = path.split(".")
+    return " && ".join(f"has({root}.{'.'.join(parts[: length + 1])})" for length in range(len(parts)))
+
+
+def _unchanged(path: str) -> str:
+    now, was = _has(path, "self"), _has(path, "oldSelf")
+    return f"({now}) == ({was}) && (!({now}) || self.{path} == oldSelf.{path})"
+
+
+def _immutable(path: str, unless: str = "") -> tuple[str, str]:
+    """The field keeps its value, and says so by name."""
+    kept = _unchanged(path)
+    return (
+        f"{unless} || ({kept})" if unless else kept,
+        f"spec.{path} is immutable: delete the job and create it anew",
+    )
+
+
+_MULTIPLE = "has(self.topology) && has(self.workers.{field}) && self.workers.{field} % self.topology.sliceSize != 0"
+_RULES = (
+    # All of the spec but suspend, priority, time to live, what is said of its duration, and the size of an elastic job.
+    *map(_immutable, _FROZEN),
+    _immutable("workers.replicas", unless=_has("workers.minReplicas", "self")),
+    ("has(self.model) != has(self.entrypoint)", "spec takes exactly one of model and entrypoint"),
+    ("!has(self.model) || has(self.dataset)", "spec.dataset is required with spec.model"),
+    THROUGHPUT_RULE,
+    *(
+        (
+            f"!({_MULTIPLE.format(field=field)})",
+            f"spec.workers.{field} must be a multiple of spec.topology.sliceSize: slices are never split",
+        )
+        for field in ("replicas", "minReplicas")
+    ),
+    (
+        "!has(self.expectedSeconds) || !has(self.maxRunSeconds) || self.expectedSeconds <= self.maxRunSeconds",
+        "spec.expectedSeconds must be at most spec.maxRunSeconds",
+    ),
+    (
+        "!has(self.admissionGates) || has(oldSelf.admissionGates) && self.admissionGates.all(g, g in oldSelf.admissionGates)",
+        "spec.admissionGates: a gate can be taken away, none can be added",
+    ),
+)
+
+Gate = Annotated[str, Field(min_length=1, max_length=316, pattern=LABEL_KEY)]
+
+
+class TrainingJobSpec(Model):
+    """What to train, on what, with how many workers."""
+
+    model_config = ConfigDict(json_schema_extra=rules(*_RULES))
+
+    queue: Name = Field(description="Queue that the job asks for quota. It must select the job's namespace.")
+    priority: int = Field(default=0, ge=-1_000_000, le=1_000_000, description="Higher starts first within the queue.")
+    suspend: bool = Field(
+        default=False,
+        description="True stops the workers after a checkpoint and gives back their GPUs; false lets the job go on from there.",
+    )
+    model: NamedChoice | None = Field(
+        default=None, description="A built-in model: linear, mlp, cnn, or one that the image registers."
+    )
+    dataset: NamedChoice | None = Field(
+        default=None, description="A built-in data set: digits, iris, diabetes, or one that the image registers."
+    )
+    entrypoint: Entrypoint | None = Field(default=None, description="Your own program instead of a built-in model.")
+    workers: Workers = Field(
+        default_factory=Workers,
+        description="The gang: number of pods and what each needs.",
+        json_schema_extra={"default": {}},
+    )
+    training: Training = Field(default_factory=Training, description="How the built-in program trains.")
+    storage: Storage | None = Field(
+        default=None,
+        description="Where checkpoints and the trained model are kept. Without it a restart begins anew and no model is exported.",
+    )
+    restart: Restart = Field(default_factory=Restart, description="What happens when a worker fails.")
+    flavors: FlavorChoices = ()
+    topology: TopologySpec | None = Field(
+        default=None, description="How near to each other the workers are. By default anywhere on nodes of one flavor."
+    )
+    preemptible: bool = Field(
+        default=True,
+        description="Whether the job may be stopped, after a checkpoint, so that another can start. Whose jobs may be stopped for whom is said in spec.preemption of queues.",
+    )
+    expected_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=2_147_483_647,
+        description="How long the job will run. Short jobs start in gaps that long ones wait for; one that runs longer is not stopped. By default learned from jobs like it. May be changed.",
+    )
+    max_run_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=2_147_483_647,
+        description="The job fails when it ran so long in all; by default never. May be changed.",
+    )
+    admission_gates: tuple[Gate, ...] = Field(
+        default=(),
+        max_length=16,
+        description="Decisions that are awaited from outside, e.g. example.com/approved. The job waits until the list is empty; whoever decides takes the name out.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+    start_deadline_seconds: int = Field(
+        default=600,
+        ge=30,
+        le=86_400,
+        description="How long an admitted gang may take until every pod runs; then the attempt is undone and its GPUs given back.",
+    )
+    ttl_seconds_after_finished: int | None = Field(
+        default=None,
+        ge=0,
+        le=2_147_483_647,
+        description="Deletes the job this long after it finished; by default never.",
+    )
