@@ -172,7 +172,6 @@ class InferenceServiceStatus(Model):
         description="The places that replicas get when others have made way for them.",
         json_schema_extra=list_map("serial"),
     )
-    preemptions: int = Field(default=0, description="How many replicas made way for others.")
     eta: StartEstimate | None = Field(
         default=None, description="When the first of the missing replicas is expected to start."
     )

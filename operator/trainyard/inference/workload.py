@@ -8,6 +8,7 @@ from trainyard.api.reasons import Waiting
 from trainyard.inference.model import resolve
 from trainyard.inference.observed import Observed
 from trainyard.scheduling.snapshot import Assignment, PodSet, Verdict, Workload, WorkloadKey
+from trainyard.workloads.flavors import accepted, throughputs, unshared
 from trainyard.workloads.pod_template import pod_set
 
 
@@ -42,24 +43,28 @@ def workloads(observed: Observed, now: datetime) -> Iterator[Workload]:
     """Replicas that hold a place, and those that want one."""
     service = observed.service
     for each in service.status.admission:
-        yield _workload(observed, each.serial, now, Assignment(each.flavor, {role(each.serial): (each.node,)}))
+        yield _workload(observed, each.serial, now, each)
     if service.metadata.deletion_timestamp is None:
         for serial in wanted(observed):
             yield _workload(observed, serial, now, None)
 
 
-def _workload(observed: Observed, serial: int, now: datetime, admission: Assignment | None) -> Workload:
-    service = observed.service
+def _workload(observed: Observed, serial: int, now: datetime, held: ReplicaAdmission | None) -> Workload:
+    service, pods = observed.service, _pods(observed.service, serial)
     return Workload(
         key=workload_key(service, serial),
         uid=service.metadata.uid,
         queue=service.spec.queue,
         created=service.metadata.creation_timestamp or datetime.fromtimestamp(0, UTC),
-        pods=_pods(service, serial),
+        pods=pods,
         priority=service.spec.priority,
-        admission=admission,
+        admission=Assignment(held.flavor, {role(serial): (held.node,)}) if held else None,
         avoid=frozenset(each.name for each in service.status.avoid if each.until > now),
-        blocked=blocked(observed) if admission is None else None,
+        blocked=None if held else blocked(observed),
+        flavors=accepted(service.spec.flavors, pods, observed.flavors),
+        throughputs=throughputs(service.spec.flavors),
+        started=held.admitted_at if held else None,
+        preemptible=service.spec.preemptible,
     )
 
 
@@ -75,6 +80,8 @@ def blocked(observed: Observed) -> Verdict | None:
     service = observed.service
     try:
         pod_set("replica", 1, service.spec.resources, service.spec.template)
+        if problem := unshared(service.spec.resources, service.spec.flavors, observed.flavors):
+            return Verdict(Waiting.MISCONFIGURED, f"spec.resources.{problem}")
     except ValueError as error:
         return Verdict(Waiting.MISCONFIGURED, f"spec.resources: {error}")
     if observed.refusal:

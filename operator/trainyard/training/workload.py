@@ -3,17 +3,16 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from trainyard.api.names import GPU
+from trainyard.api.placement import TopologySpec
 from trainyard.api.quantity import LARGEST
 from trainyard.api.reasons import ConditionType, Waiting
 from trainyard.api.training_job import TrainingJob
 from trainyard.scheduling.resources import parse
-from trainyard.scheduling.snapshot import Assignment, PodSet, Verdict, Workload, WorkloadKey
+from trainyard.scheduling.snapshot import Assignment, PodSet, Topology, Verdict, Workload, WorkloadKey
 from trainyard.training.observed import ROLE, Claim, Observed
 from trainyard.workloads import conditions
+from trainyard.workloads.flavors import accepted, throughputs, unshared
 from trainyard.workloads.pod_template import pod_set
-
-_WHOLE = 1000
 
 
 def finished(job: TrainingJob) -> bool:
@@ -23,34 +22,78 @@ def finished(job: TrainingJob) -> bool:
     )
 
 
+def inactive(job: TrainingJob) -> Verdict | None:
+    """Why the job neither has nor wants a place; None if it does."""
+    if finished(job):
+        return Verdict(
+            Waiting.DEACTIVATED,
+            f"the job ended as {job.status.phase} and never runs again; create it under another name to run it once more",
+        )
+    if job.metadata.deletion_timestamp:
+        return Verdict(Waiting.DEACTIVATED, "the job is being deleted")
+    if job.status.admission is None and job.spec.suspend:
+        return Verdict(Waiting.SUSPENDED, "spec.suspend is true; set it to false and the job asks for a place")
+    return None
+
+
 def workload(observed: Observed, now: datetime) -> Workload | None:
     """What the scheduler should know of the job; None if it neither has nor wants a place."""
-    job = observed.job
-    if finished(job) or job.metadata.deletion_timestamp:
+    job, spec, status = observed.job, observed.job.spec, observed.job.status
+    if inactive(job):
         return None
-    if job.status.admission is None and job.spec.suspend:
-        return None
-    admission = job.status.admission
+    pods = _pods(job)
     return Workload(
         key=WorkloadKey("TrainingJob", job.metadata.namespace, job.metadata.name),
         uid=job.metadata.uid,
-        queue=job.spec.queue,
+        queue=spec.queue,
         created=job.metadata.creation_timestamp or datetime.fromtimestamp(0, UTC),
-        pods=_pods(job),
-        priority=job.spec.priority,
-        admission=Assignment(admission.flavor, {role.name: tuple(role.nodes()) for role in admission.roles})
-        if admission
-        else None,
-        avoid=frozenset(each.name for each in job.status.avoid if each.until > now),
-        blocked=blocked(observed) if admission is None else None,
+        pods=pods,
+        priority=spec.priority,
+        admission=_assignment(job),
+        avoid=frozenset(each.name for each in status.avoid if each.until > now),
+        blocked=blocked(observed) if status.admission is None else None,
+        topology=_topology(spec.topology),
+        flavors=accepted(spec.flavors, pods, observed.flavors),
+        throughputs=throughputs(spec.flavors),
+        duration=spec.expected_seconds,
+        started=_started(job),
+        checkpoint=status.checkpoint.time if status.checkpoint else None,
+        preemptible=spec.preemptible,
+        preemptions=status.preemptions,
     )
+
+
+def _assignment(job: TrainingJob) -> Assignment | None:
+    admission = job.status.admission
+    if admission is None:
+        return None
+    return Assignment(admission.flavor, {role.name: tuple(role.nodes()) for role in admission.roles})
+
+
+def _topology(asked: TopologySpec | None) -> Topology | None:
+    if asked is None:
+        return None
+    return Topology(asked.level, asked.mode, asked.slice_size, asked.slice_level or "")
+
+
+def _started(job: TrainingJob) -> datetime | None:
+    """When the job began to hold the place it holds now, or when all its pods ran for the first time, if that was later."""
+    admission, first = job.status.admission, job.status.start_time
+    if admission is None:
+        return None
+    return admission.time if first is None else max(first, admission.time)
 
 
 def _pods(job: TrainingJob) -> tuple[PodSet, ...]:
     try:
-        return (pod_set(ROLE, job.spec.workers.replicas, job.spec.workers.resources, job.spec.workers.template),)
+        return (_workers(job),)
     except ValueError:
         return ()  # said by bad_resources or bad_template, which block the job
+
+
+def _workers(job: TrainingJob) -> PodSet:
+    workers = job.spec.workers
+    return pod_set(ROLE, workers.replicas, workers.resources, workers.template, least=workers.min_replicas)
 
 
 Check = Callable[[Observed], Verdict | None]
@@ -65,12 +108,12 @@ def bad_resources(observed: Observed) -> Verdict | None:
     resources = observed.job.spec.workers.resources
     for part in ("limits", "requests"):
         for name, quantity in getattr(resources, part).items():
-            if (problem := _bad_quantity(name, quantity)) is not None:
+            if (problem := _bad_quantity(quantity)) is not None:
                 return Verdict(Waiting.MISCONFIGURED, f"spec.workers.resources.{part}[{name}]: {problem}")
     return None
 
 
-def _bad_quantity(name: str, quantity: str) -> str | None:
+def _bad_quantity(quantity: str) -> str | None:
     try:
         amount = parse(quantity)
     except ValueError as error:
@@ -79,15 +122,20 @@ def _bad_quantity(name: str, quantity: str) -> str | None:
         return f"{quantity} is negative; expected zero or more"
     if amount >= LARGEST:
         return f"{quantity} is more than any node can offer"
-    if name == GPU and amount % _WHOLE:
-        return f"{quantity} is not a whole number of GPUs"
+    return None
+
+
+def bad_fraction(observed: Observed) -> Verdict | None:
+    """A part of a GPU is to be had only where the flavor says so."""
+    spec = observed.job.spec
+    if problem := unshared(spec.workers.resources, spec.flavors, observed.flavors):
+        return Verdict(Waiting.MISCONFIGURED, f"spec.workers.resources.{problem}")
     return None
 
 
 def bad_template(observed: Observed) -> Verdict | None:
-    workers = observed.job.spec.workers
     try:
-        pod_set(ROLE, workers.replicas, workers.resources, workers.template)
+        _workers(observed.job)
     except ValueError as error:
         return Verdict(Waiting.MISCONFIGURED, f"spec.workers.template: {error}")
     return None
@@ -130,6 +178,17 @@ def template_refused(observed: Observed) -> Verdict | None:
     )
 
 
+def gated(observed: Observed) -> Verdict | None:
+    """Somebody outside has not decided yet."""
+    gates = observed.job.spec.admission_gates
+    if not gates:
+        return None
+    return Verdict(
+        Waiting.ADMISSION_GATED,
+        f"spec.admissionGates: {', '.join(gates)}; the job goes on when whoever decides has taken each of them out",
+    )
+
+
 def earlier_pods(observed: Observed) -> Verdict | None:
     job = observed.job
     left = [pod.name for pod in observed.pods if not pod.finished]
@@ -143,9 +202,11 @@ def earlier_pods(observed: Observed) -> Verdict | None:
 
 CHECKS: tuple[Check, ...] = (
     bad_resources,
+    bad_fraction,
     bad_template,
     storage_missing,
     storage_not_shared,
     template_refused,
+    gated,
     earlier_pods,
 )

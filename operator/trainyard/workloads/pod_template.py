@@ -41,8 +41,18 @@ class Surroundings:
     """PEM text with which they check its certificate."""
 
 
-def pod_set(role: str, count: int, resources: ResourceRequirements, template: Mapping[str, Any] | None) -> PodSet:
-    """The pods of one role as the scheduler sees them, sidecars of the template included. Raises ValueError for nonsense."""
+def pod_set(
+    role: str,
+    count: int,
+    resources: ResourceRequirements,
+    template: Mapping[str, Any] | None,
+    *,
+    least: int | None = None,
+) -> PodSet:
+    """The pods of one role as the scheduler sees them, sidecars of the template included. Raises ValueError for nonsense.
+
+    least: how many will do, for a set that is elastic.
+    """
     spec = (template or {}).get("spec", {})
     ours = {"resources": core_resources(resources)}
     try:
@@ -53,7 +63,8 @@ def pod_set(role: str, count: int, resources: ResourceRequirements, template: Ma
                 "spec.affinity.nodeAffinity: nodes are chosen by Trainyard; say what they need with spec.nodeSelector"
             )
         tolerations = tuple(_toleration(each) for each in spec.get("tolerations", ()))
-        return PodSet(role, count, requests, tuple(sorted(spec.get("nodeSelector", {}).items())), tolerations)
+        selector = tuple(sorted(spec.get("nodeSelector", {}).items()))
+        return PodSet(role, count, requests, selector, tolerations, least)
     except (AttributeError, TypeError) as error:
         # The CRD's schema keeps these out; one that was stored before must not stop the scheduler for everybody.
         raise ValueError(f"is no PodTemplateSpec: {error}") from error
