@@ -11,6 +11,8 @@ from tests import builders as b
 from trainyard.api.admission import JobAdmission, compact
 from trainyard.api.crds import KINDS, crd, write
 from trainyard.api.names import MAX_PODS
+from trainyard.api.preemption import MAX_VICTIMS, WorkloadReference
+from trainyard.api.reasons import ConditionType
 from trainyard.api.schema import structural_schema
 from trainyard.api.training_job import TrainingJob
 
@@ -66,20 +68,43 @@ def test_what_a_crd_cannot_say_is_refused_at_generation() -> None:
         structural_schema(Pair)
 
 
+NODES = [f"gpu-node-{number * 7919 % 10_000:05d}.dc1.example.internal" for number in range(MAX_PODS)]
+"""Neighbours in rank order on different nodes: the longest record."""
+DECIDED = {"epoch": 1, "queue": "q", "flavor": "f", "time": "2026-11-23T00:00:00Z"}
+
+
 def test_the_admission_of_the_largest_gang_stays_small() -> None:
-    names = [f"gpu-node-{number * 7919 % 10_000:05d}.dc1.example.internal" for number in range(MAX_PODS)]
-    admission = JobAdmission.model_validate(
-        {
-            "epoch": 1,
-            "queue": "q",
-            "flavor": "f",
-            "time": "2026-11-23T00:00:00Z",
-            "roles": [compact("worker", names)],
-        }
-    )
+    admission = JobAdmission.model_validate({**DECIDED, "roles": [compact("worker", NODES)]})
     text = admission.model_dump_json(by_alias=True)
     assert len(text) < 512 * 1024
-    assert JobAdmission.model_validate_json(text).roles[0].nodes() == names
+    assert JobAdmission.model_validate_json(text).roles[0].nodes() == NODES
+
+
+def test_the_largest_gang_with_the_most_victims_stays_small() -> None:
+    victim = {"kind": "TrainingJob", "namespace": "team-of-research", "name": "n" * 50, "uid": "u" * 36}
+    nomination = {
+        **DECIDED,
+        "deadline": "2026-11-23T00:01:00Z",
+        "victims": [victim] * MAX_VICTIMS,
+        "roles": [compact("worker", NODES)],
+    }
+    job = TrainingJob.model_validate(
+        b.training_job(
+            "n" * 50,
+            b.workers(MAX_PODS),
+            b.status(
+                nomination=nomination,
+                eta=dict.fromkeys(("earliest", "likely", "latest"), "2026-11-23T00:00:00Z"),
+                remedies=[{"change": "c" * 256, "message": "m" * 1024}] * 8,
+                avoid=[{"name": node, "until": "2026-11-23T00:00:00Z"} for node in NODES[:64]],
+                conditions=[
+                    {"type": kind, "status": "False", "reason": "r", "message": "m" * 4096, "lastTransitionTime": 0}
+                    for kind in ConditionType
+                ],
+            ),
+        )
+    )
+    assert len(job.model_dump_json(by_alias=True)) < 512 * 1024
 
 
 def test_the_smallest_manifest_is_enough() -> None:
@@ -91,3 +116,23 @@ def test_the_smallest_manifest_is_enough() -> None:
 def test_counting_gpus_never_complains(amount: str, count: int) -> None:
     job = b.training_job("a", b.resources(**{"nvidia.com/gpu": amount}))
     assert TrainingJob.model_validate(job).gpus() == count
+
+
+def test_parts_of_gpus_count_together() -> None:
+    job = b.training_job("a", b.resources(**{"nvidia.com/gpu": "500m"}), b.workers(5))
+    assert TrainingJob.model_validate(job).gpus() == 2
+
+
+def test_an_elastic_gang_is_as_large_as_its_place() -> None:
+    elastic = b.spec(workers={"replicas": 8, "minReplicas": 2, "resources": {"limits": {"nvidia.com/gpu": 4}}})
+    waiting = TrainingJob.model_validate(b.training_job("a", elastic))
+    assert (waiting.size(), waiting.gpus()) == (8, 32)
+    place = {**DECIDED, "roles": [compact("worker", NODES[:3])]}
+    admitted = TrainingJob.model_validate(b.training_job("a", elastic, b.status(admission=place)))
+    assert (admitted.size(), admitted.gpus()) == (3, 12)
+
+
+def test_a_workload_is_named_as_people_would() -> None:
+    job = WorkloadReference(kind="TrainingJob", namespace="team", name="a", uid="u")
+    replica = WorkloadReference(kind="InferenceService", namespace="team", name="s", uid="u", serial=3)
+    assert [str(job), str(replica)] == ["TrainingJob team/a", "InferenceService team/s replica 3"]
