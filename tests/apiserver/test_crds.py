@@ -1,6 +1,6 @@
 """The kinds on a real API server: what it refuses and in which words, what may change, and what `kubectl explain` says."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -39,6 +39,8 @@ def test_every_example_is_accepted(path: Any, bare_yard: Yard) -> None:
 
 # What is refused.
 
+RACK = "topology.trainyard.dev/rack"
+SLICES = {"level": RACK, "sliceSize": 2, "sliceLevel": "kubernetes.io/hostname"}
 REFUSED: dict[str, tuple[list[b.Modifier], list[str]]] = {
     "no workers": ([b.workers(0)], ["spec.workers.replicas: Invalid value: 0", "greater than or equal to 1"]),
     "negative workers": ([b.workers(-1)], ["spec.workers.replicas: Invalid value: -1", "greater than or equal to 1"]),
@@ -90,6 +92,53 @@ REFUSED: dict[str, tuple[list[b.Modifier], list[str]]] = {
     "no queue": ([lambda obj: obj["spec"].pop("queue")], ["spec.queue: Required value"]),
     "queue with capitals": ([b.queue("Research")], ["spec.queue: Invalid value", "Research", "should match"]),
     "time to live before the end": ([b.ttl(-1)], ["spec.ttlSecondsAfterFinished: Invalid value: -1"]),
+    "more at least than at most": (
+        [b.spec(workers={"replicas": 2, "minReplicas": 3})],
+        ["spec.workers: Invalid value", "spec.workers.minReplicas must be at most spec.workers.replicas"],
+    ),
+    "a flavor twice": ([b.spec(flavors=[{"name": "a"}, {"name": "a"}])], ["spec.flavors[1]: Duplicate value"]),
+    "throughput of some": (
+        [b.spec(flavors=[{"name": "a", "throughput": 1}, {"name": "b"}])],
+        ["spec.flavors: give a throughput for each of them, or for none"],
+    ),
+    "no throughput at all": (
+        [b.spec(flavors=[{"name": "a", "throughput": 0}])],
+        ["spec.flavors[0].throughput: Invalid value: 0", "greater than 0"],
+    ),
+    "topology without level": ([b.spec(topology={"mode": "required"})], ["spec.topology.level: Required value"]),
+    "topology that is no label": (
+        [b.spec(topology={"level": "a rack"})],
+        ["spec.topology.level: Invalid value", "a rack", "should match"],
+    ),
+    "unknown mode": (
+        [b.spec(topology={"level": RACK, "mode": "strict"})],
+        ["spec.topology.mode: Unsupported value", "strict", '"required", "preferred", "spread"'],
+    ),
+    "slices of nothing": (
+        [b.workers(4), b.spec(topology={"level": RACK, "sliceSize": 2})],
+        ["spec.topology.sliceLevel is required with spec.topology.sliceSize"],
+    ),
+    "slice level of single pods": (
+        [b.spec(topology={"level": RACK, "sliceLevel": "kubernetes.io/hostname"})],
+        ["spec.topology.sliceLevel needs a spec.topology.sliceSize of at least 2"],
+    ),
+    "a slice that is cut": (
+        [b.workers(5), b.spec(topology=SLICES)],
+        ["spec.workers.replicas must be a multiple of spec.topology.sliceSize: slices are never split"],
+    ),
+    "a slice that is cut at least": (
+        [b.spec(workers={"replicas": 4, "minReplicas": 3}), b.spec(topology=SLICES)],
+        ["spec.workers.minReplicas must be a multiple of spec.topology.sliceSize: slices are never split"],
+    ),
+    "longer than allowed": (
+        [b.spec(expectedSeconds=7200, maxRunSeconds=3600)],
+        ["spec.expectedSeconds must be at most spec.maxRunSeconds"],
+    ),
+    "a gate without a name": ([b.spec(admissionGates=[""])], ["spec.admissionGates[0]: Invalid value"]),
+    "a gate twice": (
+        [b.spec(admissionGates=["example.com/a", "example.com/a"])],
+        ["spec.admissionGates[1]: Duplicate value"],
+    ),
 }
 
 
@@ -129,6 +178,10 @@ FROZEN: dict[str, dict[str, Any]] = {
     "storage": {"storage": {"claimName": "elsewhere"}},
     "restart": {"restart": {"maxRestarts": 9}},
     "startDeadlineSeconds": {"startDeadlineSeconds": 60},
+    "workers.minReplicas": {"workers": {"minReplicas": 1}},
+    "flavors": {"flavors": [{"name": "h200"}]},
+    "topology": {"topology": {"level": RACK}},
+    "preemptible": {"preemptible": False},
 }
 
 
@@ -161,6 +214,34 @@ def test_suspend_priority_and_time_to_live_may_change(settled: Yard) -> None:
     assert changed["metadata"]["generation"] == 2
 
 
+def test_what_is_said_of_time_may_change(settled: Yard) -> None:
+    changes = {"expectedSeconds": 60, "maxRunSeconds": 3600}
+    changed = settled.patch("TrainingJob", "settled", {"spec": changes})
+    assert {name: changed["spec"][name] for name in changes} == changes
+
+
+def test_an_elastic_job_may_change_its_size_and_not_its_least(settled: Yard) -> None:
+    settled.job("elastic", b.spec(workers={"replicas": 4, "minReplicas": 2}))
+    changed = settled.patch("TrainingJob", "elastic", {"spec": {"workers": {"replicas": 8}}})
+    assert changed["spec"]["workers"]["replicas"] == 8
+    with pytest.raises(ApiError, match=r"spec\.workers\.minReplicas must be at most spec\.workers\.replicas"):
+        settled.patch("TrainingJob", "elastic", {"spec": {"workers": {"replicas": 1}}})
+    with pytest.raises(ApiError, match=r"spec\.workers\.minReplicas is immutable"):
+        settled.patch("TrainingJob", "elastic", {"spec": {"workers": {"minReplicas": None}}})
+
+
+def test_gates_are_lifted_one_by_one_and_never_added(settled: Yard) -> None:
+    settled.job("gated", b.spec(admissionGates=["example.com/a", "example.com/b"]))
+    added = r"spec\.admissionGates: a gate can be taken away, none can be added"
+    with pytest.raises(ApiError, match=added):
+        settled.patch("TrainingJob", "gated", {"spec": {"admissionGates": ["example.com/a", "example.com/c"]}})
+    left = settled.patch("TrainingJob", "gated", {"spec": {"admissionGates": ["example.com/b"]}})
+    assert left["spec"]["admissionGates"] == ["example.com/b"]
+    assert settled.patch("TrainingJob", "gated", {"spec": {"admissionGates": []}})["spec"]["admissionGates"] == []
+    with pytest.raises(ApiError, match=added):
+        settled.patch("TrainingJob", "gated", {"spec": {"admissionGates": ["example.com/b"]}})
+
+
 def test_the_least_that_can_be_said_gets_a_status_too(bare_yard: Yard) -> None:
     """Rules about changes must hold when nothing was said of workers, resources or training."""
     least = {"queue": bare_yard.queue, "entrypoint": {"command": ["true"]}}
@@ -173,6 +254,7 @@ def test_the_least_that_can_be_said_gets_a_status_too(bare_yard: Yard) -> None:
         }
     )
     assert made["spec"]["workers"] == {"replicas": 1}
+    assert made["spec"]["preemptible"] is True
     bare_yard.patch("TrainingJob", "least", {"status": {"phase": "Pending"}}, "/status")
     bare_yard.patch("TrainingJob", "least", {"spec": {"suspend": True}})
 
@@ -212,17 +294,50 @@ def test_a_services_queue_is_immutable_and_its_replicas_are_not(bare_yard: Yard)
     assert bare_yard.patch("InferenceService", "s", {"spec": {"replicas": 3}})["spec"]["replicas"] == 3
 
 
-def test_a_queue_needs_flavors_and_tells_bad_quotas(bare_yard: Yard) -> None:
-    with pytest.raises(ApiError, match=r"spec\.flavors: Required value"):
-        bare_yard.create({**b.a_queue("empty"), "spec": {}}, dry_run=True)
+QUEUE_REFUSED: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
+    "no quantity": (lambda quota: quota.update(guaranteed="lots"), "guaranteed: Invalid value"),
+    "negative text": (lambda quota: quota.update(guaranteed="-1"), "guaranteed: Invalid value"),
+    "negative number": (lambda quota: quota.update(limit=-1), "limit: Invalid value: -1"),
+    "negative loan": (lambda quota: quota.update(lendable="-500m"), "lendable: Invalid value"),
+    "no guarantee": (lambda quota: quota.pop("guaranteed"), "guaranteed: Required value"),
+}
+
+
+@pytest.mark.parametrize("case", QUEUE_REFUSED)
+def test_a_quota_is_refused_with_field_and_value(case: str, bare_yard: Yard) -> None:
+    modify, words = QUEUE_REFUSED[case]
     queue = b.a_queue("wrong")
-    queue["spec"]["flavors"][0]["resources"][0]["guaranteed"] = "lots"
-    with pytest.raises(ApiError, match=r"spec\.flavors\[0\]\.resources\[0\]\.guaranteed: Invalid value"):
+    modify(queue["spec"]["flavors"][0]["resources"][0])
+    with pytest.raises(ApiError) as refused:
         bare_yard.create(queue, dry_run=True)
+    assert f"spec.flavors[0].resources[0].{words}" in str(refused.value)
+
+
+def test_a_flavor_stands_once_in_a_queue(bare_yard: Yard) -> None:
+    queue = b.a_queue("wrong")
     queue["spec"]["flavors"] *= 2
-    queue["spec"]["flavors"][0]["resources"][0]["guaranteed"] = "4"
     with pytest.raises(ApiError, match=r"spec\.flavors\[1\]: Duplicate value"):
         bare_yard.create(queue, dry_run=True)
+
+
+def test_a_queue_is_not_its_own_parent_and_may_leave_flavors_to_others(bare_yard: Yard) -> None:
+    with pytest.raises(ApiError, match=r"spec\.parent must name another queue than this one"):
+        bare_yard.create(b.a_queue("mine", b.spec(parent="mine")), dry_run=True)
+    made = bare_yard.create({**b.a_queue("inner"), "spec": {}}, dry_run=True)
+    assert made["spec"]["flavors"] == []
+    assert made["spec"]["preemption"] == {
+        "reclaim": "Any",
+        "withinQueue": "LowerPriority",
+        "minRunSeconds": 0,
+        "maxPreemptions": 10,
+    }
+
+
+def test_numbers_of_a_flavor_are_checked(bare_yard: Yard) -> None:
+    made = bare_yard.create(b.a_flavor("f", b.spec(spot=True, pricePerHour=2.5, wattsPerUnit=700)), dry_run=True)
+    assert (made["spec"]["spot"], made["spec"]["fractional"]) == (True, False)
+    with pytest.raises(ApiError, match=r"spec\.pricePerHour: Invalid value"):
+        bare_yard.create(b.a_flavor("f", b.spec(pricePerHour=-1)), dry_run=True)
 
 
 # What kubectl explain says.
