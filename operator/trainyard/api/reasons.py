@@ -16,15 +16,15 @@ class ConditionType(StrEnum):
 class Waiting(StrEnum):
     """Why something has no place yet: the reason of `Admitted=False`."""
 
-    DEACTIVATED = "Deactivated"  # finished, or told never to run again
-    ON_HOLD = "OnHold"  # its queue is held by stopPolicy
+    DEACTIVATED = "Deactivated"  # it ended, or is being deleted
+    ON_HOLD = "OnHold"  # its queue is held by stopPolicy, or has used up its budget
     MISCONFIGURED = "Misconfigured"  # it can never start as it is written; the message names the field
     NO_MATCHING_FLAVOR = "NoMatchingFlavor"  # no flavor of its queue offers the resources it asks for
     SUSPENDED = "Suspended"  # spec.suspend is true
     ADMISSION_GATED = "AdmissionGated"  # an outside decision is awaited
     WAITING_FOR_PODS_READY = "WaitingForPodsReady"  # an earlier attempt still holds pods
     EXCEEDS_MAX_QUOTA = "ExceedsMaxQuota"  # larger than its queue could ever hold
-    WAITING_FOR_QUOTA = "WaitingForQuota"  # others of its queue hold the quota
+    WAITING_FOR_QUOTA = "WaitingForQuota"  # others of its queue, or of the tree, hold the quota
     TOPOLOGY_PLACEMENT_FAILED = "TopologyPlacementFailed"  # quota is there, but no set of nodes fits the whole gang
     WAITING_FOR_PREEMPTED_WORKLOADS = "WaitingForPreemptedWorkloads"  # its victims have not ended yet
     PENDING_EVALUATION = "PendingEvaluation"  # the scheduler has not looked at it yet
