@@ -23,6 +23,7 @@ from tests.simulation.fake_api import FakeApi
 from tests.simulation.fake_faults import Request
 from tests.simulation.fake_nodes import FakeDeployments, FakeKubelet, FakeScheduler, node
 from tests.simulation.fake_verbs import Refused
+from trainyard.admission.scheduler import Work
 from trainyard.api.inference_service import InferenceService
 from trainyard.api.training_job import TrainingJob
 from trainyard.app import OURS, App, Ground
@@ -46,8 +47,7 @@ from trainyard.cluster.resources import (
 from trainyard.inference.board import SyncReport
 from trainyard.metrics.instruments import Metrics
 from trainyard.runtime.clock import LoopClock
-from trainyard.scheduling.cycle import schedule
-from trainyard.scheduling.snapshot import Decision, Snapshot
+from trainyard.scheduling.snapshot import Decision
 from trainyard.workloads.keys import Key
 from trainyard.workloads.pod_template import Surroundings
 
@@ -57,9 +57,9 @@ _TICK = 0.001
 SURROUNDINGS = Surroundings("trainer", "server", "gateway", "https://operator:8443", "PEM")
 
 
-async def compute(snapshot: Snapshot) -> list[Decision]:
+async def compute(work: Work) -> list[Decision]:
     """In the event loop: a thread knows nothing of compressed time."""
-    return schedule(snapshot)
+    return work()
 
 
 class Process:

@@ -1,6 +1,7 @@
 """The status of Queues and Flavors: what they hold and offer now. Written seldom: readers of numbers can wait."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from trainyard.runtime.clock import Clock
 from trainyard.runtime.work_queue import NEVER, Again
 from trainyard.scheduling import quota
 from trainyard.scheduling.eligibility import of_flavor
+from trainyard.scheduling.quota_tree import Cell, QuotaTree
 from trainyard.scheduling.resources import add, show
 from trainyard.scheduling.snapshot import NodeView, Snapshot, Workload
 from trainyard.workloads import conditions
@@ -26,25 +28,14 @@ def plan_queue(queue: Queue, snapshot: Snapshot, now: datetime) -> Plan:
     """Numbers and the Ready condition of one queue."""
     name = queue.metadata.name
     mine = [each for each in snapshot.workloads if each.queue == name]
-    use = quota.QuotaUse(snapshot)
+    tree = quota.held(replace(snapshot, queues={**snapshot.queues, name: queue.spec}))
     rows = [
-        QuotaUse(
-            flavor=flavor.name,
-            resource=each.name,
-            used=show(use.used(name, flavor.name).get(each.name, 0)),
-            guaranteed=each.guaranteed,
-        )
+        _use(tree, name, (flavor.name, each.name))
         for flavor in queue.spec.flavors
+        if name in tree
         for each in flavor.resources
     ]
-    missing = [flavor.name for flavor in queue.spec.flavors if flavor.name not in snapshot.flavors]
-    ready, reason, message = (
-        not missing,
-        Reason.ACTIVE,
-        "takes jobs" if queue.spec.stop_policy == "None" else "holds new jobs: stopPolicy is Hold",
-    )
-    if missing:
-        reason, message = Reason.UNKNOWN_FLAVOR, f"spec.flavors: there is no Flavor {', '.join(missing)}"
+    ready, reason, message = _readiness(queue, tree, snapshot)
     stated = conditions.state(
         queue.status.conditions,
         ConditionType.READY,
@@ -63,6 +54,36 @@ def plan_queue(queue: Queue, snapshot: Snapshot, now: datetime) -> Plan:
         use=rows,
     )
     return _plan(queue.status, status)
+
+
+def _use(tree: QuotaTree, name: str, cell: Cell) -> QuotaUse:
+    return QuotaUse(
+        flavor=cell[0],
+        resource=cell[1],
+        used=show(tree.held(name, cell)),
+        guaranteed=show(tree.guaranteed(name, cell)),
+        borrowed=show(tree.borrowed(name, cell)),
+        lent=show(tree.lent(name, cell)),
+    )
+
+
+def _readiness(queue: Queue, tree: QuotaTree, snapshot: Snapshot) -> tuple[bool, Reason, str]:
+    """Whether the queue can do its work, and if not, what to change."""
+    name = queue.metadata.name
+    if path := tree.cycles.get(name):
+        return (
+            False,
+            Reason.MISCONFIGURED,
+            f"spec.parent: {' -> '.join(path)} is a cycle; change spec.parent of one of them",
+        )
+    missing = [flavor.name for flavor in queue.spec.flavors if flavor.name not in snapshot.flavors]
+    if missing:
+        return False, Reason.UNKNOWN_FLAVOR, f"spec.flavors: there is no Flavor {', '.join(missing)}"
+    if queue.spec.stop_policy != "None":
+        return True, Reason.ACTIVE, f"holds new jobs: stopPolicy is {queue.spec.stop_policy}"
+    if not tree.is_leaf(name):
+        return True, Reason.ACTIVE, "shares quota among the queues below it"
+    return True, Reason.ACTIVE, "takes jobs"
 
 
 def plan_flavor(flavor: Flavor, nodes: Iterable[NodeView], now: datetime) -> Plan:

@@ -8,10 +8,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
+from functools import partial
 
 from trainyard.runtime.clock import Clock
-from trainyard.scheduling.cycle import schedule
-from trainyard.scheduling.snapshot import Admit, Decision, Snapshot, Workload
+from trainyard.scheduling.schedule import Follower
+from trainyard.scheduling.snapshot import Admit, Decision, Workload
 from trainyard.workloads.decisions import Decisions
 from trainyard.workloads.keys import Key
 from trainyard.workloads.world import World
@@ -27,17 +28,19 @@ RECHECK_SECONDS = 15.0
 
 WorkloadSource = Callable[[], Iterable[tuple[Workload, int]]]
 """All workloads with the attempt that a decision would be for."""
-Compute = Callable[[Snapshot], Awaitable[list[Decision]]]
+Work = Callable[[], list[Decision]]
+Compute = Callable[[Work], Awaitable[list[Decision]]]
+"""Does the work of a cycle where it is in nobody's way."""
 CycleListener = Callable[[float, list[Decision]], None]
 
 
-async def in_thread(snapshot: Snapshot) -> list[Decision]:
+async def in_thread(work: Work) -> list[Decision]:
     """Keeps the event loop free while a cycle computes."""
-    return await asyncio.to_thread(schedule, snapshot)
+    return await asyncio.to_thread(work)
 
 
 class Scheduler:
-    """Holds no state but the wish to run: everything it decides from is in the world and the standing decisions."""
+    """Decides from the world and the standing decisions alone; what its engine remembers only saves time."""
 
     def __init__(
         self,
@@ -51,6 +54,7 @@ class Scheduler:
     ) -> None:
         self._world, self._decisions, self._source, self._wake = world, decisions, source, wake
         self._clock, self._compute, self._listener = clock, compute, listener
+        self._follower = Follower()
         self._poked = asyncio.Event()
         self._took = 0.0
 
@@ -84,7 +88,7 @@ class Scheduler:
             return []
         attempts = {workload.key: attempt for workload, attempt in pairs}
         snapshot = self._world.snapshot(self._overlaid(workload, attempt) for workload, attempt in pairs)
-        decisions = await self._compute(snapshot)
+        decisions = await self._compute(partial(self._follower.decide, snapshot, self._clock.now()))
         for decision in decisions:
             if self._decisions.put(decision, attempts[decision.key]):
                 self._wake(Key(decision.key.kind, decision.key.namespace, decision.key.name))

@@ -13,7 +13,7 @@ from trainyard.inference.workload import workloads as service_workloads
 from trainyard.metrics import definitions as d
 from trainyard.metrics.picture import Picture
 from trainyard.metrics.sample import Sample
-from trainyard.scheduling.quota import QuotaUse, guarantees
+from trainyard.scheduling import quota
 from trainyard.scheduling.snapshot import Workload
 from trainyard.training.observed import Observed as JobObserved
 from trainyard.training.workload import workload as job_workload
@@ -32,13 +32,13 @@ def queue_samples(picture: Picture) -> Iterator[Sample]:
     all_of_them = list(workloads(picture))
     held = tuple(each for each, _ in all_of_them if each.admission)
     snapshot = replace(picture.snapshot, workloads=held)
-    use = QuotaUse(snapshot)
+    tree = quota.held(snapshot)
     for name, queue in snapshot.queues.items():
-        for quota in queue.flavors:
-            for resource, amount in guarantees(queue, quota.name).items():
-                labels = (name, quota.name, resource)
-                yield Sample(d.QUOTA_GUARANTEED, labels, amount / 1000)
-                yield Sample(d.QUOTA_USED, labels, use.used(name, quota.name).get(resource, 0) / 1000)
+        for flavor in queue.flavors if name in tree else ():
+            for each in flavor.resources:
+                labels, cell = (name, flavor.name, each.name), (flavor.name, each.name)
+                yield Sample(d.QUOTA_GUARANTEED, labels, tree.guaranteed(name, cell) / 1000)
+                yield Sample(d.QUOTA_USED, labels, tree.held(name, cell) / 1000)
     admitted = Counter(each.queue for each in held)
     for name in snapshot.queues:
         yield Sample(d.ADMITTED, (name,), admitted[name])

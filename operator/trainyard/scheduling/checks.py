@@ -1,13 +1,18 @@
-"""Why a workload may not start: a chain of small checks, each a reason with its arithmetic. The first that speaks is what users see."""
+"""Why a workload may not start whatever else runs: a chain of small checks, each a reason with its arithmetic.
+
+The first that speaks is what users see. What depends on who runs now is in `explain`.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from trainyard.api.queue import QueueSpec
 from trainyard.api.reasons import Waiting
-from trainyard.scheduling.quota import QuotaUse, demand, guarantees
-from trainyard.scheduling.resources import describe, show
-from trainyard.scheduling.snapshot import Snapshot, Verdict, Workload
+from trainyard.scheduling.quota import demand
+from trainyard.scheduling.quota_tree import QuotaTree
+from trainyard.scheduling.resources import show
+from trainyard.scheduling.rules import Rules
+from trainyard.scheduling.snapshot import Verdict, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,15 +20,25 @@ class Case:
     """One workload before the bench."""
 
     workload: Workload
-    snapshot: Snapshot
-    use: QuotaUse
+    rules: Rules
+    tree: QuotaTree
+
+    @property
+    def name(self) -> str:
+        return self.workload.queue
 
     @property
     def queue(self) -> QueueSpec:
-        return self.snapshot.queues[self.workload.queue]
+        return self.rules.queues[self.workload.queue]
 
 
 Check = Callable[[Case], Verdict | None]
+
+
+def standing(workload: Workload, rules: Rules, tree: QuotaTree) -> Verdict | None:
+    """The first check that speaks, or None if only what runs now can be in the way."""
+    case = Case(workload, rules, tree)
+    return next((verdict for check in STANDING if (verdict := check(case))), None)
 
 
 def blocked(case: Case) -> Verdict | None:
@@ -32,85 +47,100 @@ def blocked(case: Case) -> Verdict | None:
 
 
 def unknown_queue(case: Case) -> Verdict | None:
-    name = case.workload.queue
-    if name in case.snapshot.queues:
+    if case.name in case.rules.queues:
         return None
-    there = ", ".join(sorted(case.snapshot.queues)) or "none"
+    there = ", ".join(sorted(case.rules.queues.keys() - case.rules.parents)) or "none"
     return Verdict(
         Waiting.MISCONFIGURED,
-        f"spec.queue: there is no Queue {name!r}; there are: {there}. Create it, or delete the object and name another",
+        f"spec.queue: there is no Queue {case.name!r}; there are: {there}. Create it, or delete the object and name another",
+    )
+
+
+def not_a_leaf(case: Case) -> Verdict | None:
+    """Quota is handed down to leaves, and they alone take jobs."""
+    if case.name not in case.rules.parents:
+        return None
+    below = ", ".join(sorted(name for name, spec in case.rules.queues.items() if spec.parent == case.name))
+    return Verdict(
+        Waiting.MISCONFIGURED,
+        f"spec.queue: Queue {case.name!r} is the parent of {below} and takes no jobs itself; name one of those",
+    )
+
+
+def parents_in_a_cycle(case: Case) -> Verdict | None:
+    path = case.tree.cycles.get(case.name)
+    if path is None:
+        return None
+    return Verdict(
+        Waiting.MISCONFIGURED,
+        f"spec.queue: the parents of Queue {case.name!r} form a cycle: {' -> '.join(path)}; change spec.parent of one of them",
     )
 
 
 def closed_to_namespace(case: Case) -> Verdict | None:
     namespace = case.workload.key.namespace
-    if case.queue.namespace_selector.matches(dict(case.snapshot.namespaces.get(namespace, {}))):
+    if case.queue.namespace_selector.matches(dict(case.rules.namespaces.get(namespace, {}))):
         return None
     return Verdict(
         Waiting.MISCONFIGURED,
-        f"spec.queue: Queue {case.workload.queue!r} does not admit namespace {namespace!r}: its namespaceSelector does not match the namespace's labels",
+        f"spec.queue: Queue {case.name!r} does not admit namespace {namespace!r}: its namespaceSelector does not match the namespace's labels",
     )
 
 
 def on_hold(case: Case) -> Verdict | None:
-    if case.queue.stop_policy == "None":
-        return None
-    return Verdict(
-        Waiting.ON_HOLD,
-        f"Queue {case.workload.queue!r} has stopPolicy {case.queue.stop_policy}; it admits nothing until that is None",
-    )
+    """The queue's own stop policy, or that of a queue above it."""
+    for name in case.rules.upward(case.name):
+        policy = case.rules.queues[name].stop_policy
+        if policy != "None":
+            return Verdict(
+                Waiting.ON_HOLD, f"Queue {name!r} has stopPolicy {policy}; it admits nothing until that is None"
+            )
+    return None
 
 
 def no_flavor(case: Case) -> Verdict | None:
-    names = [quota.name for quota in case.queue.flavors]
-    if any(name in case.snapshot.flavors for name in names):
+    own = case.rules.flavors_of_queue(case.name)
+    foreign = [name for name in case.workload.flavors if name not in own]
+    if foreign and len(foreign) == len(case.workload.flavors):
+        return Verdict(
+            Waiting.NO_MATCHING_FLAVOR,
+            f"spec.flavors: {', '.join(foreign)}; Queue {case.name!r} has quota on {', '.join(own) or 'no flavor'}",
+        )
+    if case.rules.flavors_of(case.workload):
         return None
+    names = case.workload.flavors or own
     return Verdict(
         Waiting.NO_MATCHING_FLAVOR,
-        f"Queue {case.workload.queue!r} names flavors {', '.join(names)}, and none of them exists",
+        f"Queue {case.name!r} names flavors {', '.join(names)}, and none of them exists"
+        if names
+        else f"Queue {case.name!r} and the queues above it name no flavor",
     )
 
 
 def exceeds_limit(case: Case) -> Verdict | None:
     """Larger than the queue could ever hold on any of its flavors: say so at once."""
-    asked = demand(case.workload)
+    asked = demand(case.workload, least=True)
     shortages = []
-    for quota in case.queue.flavors:
-        limits = guarantees(case.queue, quota.name)
-        over = {name: amount for name, amount in asked.items() if name in limits and amount > limits[name]}
+    for flavor in case.rules.flavors_of(case.workload):
+        request = case.tree.request(case.name, flavor, asked)
+        over = [(cell, amount) for cell, amount in request if amount > case.tree.potential(case.name, cell)]
         if not over:
             return None
         shortages += [
-            f"{name} on {quota.name}: asks {show(amount)}, the queue can hold at most {show(limits[name])}"
-            for name, amount in sorted(over.items())
+            f"{cell[1]} on {cell[0]}: asks {show(amount)}, the queue can hold at most {show(case.tree.potential(case.name, cell))}"
+            for cell, amount in over
         ]
     return Verdict(Waiting.EXCEEDS_MAX_QUOTA, "; ".join(shortages))
 
 
-STANDING: tuple[Check, ...] = (blocked, unknown_queue, closed_to_namespace, on_hold, no_flavor, exceeds_limit)
-"""Checks that do not depend on what else runs, in the order in which a user would want to hear them."""
-
-
-def waiting_for_quota(case: Case, flavor: str, shortage: dict[str, int]) -> Verdict:
-    """Others of the queue hold what it needs; the largest holders are named."""
-    parts = []
-    for name, missing in sorted(shortage.items()):
-        limit = guarantees(case.queue, flavor)[name]
-        used = case.use.used(case.workload.queue, flavor).get(name, 0)
-        holders = (
-            ", ".join(
-                f"{owner} {show(amount)}" for owner, amount in case.use.holders(case.workload.queue, flavor, name)[:3]
-            )
-            or "nobody"
-        )
-        parts.append(
-            f"{name} on {flavor}: asks {show(demand(case.workload)[name])}, {show(used)} of {show(limit)} are used ({holders}), {show(missing)} must be given back"
-        )
-    return Verdict(Waiting.WAITING_FOR_QUOTA, "; ".join(parts))
-
-
-def asks_for(workload: Workload) -> str:
-    """As in "2 pods of nvidia.com/gpu=1"."""
-    return " and ".join(
-        f"{each.count} pod{'s' if each.count > 1 else ''} of {describe(each.requests)}" for each in workload.pods
-    )
+STANDING: tuple[Check, ...] = (
+    blocked,
+    unknown_queue,
+    not_a_leaf,
+    parents_in_a_cycle,
+    closed_to_namespace,
+    on_hold,
+    no_flavor,
+    exceeds_limit,
+)
+"""In the order in which a user would want to hear them."""

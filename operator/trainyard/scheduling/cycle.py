@@ -1,136 +1,253 @@
-"""One admission cycle: snapshot -> order -> checks -> quota -> placement -> decisions. All or nothing for each workload.
+"""One admission cycle: whoever waits, in order, gets a place if quota and nodes are there; all pods of a gang or none.
 
-Workloads are taken by priority, then age. One that cannot start never keeps back those behind it.
+Order: overdue first, then priority, then the weighted dominant share of what the queue borrows, then age. A workload that cannot
+start holds back nobody from what it could not use. The first of them gets a reservation, so that it starts in the end.
 """
 
-from collections import Counter
-from collections.abc import Iterable
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
+from trainyard.scheduling.engine import Engine
+from trainyard.scheduling.fleet import Fleet
+from trainyard.scheduling.gang import place_elastic
+from trainyard.scheduling.pending import JobClass, Refusal
+from trainyard.scheduling.quota_tree import Cell, QuotaTree, Request
+from trainyard.scheduling.reservation import Places, Reservation, beside, reserve
+from trainyard.scheduling.snapshot import Admit, Assignment, Workload, WorkloadKey
 
-from trainyard.api.names import GPU
-from trainyard.api.reasons import Waiting
-from trainyard.scheduling import checks
-from trainyard.scheduling.checks import Case
-from trainyard.scheduling.eligibility import eligible
-from trainyard.scheduling.placement import FreeTable
-from trainyard.scheduling.quota import QuotaUse, demand
-from trainyard.scheduling.resources import describe, show
-from trainyard.scheduling.snapshot import Admit, Assignment, Decision, PodSet, Snapshot, Verdict, Wait, Workload
-
-Mask = NDArray[np.bool_]
+Rank = tuple[bool, int, tuple[float, ...], float, WorkloadKey]
 
 
-def schedule(snapshot: Snapshot) -> list[Decision]:
-    """A decision for every workload that has no place, best first."""
-    return list(_Cycle(snapshot).decisions())
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A place."""
+
+    flavor: str
+    places: Places
 
 
-class _Cycle:
-    """Free resources and quota, falling as workloads are admitted."""
+class Cycle:
+    """One pass over what waits. Use once."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
-        self.use = QuotaUse(snapshot)
-        self.free = FreeTable(snapshot)
-        self._masks: dict[tuple[object, ...], Mask] = {}
-        self._refused: dict[tuple[object, ...], Verdict] = {}
+    def __init__(self, engine: Engine, now: float) -> None:
+        self.engine, self.now = engine, now
+        self.admitted: list[Admit] = []
+        self._heap: list[tuple[Rank, int, int, JobClass]] = []
+        self._lined_up: set[int] = set()
+        self._beside: dict[tuple[WorkloadKey, ...], Fleet] = {}
 
-    def decisions(self) -> Iterable[Decision]:
-        position: Counter[str] = Counter()
-        waiting = (each for each in self.snapshot.workloads if each.admission is None)
-        for workload in sorted(waiting, key=lambda each: (-each.priority, each.created, each.key)):
-            answer = self._decide(workload)
-            if isinstance(answer, Assignment):
-                yield Admit(workload.key, workload.uid, answer)
+    def run(self) -> list[Admit]:
+        """Admit whatever can start now; the engine takes each over at once."""
+        self._honour_reservations()
+        self._lose_patience()
+        self._line_up()
+        while self._heap:
+            _, number, version, waiting = heapq.heappop(self._heap)
+            self._lined_up.discard(number)
+            if version != self._version(waiting):
+                # Shares only rise within a cycle: what comes up late was never due earlier.
+                self._push(waiting)
+                continue
+            answer = self._try(waiting)
+            if isinstance(answer, Refusal):
+                waiting.refusal = answer
+                self._keep_a_place(waiting)
+                continue
+            self._admit(waiting, answer)
+            self._push(waiting)
+        return self.admitted
+
+    # Order.
+
+    def _line_up(self) -> None:
+        """Take in the classes whose answer may have changed."""
+        for each in self.engine.candidates():
+            self._push(each)
+
+    def _lose_patience(self) -> None:
+        if self.engine.patience_ends is not None and self.now >= self.engine.patience_ends:
+            self.engine.patience_ends, self.engine.everything_changed = None, True
+
+    def _push(self, waiting: JobClass) -> None:
+        if not waiting.members or waiting.number in self._lined_up:
+            return
+        self._lined_up.add(waiting.number)
+        heapq.heappush(self._heap, (self._rank(waiting), waiting.number, self._version(waiting), waiting))
+
+    def _rank(self, waiting: JobClass) -> Rank:
+        since, workload = waiting.head()
+        request = waiting.flavors[0][1] if waiting.flavors else ()
+        share = self.engine.tree.share(waiting.queue, request)
+        overdue = self.now - since >= self.engine.options.overdue_seconds
+        return (not overdue, 0 if overdue else -waiting.priority, () if overdue else share, since, workload.key)
+
+    def _version(self, waiting: JobClass) -> int:
+        return self.engine.versions.get(self.engine.root(waiting.queue), 0)
+
+    # A place.
+
+    def _try(self, waiting: JobClass) -> _Found | Refusal:
+        _, workload = waiting.head()
+        ends = self.now + self.engine.seconds(workload)
+        kept = [each for each in self.engine.reservations if each.key != workload.key and ends > each.time]
+        shortages: list[tuple[Cell, int]] = []
+        no_place: list[str] = []
+        in_the_way: Reservation | None = None
+        for flavor, request in waiting.flavors:
+            sized = self._affordable(workload, flavor, request)
+            if sized is None:
+                shortages += self.engine.tree.shortage(waiting.queue, self.engine.request(_smallest(workload), flavor))
+                continue
+            blocker = self._quota_kept(waiting.queue, self.engine.request(sized, flavor), kept)
+            if blocker is not None:
+                in_the_way = in_the_way or blocker
+                continue
+            places = self._place(sized, flavor, self._allowed(kept))
+            if places is not None:
+                return _Found(flavor, places)
+            no_place.append(flavor)
+            if kept and in_the_way is None and self._place(sized, flavor, self.engine.fleet) is not None:
+                in_the_way = kept[0]
+        return Refusal(
+            tuple(no_place),
+            tuple(shortages),
+            in_the_way.key if in_the_way else None,
+            in_the_way.time if in_the_way else 0.0,
+        )
+
+    def _affordable(self, workload: Workload, flavor: str, request: Request) -> Workload | None:
+        """The workload at the largest size that quota allows now; None if that is less than its least."""
+        tree, queue = self.engine.tree, workload.queue
+        if tree.fits(queue, request):
+            return workload
+        for number, each in enumerate(workload.pods):
+            for count in range(each.count - 1, each.minimum - 1, -1) if each.least is not None else ():
+                pods = (*workload.pods[:number], replace(each, count=count), *workload.pods[number + 1 :])
+                smaller = replace(workload, pods=pods)
+                if tree.fits(queue, self.engine.request(smaller, flavor)):
+                    return smaller
+        return None
+
+    def _quota_kept(self, queue: str, request: Request, kept: Sequence[Reservation]) -> Reservation | None:
+        """Whose quota it would still hold when that one is to start."""
+        root = self.engine.root(queue)
+        return next((each for each in kept if each.root == root and not each.tree.fits(queue, request)), None)
+
+    def _allowed(self, kept: Sequence[Reservation]) -> Fleet:
+        """Nodes as far as this workload may use them."""
+        if not kept:
+            return self.engine.fleet
+        names = tuple(each.key for each in kept)
+        if names not in self._beside:
+            self._beside[names] = beside(self.engine.fleet, kept)
+        return self._beside[names]
+
+    def _place(self, workload: Workload, flavor: str, fleet: Fleet) -> Places | None:
+        spec = self.engine.rules.flavors[flavor]
+        sets = [(each, self.engine.fleet.eligible(spec, each, workload.avoid)) for each in workload.pods]
+        return place_elastic(fleet, sets, workload.topology, self.engine.placement)
+
+    def _admit(self, waiting: JobClass, found: _Found) -> None:
+        _, workload = waiting.head()
+        names = self.engine.fleet.nodes
+        assignment = Assignment(
+            found.flavor, {role: tuple(names[row].name for row in rows) for role, rows in found.places.items()}
+        )
+        kept = len(self.engine.reservations)
+        self.engine.hold(workload, assignment, self.now)
+        self._beside.clear()
+        self.admitted.append(Admit(workload.key, workload.uid, assignment))
+        if len(self.engine.reservations) < kept:
+            # The next in line gets the reservation before anybody behind it is asked.
+            self._line_up()
+
+    # Kept places.
+
+    def _keep_a_place(self, waiting: JobClass) -> None:
+        """The first that cannot start gets a place in the future, so that those behind it do not delay it for ever."""
+        since, workload = waiting.head()
+        engine, root = self.engine, self.engine.root(waiting.queue)
+        if any(each.key == workload.key for each in engine.reservations) or self._too_early(since):
+            return
+        for flavor, _ in waiting.flavors:
+            same = [each for each in engine.reservations if (each.flavor, each.root) == (flavor, root)]
+            if len(same) >= engine.options.reservations:
+                continue
+            made = self._reserve(workload, flavor)
+            if made is not None:
+                self._count(made)
+                engine.reservations.append(made)
+                self._beside.clear()
+                return
+
+    def _too_early(self, since: float) -> bool:
+        """Where durations are guessed, nodes would stand idle for a guess: only who waited long is worth that."""
+        engine = self.engine
+        patient_until = since + engine.options.patience_seconds
+        if not engine.guesses or self.now >= patient_until:
+            return False
+        engine.patience_ends = min(patient_until, engine.patience_ends or patient_until)
+        return True
+
+    def _reserve(self, workload: Workload, flavor: str) -> Reservation | None:
+        engine, root = self.engine, self.engine.root(workload.queue)
+        for each in engine.running.values():
+            each.still_runs(self.now)
+        relevant = [
+            (key, each)
+            for key, each in engine.running.items()
+            if each.flavor == flavor or engine.root(each.workload.queue) == root
+        ]
+        small = _smallest(workload)
+        return reserve(
+            workload,
+            flavor,
+            engine.request(small, flavor),
+            lambda fleet: self._place(small, flavor, fleet),
+            *self._without_kept(),
+            relevant,
+        )
+
+    def _without_kept(self) -> tuple[Fleet, QuotaTree]:
+        """The fleet and the tree as they are now, as if whoever has a kept place were in it already."""
+        fleet, tree = self.engine.fleet.copy(), self.engine.tree.copy()
+        for each in self.engine.reservations:
+            for row, requests in each.pods:
+                fleet.take(row, requests)
+            tree.add(each.queue, each.request)
+        return fleet, tree
+
+    def _count(self, made: Reservation) -> None:
+        counters, before = self.engine.counters, self.engine.promised.get(made.key)
+        counters.made += before is None
+        if before is not None and made.time > before:
+            if any(self.engine.running[key].over_ran for key in made.released):
+                counters.moved_later += 1
             else:
-                position[workload.queue] += 1
-                yield Wait(workload.key, workload.uid, answer, position[workload.queue])
+                counters.broken += 1
+        self.engine.promised[made.key] = made.time
 
-    def _decide(self, workload: Workload) -> Assignment | Verdict:
-        if workload.blocked is None and (known := self._refused.get(workload.shape)):
-            # What is free only falls within a cycle, so an equal workload gets the same answer.
-            return known
-        case = Case(workload, self.snapshot, self.use)
-        for check in checks.STANDING:
-            if verdict := check(case):
-                return verdict
-        answer = self._try_flavors(case)
-        if isinstance(answer, Verdict):
-            self._refused[workload.shape] = answer
-        return answer
-
-    def _try_flavors(self, case: Case) -> Assignment | Verdict:
-        """The first flavor of the queue that has quota and nodes; else the reason of the one that came closest."""
-        no_quota: Verdict | None = None
-        no_place: Verdict | None = None
-        for quota in case.queue.flavors:
-            if quota.name not in self.snapshot.flavors:
+    def _honour_reservations(self) -> None:
+        """Those whose time has come start before anybody else is asked. If one cannot, somebody over-ran: its place is looked for anew."""
+        for each in sorted(self.engine.reservations, key=lambda kept: (kept.time, kept.key)):
+            waiting = self.engine.pending.class_of(each.key)
+            if each.time > self.now:
                 continue
-            shortage = self.use.shortage(case.workload.queue, case.queue, quota.name, demand(case.workload))
-            if shortage:
-                no_quota = no_quota or checks.waiting_for_quota(case, quota.name, shortage)
+            if (
+                waiting is not None
+                and waiting.head()[1].key == each.key
+                and isinstance(found := self._try(waiting), _Found)
+            ):
+                self._admit(waiting, found)
                 continue
-            assignment = self._place(case.workload, quota.name)
-            if assignment:
-                return assignment
-            no_place = no_place or self._no_place(case.workload, quota.name)
-        return no_place or no_quota or Verdict(Waiting.NO_MATCHING_FLAVOR, "no flavor of the queue could be tried")
+            self.engine.reservations.remove(each)
+            if waiting is not None:
+                self._keep_a_place(waiting)
 
-    def _place(self, workload: Workload, flavor: str) -> Assignment | None:
-        before = self.free.free.copy() if len(workload.pods) > 1 else None
-        nodes: dict[str, tuple[str, ...]] = {}
-        for pods in workload.pods:
-            chosen = self.free.place(pods.requests, pods.count, self._mask(flavor, pods, workload.avoid))
-            if chosen is None:
-                if before is not None:
-                    self.free.free = before
-                return None
-            for node in chosen:
-                self.free.take(node, pods.requests)
-            nodes[pods.role] = chosen
-        self.use.take(workload, flavor)
-        return Assignment(flavor, nodes)
 
-    def _mask(self, flavor: str, pods: PodSet, avoid: frozenset[str] = frozenset()) -> Mask:
-        """Nodes that may take such a pod, (nodes,)."""
-        key = (flavor, pods.node_selector, pods.tolerations, avoid)
-        if key not in self._masks:
-            spec = self.snapshot.flavors[flavor]
-            self._masks[key] = np.array(
-                [eligible(node, spec, pods) and node.name not in avoid for node in self.free.nodes], dtype=np.bool_
-            )
-        return self._masks[key]
-
-    def _no_place(self, workload: Workload, flavor: str) -> Verdict:
-        """Quota is there, nodes are not: say what is free, and what other people's pods hold."""
-        scarce = next((each for each in workload.pods if GPU in each.requests), workload.pods[0])
-        mask = self._mask(flavor, scarce, workload.avoid)
-        names = {node.name for node, chosen in zip(self.free.nodes, mask, strict=True) if chosen}
-        parts = [
-            f"{checks.asks_for(workload)} fit on no set of the {len(names)} nodes of flavor {flavor} that take pods"
-        ]
-        for resource, amount in sorted(scarce.requests.items()):
-            largest = self.free.largest(resource, mask)
-            if amount > largest:
-                parts.append(f"the largest of them offers {show(largest)} {resource}, and one pod asks {show(amount)}")
-        resource = GPU if GPU in scarce.requests else next(iter(sorted(scarce.requests)), GPU)
-        parts.append(f"{show(self.free.total_free(resource, mask))} {resource} are free there")
-        if foreign := self._foreign(names, resource):
-            parts.append(f"pods outside Trainyard hold {foreign}")
-        if workload.avoid:
-            parts.append(f"avoided for now after a failed start: {', '.join(sorted(workload.avoid))}")
-        return Verdict(Waiting.TOPOLOGY_PLACEMENT_FAILED, "; ".join(parts))
-
-    def _foreign(self, nodes: set[str], resource: str) -> str:
-        pods = [
-            each
-            for each in self.snapshot.pods
-            if not each.queue and not each.finished and each.node in nodes and each.requests.get(resource)
-        ]
-        shown = [
-            f"{each.namespace}/{each.name} ({describe({resource: each.requests[resource]})} on {each.node})"
-            for each in pods[:3]
-        ]
-        return ", ".join(shown) + (f" and {len(pods) - 3} more" if len(pods) > 3 else "")  # noqa: PLR2004
+def _smallest(workload: Workload) -> Workload:
+    """An elastic workload at its least size."""
+    if all(each.least is None for each in workload.pods):
+        return workload
+    return replace(workload, pods=tuple(replace(each, count=each.minimum, least=None) for each in workload.pods))

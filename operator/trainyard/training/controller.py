@@ -54,7 +54,7 @@ class TrainingController:
         self._refusals = Refusals(clock)
         self._uids: dict[Key, str] = {}
         self._marks: dict[str, str] = {}
-        self._placed: dict[str, tuple[TrainingJob, Workload]] = {}
+        self._seen: dict[str, tuple[TrainingJob, Workload | None]] = {}
 
     async def reconcile(self, key: Key) -> Again:
         observed = self._observe(key)
@@ -64,6 +64,7 @@ class TrainingController:
             self._poke()
             return NEVER
         self._uids[key] = observed.job.metadata.uid
+        self._seen.pop(observed.job.metadata.uid, None)
         observed = await self._try_template(observed)
         plan = plan_training_job(observed, self._clock.now())
         try:
@@ -77,14 +78,13 @@ class TrainingController:
         return Again(sooner(plan.again, held_back, self._retry(observed), loss))
 
     def workload(self, job: TrainingJob) -> Workload | None:
-        """The job as the scheduler sees it now. One that has its place looks the same until the job itself changes."""
-        known = self._placed.get(job.metadata.uid)
+        """The job as the scheduler sees it now; it looks the same until the job changes or somebody looked at it again."""
+        known = self._seen.get(job.metadata.uid)
         if known is not None and known[0] is job:
             return known[1]
         observed = self._observe(Key("TrainingJob", job.metadata.namespace, job.metadata.name))
         found = workload(observed, self._clock.now()) if observed else None
-        if found is not None and found.admission is not None:
-            self._placed[job.metadata.uid] = (job, found)
+        self._seen[job.metadata.uid] = (job, found)
         return found
 
     def _observe(self, key: Key) -> Observed | None:
@@ -160,7 +160,7 @@ class TrainingController:
     def _forget(self, uid: str) -> None:
         """The job is over or gone."""
         self._marks.pop(uid, None)
-        self._placed.pop(uid, None)
+        self._seen.pop(uid, None)
         self._reports.forget(uid)
 
     def _settle(self, key: Key, before: TrainingJob, after: TrainingJob) -> None:

@@ -13,11 +13,13 @@ from trainyard.api.meta import LabelSelector, Taint, Toleration
 from trainyard.api.names import GPU
 from trainyard.api.queue import FlavorQuota, QueueSpec, ResourceQuota
 from trainyard.api.reasons import Waiting
-from trainyard.scheduling.cycle import schedule
-from trainyard.scheduling.quota import QuotaUse, demand
+from trainyard.scheduling import quota
+from trainyard.scheduling import schedule as scheduling
+from trainyard.scheduling.quota import demand
 from trainyard.scheduling.snapshot import (
     Admit,
     Assignment,
+    Decision,
     NodeView,
     PodSet,
     PodView,
@@ -55,6 +57,10 @@ def a_snapshot(nodes: list[NodeView], jobs: list[Workload], **fields: Any) -> Sn
         "namespaces": {"team": {"team": "research"}},
     }
     return Snapshot(nodes=tuple(nodes), workloads=tuple(jobs), **{**given, **fields})
+
+
+def schedule(snapshot: Snapshot) -> list[Decision]:
+    return scheduling.schedule(snapshot, NOW + timedelta(minutes=1))
 
 
 def admitted(snapshot: Snapshot) -> dict[str, tuple[str, ...]]:
@@ -100,7 +106,7 @@ def clusters(draw: st.DrawFn) -> Snapshot:
 @settings(max_examples=150, deadline=None)
 def test_no_admission_asks_more_of_a_node_or_a_queue_than_there_is(snapshot: Snapshot) -> None:
     by_key = {each.key: each for each in snapshot.workloads}
-    use, asked = QuotaUse(snapshot), Counter[str]()
+    tree, asked = quota.held(snapshot), Counter[str]()
     held: Counter[str] = Counter()
     for pod in snapshot.pods:
         held[pod.node] += pod.requests[GPU]
@@ -120,7 +126,7 @@ def test_no_admission_asks_more_of_a_node_or_a_queue_than_there_is(snapshot: Sna
         assert new[node.name] == 0 or new[node.name] + held[node.name] <= node.allocatable[GPU]
     for queue, amount in asked.items():
         limit = int(snapshot.queues[queue].flavors[0].resources[0].guaranteed) * 1000
-        assert amount == 0 or use.used(queue, "f").get(GPU, 0) + amount <= limit
+        assert amount == 0 or tree.held(queue, ("f", GPU)) + amount <= limit
 
 
 @given(clusters())

@@ -1,0 +1,247 @@
+"""What the scheduler knows, kept from cycle to cycle and changed by what happens: who waits, who runs, what is free.
+
+Pure: events and a clock in, decisions out. A fresh engine that was told the same state decides the same as one that lived
+through the history; `schedule` in `cycle` is exactly that. Neighbours: `cycle` decides, `pending` groups what waits, `fleet`
+and `quota_tree` do the arithmetic, `reservation` keeps places.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from trainyard.api.flavor import FlavorSpec
+from trainyard.api.queue import QueueSpec
+from trainyard.scheduling import checks
+from trainyard.scheduling.fleet import Fleet, Grant
+from trainyard.scheduling.pending import JobClass, Pending
+from trainyard.scheduling.policies import Placement
+from trainyard.scheduling.quota import demand, granted
+from trainyard.scheduling.quota_tree import QuotaTree, Request, parents
+from trainyard.scheduling.reservation import Reservation
+from trainyard.scheduling.rules import Rules
+from trainyard.scheduling.running import Running
+from trainyard.scheduling.snapshot import Assignment, NodeView, PodView, Workload, WorkloadKey
+
+DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How an engine decides."""
+
+    placement: Callable[[], Placement] = Placement
+    unknown_seconds: float = DAY
+    """How long a job is taken to run of which nobody knows better."""
+    patience_seconds: float = 600.0
+    """A place whose time is a guess, because nobody knows how long somebody ahead runs, is kept only for who waited so long."""
+    overdue_seconds: float = 7 * DAY
+    """Who waited so long goes before everybody else, whatever their priority: nobody waits for ever."""
+    reservations: int = 1
+    """Places that are kept at a time for each flavor and root of the quota tree."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened to reservations, for metrics and benchmarks."""
+
+    made: int = 0
+    moved_later: int = 0
+    """Because somebody over-ran."""
+    broken: int = 0
+    """Moved later though nobody over-ran: this must stay 0."""
+
+
+class Engine:
+    """The state that cycles work on."""
+
+    def __init__(self, options: Options | None = None) -> None:
+        self.options = options or Options()
+        self.placement = self.options.placement()
+        self.rules = Rules()
+        self.tree = QuotaTree({})
+        self.fleet = Fleet(())
+        self.pending = Pending()
+        self.running: dict[WorkloadKey, Running] = {}
+        self.foreign: dict[str, tuple[PodView, int | None, Grant | None]] = {}
+        """By uid, pods that no admission of ours accounts for, and what they take of the fleet."""
+        self.reservations: list[Reservation] = []
+        self.promised: dict[WorkloadKey, float] = {}
+        """The latest start that was promised to each workload that got a reservation."""
+        self.guesses = 0
+        """How many run of which nobody knows how long."""
+        self.patience_ends: float | None = None
+        """When the next workload may get a place although its time is a guess."""
+        self.counters = Counters()
+        self.dirty_roots: set[str] = set()
+        """Roots of the quota tree below which something changed since the last cycle."""
+        self.dirty_flavors: set[str] = set()
+        """Flavors on whose nodes something changed since the last cycle."""
+        self.everything_changed = True
+        self.versions: dict[str, int] = {}
+        """By root, counted up whenever shares below it change."""
+
+    # Configuration.
+
+    def set_nodes(self, nodes: Sequence[NodeView]) -> None:
+        """Take these nodes for all there are; what is held on one that left is held there still, should it come back."""
+        if not self.fleet.nodes:
+            self.fleet = Fleet(nodes)
+        known = {node.name: node for node in nodes}
+        for name, node in known.items():
+            row = self.fleet.row.get(name)
+            if row is None:
+                self.fleet.add_node(node)
+            elif self.fleet.nodes[row] != node:
+                self.fleet.set_node(node)
+        for name in self.fleet.row.keys() - known.keys():
+            self.fleet.remove_node(name)
+        self._forget_plans()
+
+    def configure(
+        self,
+        *,
+        queues: Mapping[str, QueueSpec] | None = None,
+        flavors: Mapping[str, FlavorSpec] | None = None,
+        namespaces: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
+        """Take a new configuration; what runs goes on under it, and counts for the flavor that it was admitted on."""
+        rules = self.rules
+        self.rules = Rules(
+            rules.queues if queues is None else queues,
+            rules.flavors if flavors is None else flavors,
+            rules.namespaces if namespaces is None else namespaces,
+            parents(rules.queues if queues is None else queues),
+        )
+        if queues is not None:
+            self.tree = QuotaTree(queues)
+            for each in self.running.values():
+                each.request = self._request_of(each.workload, each.assignment)
+                if each.request:
+                    self.tree.add(each.workload.queue, each.request)
+        waiting = list(self.pending)
+        self.pending = Pending()
+        for workload in waiting:
+            self.arrive(workload)
+        self._forget_plans()
+
+    # What happens.
+
+    def arrive(self, workload: Workload) -> None:
+        """It waits from now on, or is not what it was: an earlier state of it is forgotten."""
+        before = self.pending.class_of(workload.key)
+        added = self.pending.add(workload, self.rules.priority_of(workload))
+        if len(added) == 1:
+            added.standing = checks.standing(added.sample, self.rules, self.tree)
+            added.flavors = self._options(workload)
+        if before is not None:
+            self._unreserve(workload.key)
+
+    def withdraw(self, key: WorkloadKey) -> None:
+        """It does not want a place any more."""
+        found = self.pending.remove(key)
+        if found is not None:
+            self._unreserve(key)
+
+    def hold(self, workload: Workload, assignment: Assignment, began: float) -> Running:
+        """It has that place, by our decision or by one that was made before this engine was."""
+        grants = []
+        for each in workload.pods:
+            for name in assignment.nodes.get(each.role, ()):
+                row = self.fleet.row.get(name)
+                if row is not None:
+                    grants.append((row, self.fleet.take(row, each.requests)))
+        request = self._request_of(workload, assignment)
+        held = Running(workload, assignment, request, tuple(grants), began, began + self.seconds(workload))
+        if held.request:
+            self.tree.add(workload.queue, held.request)
+        self.pending.remove(workload.key)
+        self.running[workload.key] = held
+        self.guesses += workload.duration is None
+        self._unreserve(workload.key)
+        for kept in self.reservations:
+            kept.admitted(workload.key, held)
+        root = self.root(workload.queue)
+        self.versions[root] = self.versions.get(root, 0) + 1
+        return held
+
+    def foreign_came(self, pod: PodView) -> None:
+        """Somebody else's pod uses what it uses."""
+        row = self.fleet.row.get(pod.node)
+        self.foreign[pod.uid] = (pod, row, self.fleet.take(row, pod.requests) if row is not None else None)
+
+    def foreign_gone(self, pod: PodView) -> None:
+        """It uses nothing any more."""
+        _, row, grant = self.foreign.pop(pod.uid)
+        if row is not None and grant is not None:
+            self.fleet.give(row, grant)
+        self._forget_plans()
+
+    def finish(self, key: WorkloadKey) -> None:
+        """It ended, and what it held is free."""
+        held = self.running.pop(key, None)
+        if held is None:
+            return
+        self.guesses -= held.workload.duration is None
+        for row, grant in held.grants:
+            self.fleet.give(row, grant)
+        if held.request:
+            self.tree.remove(held.workload.queue, held.request)
+        for kept in self.reservations:
+            kept.finished(key, held)
+        self._changed(held.workload.queue, held.flavor)
+
+    # What cycles ask.
+
+    def seconds(self, workload: Workload) -> float:
+        """How long it is expected to run."""
+        return self.options.unknown_seconds if workload.duration is None else workload.duration
+
+    def candidates(self) -> list[JobClass]:
+        """Classes whose answer may be another than last time; from now on nothing has changed."""
+        roots, flavors, everything = self.dirty_roots, self.dirty_flavors, self.everything_changed
+        self.dirty_roots, self.dirty_flavors, self.everything_changed = set(), set(), False
+        return [
+            each
+            for each in self.pending.classes.values()
+            if each.standing is None
+            and (
+                everything
+                or (refusal := each.refusal) is None
+                or (refusal.of_quota and self.root(each.queue) in roots)
+                or (refusal.of_nodes and not flavors.isdisjoint(refusal.flavors))
+            )
+        ]
+
+    def root(self, queue: str) -> str:
+        return self.tree.root(queue) if queue in self.tree else ""
+
+    def _options(self, workload: Workload) -> tuple[tuple[str, Request], ...]:
+        return tuple((name, self.request(workload, name)) for name in self.rules.flavors_of(workload))
+
+    def request(self, workload: Workload, flavor: str) -> Request:
+        """What it asks of the quota tree at its full size."""
+        return self.tree.request(workload.queue, flavor, demand(workload)) if workload.queue in self.tree else ()
+
+    def _request_of(self, workload: Workload, assignment: Assignment) -> Request:
+        """Of an elastic job only what it got."""
+        if workload.queue not in self.tree:
+            return ()
+        return self.tree.request(workload.queue, assignment.flavor, granted(workload, assignment))
+
+    def _changed(self, queue: str, flavor: str) -> None:
+        root = self.root(queue)
+        self.dirty_roots.add(root)
+        self.dirty_flavors.add(flavor)
+        self.versions[root] = self.versions.get(root, 0) + 1
+
+    def _unreserve(self, key: WorkloadKey) -> None:
+        """Its kept place is free for the next in line."""
+        self.promised.pop(key, None)
+        for each in self.reservations:
+            if each.key == key:
+                self.dirty_roots.add(each.root)
+                self.dirty_flavors.add(each.flavor)
+        self.reservations = [each for each in self.reservations if each.key != key]
+
+    def _forget_plans(self) -> None:
+        self.reservations, self.promised = [], {}
+        self.everything_changed = True

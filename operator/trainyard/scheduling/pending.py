@@ -1,0 +1,141 @@
+"""What waits, grouped so that equal workloads are asked about once: thousands of equal jobs cost a cycle as much as one.
+
+A `JobClass` holds workloads of one queue, priority and shape, oldest first, that are expected to run about equally long.
+Neighbours: `engine` asks classes in order; `checks` says why a class waits.
+"""
+
+import heapq
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from trainyard.scheduling.quota_tree import Cell, Request
+from trainyard.scheduling.snapshot import Verdict, Workload, WorkloadKey
+
+ClassKey = tuple[object, ...]
+_STEPS_PER_DOUBLING = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why the oldest of a class could not start, as far as the next cycle needs it; `checks` makes words of it."""
+
+    flavors: tuple[str, ...]
+    """Flavors on which it failed for want of nodes."""
+    shortages: tuple[tuple[Cell, int], ...] = ()
+    """Cells of the quota tree of which too little was available, and by how much."""
+    kept_for: WorkloadKey | None = None
+    """Nodes or quota would do, were they not kept for this one."""
+    until: float = 0.0
+    """When that one starts at the latest if everybody ends as expected, seconds since 1970."""
+
+    @property
+    def of_quota(self) -> bool:
+        return bool(self.shortages) or self.kept_for is not None
+
+    @property
+    def of_nodes(self) -> bool:
+        return bool(self.flavors)
+
+
+class JobClass:
+    """Waiting workloads that get the same answer from the same state."""
+
+    __slots__ = ("_heap", "flavors", "key", "members", "number", "priority", "queue", "refusal", "sample", "standing")
+
+    def __init__(self, key: ClassKey, number: int, sample: Workload, priority: int) -> None:
+        self.key, self.number, self.sample, self.priority = key, number, sample, priority
+        self.queue = sample.queue
+        self.members: dict[WorkloadKey, tuple[float, Workload]] = {}
+        self._heap: list[tuple[float, WorkloadKey]] = []
+        self.standing: Verdict | None = None
+        """Why none of them can start whatever else runs."""
+        self.refusal: Refusal | None = None
+        """Why the oldest could not start when it was last asked about; None if nobody asked since it came."""
+        self.flavors: tuple[tuple[str, Request], ...] = ()
+        """Flavors to be tried, best first, each with what it would ask of the quota tree."""
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def add(self, workload: Workload) -> None:
+        since = workload.created.timestamp()
+        self.members[workload.key] = (since, workload)
+        heapq.heappush(self._heap, (since, workload.key))
+
+    def discard(self, key: WorkloadKey) -> None:
+        """It waits no longer."""
+        self.members.pop(key, None)
+
+    def head(self) -> tuple[float, Workload]:
+        """The oldest, and when it was created (seconds since 1970). The class must not be empty."""
+        while True:
+            since, key = self._heap[0]
+            found = self.members.get(key)
+            if found is not None and found[0] == since:
+                return found
+            heapq.heappop(self._heap)
+
+    def in_order(self) -> list[Workload]:
+        """All of them, oldest first."""
+        return [each for _, each in sorted(self.members.values(), key=lambda pair: (pair[0], pair[1].key))]
+
+
+class Pending:
+    """All that waits."""
+
+    def __init__(self) -> None:
+        self.classes: dict[ClassKey, JobClass] = {}
+        self._where: dict[WorkloadKey, JobClass] = {}
+        self._numbers = 0
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def __contains__(self, key: WorkloadKey) -> bool:
+        return key in self._where
+
+    def __iter__(self) -> Iterator[Workload]:
+        return (member for each in self.classes.values() for _, member in each.members.values())
+
+    def add(self, workload: Workload, priority: int) -> JobClass:
+        """Take a workload in; `priority` is what its queue lets it have. Returns its class."""
+        self.remove(workload.key)
+        key = (priority, about(workload.duration), workload.blocked, workload.shape)
+        found = self.classes.get(key)
+        if found is None:
+            self._numbers += 1
+            found = self.classes[key] = JobClass(key, self._numbers, workload, priority)
+        found.add(workload)
+        self._where[workload.key] = found
+        return found
+
+    def remove(self, key: WorkloadKey) -> JobClass | None:
+        """Let a workload go; returns the class that it was in."""
+        found = self._where.pop(key, None)
+        if found is not None:
+            found.discard(key)
+            if not found.members:
+                del self.classes[found.key]
+        return found
+
+    def get(self, key: WorkloadKey) -> Workload | None:
+        found = self._where.get(key)
+        return found.members[key][1] if found else None
+
+    def class_of(self, key: WorkloadKey) -> JobClass | None:
+        return self._where.get(key)
+
+    def by_queue(self) -> Mapping[str, list[JobClass]]:
+        """Classes of each queue."""
+        found: dict[str, list[JobClass]] = {}
+        for each in self.classes.values():
+            found.setdefault(each.queue, []).append(each)
+        return found
+
+
+def about(seconds: float | None) -> int | None:
+    """Two durations with the same answer differ by less than half (a factor of the square root of two)."""
+    if seconds is None:
+        return None
+    return math.ceil(_STEPS_PER_DOUBLING * math.log2(max(seconds, 1e-3)))

@@ -1,0 +1,142 @@
+"""Decisions from frozen snapshots. A `Follower` tells its engine only what is new in each; a fresh one decides the same.
+
+Neighbours: `engine` holds the state, `cycle` decides, `explain` finds the words.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from trainyard.scheduling.cycle import Cycle
+from trainyard.scheduling.engine import Engine, Options
+from trainyard.scheduling.explain import verdict
+from trainyard.scheduling.snapshot import (
+    Assignment,
+    Decision,
+    PodSet,
+    PodView,
+    Snapshot,
+    Wait,
+    Workload,
+    WorkloadKey,
+)
+
+ENDING = "Pod"
+"""Kind of the stand-in for a pod that still runs after its owner gave up its place."""
+_ENDS_SECONDS = 60.0
+_LONG_AGO = datetime.fromtimestamp(0, UTC)
+
+
+def schedule(snapshot: Snapshot, now: datetime, options: Options | None = None) -> list[Decision]:
+    """A decision for every workload that has no place, best first."""
+    return Follower(options).decide(snapshot, now)
+
+
+class Follower:
+    """An engine in step with a cluster that is seen through snapshots."""
+
+    def __init__(self, options: Options | None = None) -> None:
+        self.engine = Engine(options)
+        self._last = Snapshot()
+        self._workloads: dict[WorkloadKey, Workload] = {}
+        self._pods: dict[str, tuple[PodView, ...]] = {}
+        """Unfinished pods by the uid of their owner; those of nobody we know under ""."""
+        self._beyond: dict[str, list[WorkloadKey | PodView]] = defaultdict(list)
+        """By owner uid, what the engine was told of pods that no admission promises."""
+
+    def decide(self, snapshot: Snapshot, now: datetime) -> list[Decision]:
+        """A decision for every workload that has no place, best first. Those admitted count as placed from now on."""
+        self.follow(snapshot, now)
+        admitted: list[Decision] = list(Cycle(self.engine, now.timestamp()).run())
+        return admitted + list(waits(self.engine))
+
+    def follow(self, snapshot: Snapshot, now: datetime) -> None:
+        """Tell the engine what is new."""
+        self._configuration(snapshot)
+        workloads = {each.key: each for each in snapshot.workloads}
+        touched = self._changed_pods(snapshot)
+        for key, old in self._workloads.items():
+            if workloads.get(key) != old or (key in self.engine.running and old.admission is None):
+                self._forget(key)
+                touched.add(old.uid)
+        for key, new in workloads.items():
+            if key not in self.engine.running and key not in self.engine.pending:
+                self._learn(new)
+                touched.add(new.uid)
+        self._workloads = workloads
+        promised = {each.uid: each.admission for each in snapshot.workloads if each.admission}
+        for uid in touched:
+            self._beyond_promises(uid, promised.get(uid), now.timestamp())
+        self._last = snapshot
+
+    def _configuration(self, snapshot: Snapshot) -> None:
+        last = self._last
+        if snapshot.nodes != last.nodes:
+            self.engine.set_nodes(snapshot.nodes)
+        if (snapshot.queues, snapshot.flavors, snapshot.namespaces) != (last.queues, last.flavors, last.namespaces):
+            self.engine.configure(
+                queues=snapshot.queues if snapshot.queues != last.queues else None,
+                flavors=snapshot.flavors,
+                namespaces=snapshot.namespaces,
+            )
+
+    def _changed_pods(self, snapshot: Snapshot) -> set[str]:
+        """Owners whose pods are others than before."""
+        pods: dict[str, list[PodView]] = defaultdict(list)
+        for pod in snapshot.pods:
+            if not pod.finished:
+                pods[pod.owner_uid].append(pod)
+        now = {uid: tuple(found) for uid, found in pods.items()}
+        touched = {uid for uid in now.keys() | self._pods.keys() if now.get(uid) != self._pods.get(uid)}
+        self._pods = now
+        return touched
+
+    def _learn(self, workload: Workload) -> None:
+        if workload.admission:
+            self.engine.hold(workload, workload.admission, (workload.started or workload.created).timestamp())
+        else:
+            self.engine.arrive(workload)
+
+    def _forget(self, key: WorkloadKey) -> None:
+        self.engine.finish(key)
+        self.engine.withdraw(key)
+
+    def _beyond_promises(self, uid: str, admission: Assignment | None, now: float) -> None:
+        """Pods of an owner that no admission accounts for use what they use: foreign ones, and those of a place given up."""
+        for told in self._beyond.pop(uid, ()):
+            if isinstance(told, PodView):
+                self.engine.foreign_gone(told)
+            else:
+                self.engine.finish(told)
+        places = Counter(
+            (role, node) for role, nodes in (admission.nodes if admission else {}).items() for node in nodes
+        )
+        for pod in self._pods.get(uid, ()):
+            if places[pod.role, pod.node] > 0:
+                places[pod.role, pod.node] -= 1
+            elif pod.queue and admission is None:
+                stand_in = _ending(pod)
+                self.engine.hold(stand_in, Assignment(pod.flavor, {pod.role: (pod.node,)}), now)
+                self._beyond[uid].append(stand_in.key)
+            else:
+                self.engine.foreign_came(pod)
+                self._beyond[uid].append(pod)
+
+
+def _ending(pod: PodView) -> Workload:
+    """A deleted job's quota is free when its pods are gone."""
+    key = WorkloadKey(ENDING, pod.namespace, f"{pod.name} (ending)")
+    return Workload(key, pod.uid, pod.queue, _LONG_AGO, (PodSet(pod.role, 1, pod.requests),), duration=_ENDS_SECONDS)
+
+
+def waits(engine: Engine) -> Iterable[Wait]:
+    """Everything that waits, by queue in the order in which it would start, with its place."""
+    for classes in engine.pending.by_queue().values():
+        words = {each.number: verdict(engine, each) for each in classes}
+        line = sorted(
+            (-each.priority, since, workload.key, workload.uid, each.number)
+            for each in classes
+            for since, workload in each.members.values()
+        )
+        for position, (_, _, key, uid, number) in enumerate(line, start=1):
+            yield Wait(key, uid, words[number], position)
