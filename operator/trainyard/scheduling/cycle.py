@@ -12,7 +12,7 @@ from trainyard.scheduling.engine import Engine
 from trainyard.scheduling.fleet import Fleet
 from trainyard.scheduling.gang import place_elastic
 from trainyard.scheduling.pending import JobClass, Refusal
-from trainyard.scheduling.quota_tree import Cell, QuotaTree, Request
+from trainyard.scheduling.quota_tree import Cell, Request
 from trainyard.scheduling.reservation import Places, Reservation, beside, reserve
 from trainyard.scheduling.snapshot import Admit, Assignment, Workload, WorkloadKey
 
@@ -99,11 +99,11 @@ class Cycle:
             if sized is None:
                 shortages += self.engine.tree.shortage(waiting.queue, self.engine.request(_smallest(workload), flavor))
                 continue
-            blocker = self._quota_kept(waiting.queue, self.engine.request(sized, flavor), kept)
+            blocker = self._quota_kept(sized, self.engine.request(sized, flavor), kept)
             if blocker is not None:
                 in_the_way = in_the_way or blocker
                 continue
-            places = self._place(sized, flavor, self._allowed(kept))
+            places = self._place(sized, flavor, self._allowed(kept, workload.key))
             if places is not None:
                 return _Found(flavor, places)
             no_place.append(flavor)
@@ -129,18 +129,23 @@ class Cycle:
                     return smaller
         return None
 
-    def _quota_kept(self, queue: str, request: Request, kept: Sequence[Reservation]) -> Reservation | None:
+    def _quota_kept(self, workload: Workload, request: Request, kept: Sequence[Reservation]) -> Reservation | None:
         """Whose quota it would still hold when that one is to start."""
+        queue = workload.queue
         root = self.engine.root(queue)
-        return next((each for each in kept if each.root == root and not each.tree.fits(queue, request)), None)
+        return next(
+            (each for each in kept if each.root == root and not each.quota_for(workload.key, queue, request)), None
+        )
 
-    def _allowed(self, kept: Sequence[Reservation]) -> Fleet:
+    def _allowed(self, kept: Sequence[Reservation], key: WorkloadKey) -> Fleet:
         """Nodes as far as this workload may use them."""
         if not kept:
             return self.engine.fleet
+        if any(key in each.plans for each in kept):
+            return beside(self.engine.fleet, kept, key)
         names = tuple(each.key for each in kept)
         if names not in self._beside:
-            self._beside[names] = beside(self.engine.fleet, kept)
+            self._beside[names] = beside(self.engine.fleet, kept, key)
         return self._beside[names]
 
     def _place(self, workload: Workload, flavor: str, fleet: Fleet) -> Places | None:
@@ -205,18 +210,11 @@ class Cycle:
             flavor,
             engine.request(small, flavor),
             lambda fleet: self._place(small, flavor, fleet),
-            *self._without_kept(),
+            engine.fleet.copy(),
+            engine.tree.copy(),
             relevant,
+            engine.reservations,
         )
-
-    def _without_kept(self) -> tuple[Fleet, QuotaTree]:
-        """The fleet and the tree as they are now, as if whoever has a kept place were in it already."""
-        fleet, tree = self.engine.fleet.copy(), self.engine.tree.copy()
-        for each in self.engine.reservations:
-            for row, requests in each.pods:
-                fleet.take(row, requests)
-            tree.add(each.queue, each.request)
-        return fleet, tree
 
     def _count(self, made: Reservation) -> None:
         counters, before = self.engine.counters, self.engine.promised.get(made.key)
@@ -241,7 +239,7 @@ class Cycle:
             ):
                 self._admit(waiting, found)
                 continue
-            self.engine.reservations.remove(each)
+            self.engine.drop(each)
             if waiting is not None:
                 self._keep_a_place(waiting)
 

@@ -236,11 +236,16 @@ class Engine:
     def _unreserve(self, key: WorkloadKey) -> None:
         """Its kept place is free for the next in line."""
         self.promised.pop(key, None)
-        for each in self.reservations:
-            if each.key == key:
-                self.dirty_roots.add(each.root)
-                self.dirty_flavors.add(each.flavor)
-        self.reservations = [each for each in self.reservations if each.key != key]
+        for each in [kept for kept in self.reservations if kept.key == key]:
+            self.dirty_roots.add(each.root)
+            self.dirty_flavors.add(each.flavor)
+            self.drop(each)
+
+    def drop(self, kept: Reservation) -> None:
+        """A place is not kept any more."""
+        self.reservations.remove(kept)
+        for other in self.reservations:
+            other.drop_plan(kept.key)
 
     def _forget_plans(self) -> None:
         self.reservations, self.promised = [], {}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.scheduling.fleet import Fleet
+from trainyard.scheduling.fleet import Fleet, Grant
 from trainyard.scheduling.quota_tree import QuotaTree, Request
 from trainyard.scheduling.resources import Amounts
 from trainyard.scheduling.running import Running
@@ -21,6 +21,15 @@ Places = Mapping[str, tuple[int, ...]]
 """Role to the row of the fleet of each pod, in rank order."""
 Place = Callable[[Fleet], Places | None]
 """Where a gang would go on a fleet, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What somebody with an earlier kept place will hold."""
+
+    grants: tuple[tuple[int, Grant], ...]
+    queue: str
+    request: Request
 
 
 @dataclass(eq=False, slots=True)
@@ -43,6 +52,43 @@ class Reservation:
     """What is held of quotas at that time once the workload is counted."""
     released: set[WorkloadKey] = field(default_factory=set)
     """Those that hold something now and are expected to have ended by then."""
+    plans: dict[WorkloadKey, Plan] = field(default_factory=dict)
+    """What was taken out for others whose place was kept before: they are counted as if they were there already."""
+
+    def planned(self, fleet: Fleet, tree: QuotaTree) -> Plan:
+        """Count the workload on another fleet and tree as if it had its place."""
+        grants = tuple((row, fleet.take(row, requests)) for row, requests in self.pods)
+        tree.add(self.queue, self.request)
+        return Plan(grants, self.queue, self.request)
+
+    def free_for(self, key: WorkloadKey) -> Fleet:
+        """What a workload may use of the fleet at that time; what is planned for itself is no hindrance. Not to be changed."""
+        plan = self.plans.get(key)
+        if plan is None:
+            return self.fleet
+        fleet = self.fleet.copy()
+        for row, grant in plan.grants:
+            fleet.give(row, grant)
+        return fleet
+
+    def quota_for(self, key: WorkloadKey, queue: str, request: Request) -> bool:
+        """Whether it may still hold that quota at that time."""
+        plan = self.plans.get(key)
+        if plan is None:
+            return self.tree.fits(queue, request)
+        self.tree.remove(plan.queue, plan.request)
+        fits = self.tree.fits(queue, request)
+        self.tree.add(plan.queue, plan.request)
+        return fits
+
+    def drop_plan(self, key: WorkloadKey) -> None:
+        """It started, or wants its place no more: from now on it counts as what it is."""
+        plan = self.plans.pop(key, None)
+        if plan is None:
+            return
+        for row, grant in plan.grants:
+            self.fleet.give(row, grant)
+        self.tree.remove(plan.queue, plan.request)
 
     def admitted(self, key: WorkloadKey, running: Running) -> None:
         """Somebody started beside it."""
@@ -63,12 +109,13 @@ class Reservation:
         self.tree.remove(running.workload.queue, running.request)
 
 
-def beside(fleet: Fleet, reservations: Sequence[Reservation]) -> Fleet:
-    """What a job may use that is still there when the kept places are needed: free now and free then."""
+def beside(fleet: Fleet, reservations: Sequence[Reservation], key: WorkloadKey) -> Fleet:
+    """What a workload may use that is still there when the kept places are needed: free now and free then."""
     limited = fleet.copy()
     for each in reservations:
-        np.minimum(limited.free, each.fleet.free, out=limited.free)
-        np.minimum(limited.gpu_free, each.fleet.gpu_free, out=limited.gpu_free)
+        then = each.free_for(key)
+        np.minimum(limited.free, then.free, out=limited.free)
+        np.minimum(limited.gpu_free, then.gpu_free, out=limited.gpu_free)
     return limited
 
 
@@ -80,11 +127,13 @@ def reserve(
     fleet: Fleet,
     tree: QuotaTree,
     running: Iterable[tuple[WorkloadKey, Running]],
+    kept: Iterable[Reservation] = (),
 ) -> Reservation | None:
     """The earliest place if everybody ends when expected; None if there is none even when all have ended.
 
-    fleet, tree: as they are now, other kept places taken out; they become the reservation's own.
+    fleet, tree: as they are now; they become the reservation's own. kept: places that others have been promised already.
     """
+    plans = {each.key: each.planned(fleet, tree) for each in kept}
     needed = _needed(fleet, workload)
     requests_of = {each.role: each.requests for each in workload.pods}
     released: set[WorkloadKey] = set()
@@ -105,7 +154,9 @@ def reserve(
             fleet.take(row, requests)
         tree.add(workload.queue, request)
         root = tree.root(workload.queue)
-        return Reservation(workload.key, workload.queue, root, flavor, each.ends, pods, request, fleet, tree, released)
+        return Reservation(
+            workload.key, workload.queue, root, flavor, each.ends, pods, request, fleet, tree, released, plans
+        )
     return None
 
 

@@ -1,0 +1,115 @@
+"""A scheduler that lived through a history decides as one that has just started: a restart changes nothing."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainyard.api.flavor import FlavorSpec
+from trainyard.api.names import GPU
+from trainyard.api.queue import QueueSpec
+from trainyard.scheduling.schedule import Follower
+from trainyard.scheduling.snapshot import (
+    Admit,
+    Decision,
+    NodeView,
+    PodSet,
+    PodView,
+    Snapshot,
+    Wait,
+    Workload,
+    WorkloadKey,
+)
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+EVERYBODY = {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "Exists"}]}
+
+
+def a_queue(parent: str | None, guaranteed: int) -> QueueSpec:
+    quota = {"name": "f", "resources": [{"name": GPU, "guaranteed": guaranteed}]}
+    return QueueSpec.model_validate({"parent": parent, "namespaceSelector": EVERYBODY, "flavors": [quota]})
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Snapshot]:
+    """Snapshots of one cluster: jobs come, are placed as decided, end, and nodes, queues and foreign pods change."""
+    whole = st.integers(0, 8)
+    snapshot = Snapshot(
+        nodes=tuple(NodeView(f"n{number}", {}, {GPU: draw(whole) * 1000, "pods": 110_000}) for number in range(3)),
+        flavors={"f": FlavorSpec()},
+        queues={"org": a_queue(None, 0), "a": a_queue("org", draw(whole)), "b": a_queue("org", draw(whole))},
+        namespaces={"team": {"kubernetes.io/metadata.name": "team"}},
+    )
+    found: list[Snapshot] = []
+    for turn in range(draw(st.integers(2, 6))):
+        jobs: list[Workload] = list(snapshot.workloads)
+        for number in range(draw(st.integers(0, 3))):
+            key = WorkloadKey("TrainingJob", "team", f"j{turn}-{number}")
+            pods = (PodSet("worker", draw(st.integers(1, 3)), {GPU: draw(st.integers(1, 4)) * 1000}),)
+            created = NOW + timedelta(seconds=turn * 10 + draw(st.integers(0, 9)))
+            jobs.append(
+                Workload(
+                    key,
+                    f"uid-{key.name}",
+                    draw(st.sampled_from(["a", "b"])),
+                    created,
+                    pods,
+                    priority=draw(st.integers(0, 1)),
+                    duration=draw(st.sampled_from([None, 30.0, 300.0])),
+                )
+            )
+        if jobs and draw(st.booleans()):
+            del jobs[draw(st.integers(0, len(jobs) - 1))]
+        foreign = tuple(
+            PodView(f"p{number}", "x", f"p{number}", "n0", {GPU: 1000}) for number in range(draw(st.integers(0, 2)))
+        )
+        nodes = snapshot.nodes if draw(st.booleans()) else tuple(draw(st.permutations(snapshot.nodes)))[1:]
+        queues = snapshot.queues if draw(st.booleans()) else {**snapshot.queues, "a": a_queue("org", draw(whole))}
+        snapshot = replace(snapshot, workloads=tuple(jobs), pods=foreign, nodes=nodes, queues=queues)
+        found.append(snapshot)
+    return found
+
+
+def placed(snapshot: Snapshot, decisions: list[Decision], now: datetime) -> dict[WorkloadKey, Workload]:
+    """The workloads as their status shows them after the decisions."""
+    admitted = {each.key: each.assignment for each in decisions if isinstance(each, Admit)}
+    return {
+        each.key: replace(each, admission=admitted[each.key], started=now) if each.key in admitted else each
+        for each in snapshot.workloads
+    }
+
+
+@given(histories())
+@settings(max_examples=200, deadline=None)
+def test_a_follower_decides_as_one_that_has_just_started(history: list[Snapshot]) -> None:
+    follower, known = Follower(), dict[WorkloadKey, Workload]()
+    for turn, given_snapshot in enumerate(history):
+        now = NOW + timedelta(seconds=10 * (turn + 1))
+        workloads = tuple(known.get(each.key, each) for each in given_snapshot.workloads)
+        snapshot = replace(given_snapshot, workloads=workloads)
+        warm, fresh = follower.decide(snapshot, now), Follower().decide(snapshot, now)
+        assert _admissions(warm) == _admissions(fresh)
+        assert {each.key: each.position for each in warm if isinstance(each, Wait)} == {
+            each.key: each.position for each in fresh if isinstance(each, Wait)
+        }
+        known |= placed(snapshot, warm, now)
+
+
+def _admissions(decisions: list[Decision]) -> dict[WorkloadKey, object]:
+    return {each.key: each.assignment for each in decisions if isinstance(each, Admit)}
+
+
+@given(histories())
+@settings(max_examples=100, deadline=None)
+def test_the_order_in_which_things_are_listed_changes_nothing(history: list[Snapshot]) -> None:
+    for snapshot in history:
+        shuffled = replace(
+            snapshot,
+            nodes=snapshot.nodes[::-1],
+            workloads=snapshot.workloads[::-1],
+            pods=snapshot.pods[::-1],
+            queues=dict(list(snapshot.queues.items())[::-1]),
+        )
+        now = NOW + timedelta(minutes=1)
+        assert _admissions(Follower().decide(snapshot, now)) == _admissions(Follower().decide(shuffled, now))
