@@ -19,7 +19,7 @@ from trainyard.api.meta import (
 )
 from trainyard.api.names import API_VERSION, GPU, MAX_NAME
 from trainyard.api.placement import THROUGHPUT_RULE, FlavorChoices
-from trainyard.api.preemption import Nomination, Preemption
+from trainyard.api.preemption import Nomination, Preemption, WorkloadReference
 from trainyard.api.quantity import whole
 
 
@@ -130,6 +130,9 @@ class ReplicaNomination(Nomination):
     """The place that a replica gets when others have made way for it."""
 
     serial: int = Field(description="Number that the replica will have.")
+    victims: list[WorkloadReference] = Field(
+        default_factory=list, max_length=32, description="Who makes way. None is added later."
+    )
 
 
 class ServedModel(Model):
@@ -168,8 +171,8 @@ class InferenceServiceStatus(Model):
     )
     nominations: list[ReplicaNomination] = Field(
         default_factory=list,
-        max_length=64,
-        description="The places that replicas get when others have made way for them.",
+        max_length=16,
+        description="The places that replicas get when others have made way for them; so many at a time.",
         json_schema_extra=list_map("serial"),
     )
     eta: StartEstimate | None = Field(

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from tests import builders as b
 from trainyard.api.admission import JobAdmission, compact
 from trainyard.api.crds import KINDS, crd, write
+from trainyard.api.inference_service import InferenceService
 from trainyard.api.names import MAX_PODS
 from trainyard.api.preemption import MAX_VICTIMS, WorkloadReference
 from trainyard.api.reasons import ConditionType
@@ -105,6 +106,22 @@ def test_the_largest_gang_with_the_most_victims_stays_small() -> None:
         )
     )
     assert len(job.model_dump_json(by_alias=True)) < 512 * 1024
+
+
+def test_a_service_of_1024_replicas_that_is_short_of_places_stays_small() -> None:
+    victim = {"kind": "TrainingJob", "namespace": "team-of-research", "name": "n" * 50, "uid": "u" * 36}
+    place = {"flavor": "f", "digest": b.DIGEST, "epoch": 1, "admittedAt": "2026-11-23T00:00:00Z"}
+    going = {"by": victim, "requestedAt": "2026-11-23T00:00:00Z", "deadline": "2026-11-23T00:01:00Z"}
+    nomination = {**DECIDED, "deadline": "2026-11-23T00:01:00Z", "victims": [victim] * 32}
+    status = b.status(
+        admission=[
+            {**place, "serial": serial, "node": NODES[serial], **({"preemption": going} if serial < 256 else {})}
+            for serial in range(1024)
+        ],
+        nominations=[{**nomination, "serial": 2000 + number} for number in range(16)],
+    )
+    service = InferenceService.model_validate(b.inference_service("s", status))
+    assert len(service.model_dump_json(by_alias=True)) < 512 * 1024
 
 
 def test_the_smallest_manifest_is_enough() -> None:
