@@ -56,6 +56,7 @@ OURS = {"Flavor": FLAVORS, "Queue": QUEUES, "TrainingJob": TRAINING_JOBS, "Infer
 _OVERVIEW_SECONDS = 2.0
 """Numbers of queues and flavors follow this long after what they count."""
 _STALE_SECONDS = 0.2
+_POD_SECONDS = 0.1
 _MANAGED = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
 
 
@@ -200,7 +201,8 @@ class App:
     def _follow(self, kind: str) -> Callable[[dict[str, Any] | None, dict[str, Any] | None], None]:
         def changed(old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
             for key in self.world.observe(kind, old, new):
-                self.queue.add(key)
+                # A pod changes several times in a moment: created, bound, started. One look is enough for all.
+                self.queue.add_after(key, _POD_SECONDS if kind == "Pod" and new is not None else 0.0)
             self._spread(kind, old, new)
 
         return changed
@@ -245,7 +247,7 @@ class App:
                     )
 
     def _of_job(self, job: object) -> list[tuple[Workload, int]]:
-        if not isinstance(job, TrainingJob) or finished(job):
+        if not isinstance(job, TrainingJob):
             return []
         found = self.training.workload(job)
         return [(found, job.status.attempt)] if found else []
