@@ -1,0 +1,107 @@
+"""What the scheduler would do if something were different: a settled state, and trials on copies of it that change nothing.
+
+`plan`, `why` and `remedies` ask here. A trial runs the same cycle as the operator, on an engine that was told the same snapshot;
+it costs a copy of arrays and the few answers that the change may have altered, so that dozens of trials take a moment.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeVar
+
+from trainyard.scheduling.cycle import Cycle
+from trainyard.scheduling.engine import Engine, Options
+from trainyard.scheduling.pending import Pending
+from trainyard.scheduling.schedule import Follower, waits
+from trainyard.scheduling.snapshot import Admit, Decision, Snapshot, Wait, Workload, WorkloadKey
+
+_Thing = TypeVar("_Thing")
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A cluster after a cycle: whatever can start has started, as the operator leaves it."""
+
+    snapshot: Snapshot
+    """With the places that the cycle gave."""
+    engine: Engine
+    """Not to be changed: trials work on copies."""
+    now: datetime
+    decisions: Mapping[WorkloadKey, Decision]
+    """For each workload that had no place before."""
+
+    def waiting(self, key: WorkloadKey) -> Wait | None:
+        """The last word on a workload that waits."""
+        found = self.decisions.get(key)
+        return found if isinstance(found, Wait) else None
+
+
+def settle(snapshot: Snapshot, now: datetime, options: Options | None = None) -> Settled:
+    """Run a cycle on a snapshot, as the operator does."""
+    follower = Follower(options)
+    decisions = {each.key: each for each in follower.decide(snapshot, now)}
+    workloads = tuple(
+        replace(each, admission=found.assignment, started=now)
+        if isinstance(found := decisions.get(each.key), Admit)
+        else each
+        for each in snapshot.workloads
+    )
+    for each in follower.engine.running.values():
+        each.still_runs(now.timestamp())
+    return Settled(replace(snapshot, workloads=workloads), follower.engine, now, decisions)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a cycle on a changed state decided."""
+
+    engine: Engine
+    admitted: Mapping[WorkloadKey, Admit]
+
+    def waits(self) -> dict[WorkloadKey, Wait]:
+        """Everything that still waits."""
+        return {each.key: each for each in waits(self.engine)}
+
+
+def trial(settled: Settled, workload: Workload, ended: Sequence[WorkloadKey] = ()) -> Outcome:
+    """What would happen if the workload were this one, or came in addition, and those in `ended` had ended."""
+    engine = fork(settled.engine)
+    for key in ended:
+        engine.finish(key)
+    engine.withdraw(workload.key)
+    engine.arrive(workload)
+    return Outcome(engine, {each.key: each for each in Cycle(engine, settled.now.timestamp()).run()})
+
+
+def fork(engine: Engine) -> Engine:
+    """An engine in the same state that goes its own way."""
+    twin = _twin(engine)
+    twin.fleet, twin.tree, twin.pending = engine.fleet.copy(), engine.tree.copy(), _pending(engine.pending)
+    twin.counters = copy.copy(engine.counters)
+    twin.running = {key: copy.copy(each) for key, each in engine.running.items()}
+    twin.reservations = []
+    for each in engine.reservations:
+        kept = _twin(each)
+        kept.fleet, kept.tree = each.fleet.copy(), each.tree.copy()
+        twin.reservations.append(kept)
+    return twin
+
+
+def _pending(pending: Pending) -> Pending:
+    classes = {id(each): _twin(each) for each in pending.classes.values()}
+    twin = copy.copy(pending)
+    for name, value in vars(pending).items():
+        if isinstance(value, dict):  # whatever points to a class points to its copy
+            setattr(twin, name, {key: classes.get(id(each), each) for key, each in value.items()})
+    return twin
+
+
+def _twin(thing: _Thing) -> _Thing:
+    """A copy whose own collections are copied too; what is in them is shared."""
+    twin = copy.copy(thing)
+    for name in getattr(type(thing), "__slots__", ()) or vars(thing):
+        value = getattr(thing, name)
+        if isinstance(value, dict | list | set):
+            setattr(twin, name, value.copy())
+    return twin
