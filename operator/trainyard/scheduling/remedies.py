@@ -5,6 +5,7 @@ GPUs (by bisection), another queue, or waiting for those who hold what it needs.
 callers with a clock.
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -53,8 +54,14 @@ def remedies(settled: Settled, key: WorkloadKey, hurry: Callable[[], bool] = lam
     if workload is None or workload.blocked is not None or not workload.pods:
         return ()
     search = _Search(settled, workload, hurry)
-    found = [fix for look in _KINDS for fix in look(search)]
-    return tuple(sorted(found, key=lambda fix: fix.size)[:MOST_REMEDIES])
+    found = sorted((fix for look in _KINDS for fix in look(search)), key=lambda fix: fix.size)
+    confirmed = (fix for fix in found if not hurry() and _holds_anew(settled, fix))
+    return tuple(itertools.islice(confirmed, MOST_REMEDIES))
+
+
+def _holds_anew(settled: Settled, fix: Fix) -> bool:
+    """A scheduler that remembers nothing would start it too: the operator may restart before the user acts."""
+    return fix.workload.key in trial(settled, fix.workload, fix.ended, anew=True).admitted
 
 
 class _Search:

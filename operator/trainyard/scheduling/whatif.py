@@ -64,14 +64,20 @@ class Outcome:
         return {each.key: each for each in waits(self.engine)}
 
 
-def trial(settled: Settled, workload: Workload, ended: Sequence[WorkloadKey] = ()) -> Outcome:
-    """What would happen if the workload were this one, or came in addition, and those in `ended` had ended."""
+def trial(settled: Settled, workload: Workload, ended: Sequence[WorkloadKey] = (), *, anew: bool = False) -> Outcome:
+    """What would happen if the workload were this one, or came in addition, and those in `ended` had ended.
+
+    anew: as a scheduler would decide that has just started, which may keep other places for those that wait.
+    """
     engine = fork(settled.engine)
+    if anew:
+        engine.reservations, engine.promised, engine.everything_changed = [], {}, True
     for key in ended:
         engine.finish(key)
     engine.withdraw(workload.key)
     engine.arrive(workload)
-    return Outcome(engine, {each.key: each for each in Cycle(engine, settled.now.timestamp()).run()})
+    decided = Cycle(engine, settled.now.timestamp()).run()
+    return Outcome(engine, {each.key: each for each in decided if isinstance(each, Admit)})
 
 
 def fork(engine: Engine) -> Engine:
