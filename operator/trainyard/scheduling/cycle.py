@@ -1,20 +1,34 @@
 """One admission cycle: whoever waits, in order, gets a place if quota and nodes are there; all pods of a gang or none.
 
 Order: overdue first, then priority, then the weighted dominant share of what the queue borrows, then age. A workload that cannot
-start holds back nobody from what it could not use. The first of them gets a reservation, so that it starts in the end.
+start holds back nobody from what it could not use. Others may be asked to make way for the first of them; if that does not help,
+it gets a reservation, so that it starts in the end.
 """
 
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
+from trainyard.scheduling import nominations
+from trainyard.scheduling.elastic import grown, named
 from trainyard.scheduling.engine import Engine
 from trainyard.scheduling.fleet import Fleet
 from trainyard.scheduling.gang import place_elastic
 from trainyard.scheduling.pending import JobClass, Refusal
+from trainyard.scheduling.preemption import Answer, Taken, search
 from trainyard.scheduling.quota_tree import Cell, Request
 from trainyard.scheduling.reservation import Places, Reservation, beside, reserve
-from trainyard.scheduling.snapshot import Admit, Assignment, Workload, WorkloadKey
+from trainyard.scheduling.snapshot import (
+    Admit,
+    Assignment,
+    Evict,
+    Nominated,
+    Preempt,
+    Resize,
+    Workload,
+    WorkloadKey,
+)
 
 Rank = tuple[bool, int, tuple[float, ...], float, WorkloadKey]
 
@@ -33,12 +47,18 @@ class Cycle:
     def __init__(self, engine: Engine, now: float) -> None:
         self.engine, self.now = engine, now
         self.admitted: list[Admit] = []
+        self.preempting: list[Preempt] = []
+        self.evicted: list[Evict] = []
+        self.resized: list[Resize] = []
+        self._heads = engine.options.preempting_heads
         self._heap: list[tuple[Rank, int, int, JobClass]] = []
         self._lined_up: set[int] = set()
         self._beside: dict[tuple[WorkloadKey, ...], Fleet] = {}
 
     def run(self) -> list[Admit]:
-        """Admit whatever can start now; the engine takes each over at once."""
+        """Admit whatever can start now; the engine takes each over at once. What else is decided stands in the other lists."""
+        self.evicted += nominations.drained(self.engine, self.now)
+        self.evicted += nominations.stand(self.engine, self._place, self.now)
         self._honour_reservations()
         self._lose_patience()
         self._line_up()
@@ -52,10 +72,12 @@ class Cycle:
             answer = self._try(waiting)
             if isinstance(answer, Refusal):
                 waiting.refusal = answer
-                self._keep_a_place(waiting)
+                if not self._preempt(waiting):
+                    self._keep_a_place(waiting)
                 continue
             self._admit(waiting, answer)
             self._push(waiting)
+        self.resized += grown(self.engine, self.now, self._place)
         return self.admitted
 
     # Order.
@@ -90,7 +112,7 @@ class Cycle:
     def _try(self, waiting: JobClass) -> _Found | Refusal:
         _, workload = waiting.head()
         ends = self.now + self.engine.seconds(workload)
-        kept = [each for each in self.engine.reservations if each.key != workload.key and ends > each.time]
+        kept = [each for each in self.engine.reservations if each.key != workload.key and each.binds(ends)]
         shortages: list[tuple[Cell, int]] = []
         no_place: list[str] = []
         in_the_way: Reservation | None = None
@@ -167,6 +189,50 @@ class Cycle:
             # The next in line gets the reservation before anybody behind it is asked.
             self._line_up()
 
+    # Others make way.
+
+    def _preempt(self, waiting: JobClass) -> bool:
+        """Whether somebody is to make way for the oldest of a class; then its place is kept from now on."""
+        _, workload = waiting.head()
+        if workload.key in self.engine.nominated:
+            return True
+        if workload.nomination is not None or not self.engine.options.preempting_heads:
+            return False
+        if not self._heads:
+            self.engine.unasked.add(waiting.number)
+            return False
+        self._heads -= 1
+        answers = [search(self.engine, workload, flavor, self._place, self.now) for flavor, _ in waiting.flavors]
+        taken = min((each.taken for each in answers if each.taken), key=lambda each: each.cost, default=None)
+        self._look_again(answers)
+        if taken is None:
+            self.engine.counters.preemptions_refused += any(each.refused for each in answers)
+            return False
+        self._nominate(workload, taken)
+        return True
+
+    def _nominate(self, workload: Workload, taken: Taken) -> None:
+        engine, seconds = self.engine, self.engine.options.preemption_seconds
+        for each in [kept for kept in engine.reservations if kept.key == workload.key]:
+            engine.drop(each)
+        assignment = named(engine, taken.flavor, taken.places)
+        now = datetime.fromtimestamp(self.now, UTC)
+        victims = tuple((each.key, each.uid) for each in taken.victims)
+        nominated = Nominated(assignment, victims, now, now + timedelta(seconds=seconds), durable=False)
+        kept = nominations.keep(engine, workload, nominated, self.now)
+        if kept is not None:
+            nominations.go_on(engine, workload, kept, self._place, self.now)
+        engine.nominated[workload.key] = nominations.words(nominated)
+        engine.counters.preemptions += 1
+        self._beside.clear()
+        self.preempting.append(Preempt(workload.key, workload.uid, assignment, taken.victims, seconds))
+
+    def _look_again(self, answers: Sequence[Answer]) -> None:
+        """Time alone may let another be asked."""
+        engine = self.engine
+        times = [each.next_at for each in answers if each.next_at is not None]
+        engine.patience_ends = min([*times, *([engine.patience_ends] if engine.patience_ends else [])], default=None)
+
     # Kept places.
 
     def _keep_a_place(self, waiting: JobClass) -> None:
@@ -176,7 +242,11 @@ class Cycle:
         if any(each.key == workload.key for each in engine.reservations) or self._too_early(since):
             return
         for flavor, _ in waiting.flavors:
-            same = [each for each in engine.reservations if (each.flavor, each.root) == (flavor, root)]
+            same = [
+                each
+                for each in engine.reservations
+                if not each.nominated and (each.flavor, each.root) == (flavor, root)
+            ]
             if len(same) >= engine.options.reservations:
                 continue
             made = self._reserve(workload, flavor)
@@ -230,7 +300,7 @@ class Cycle:
         """Those whose time has come start before anybody else is asked. If one cannot, somebody over-ran: its place is looked for anew."""
         for each in sorted(self.engine.reservations, key=lambda kept: (kept.time, kept.key)):
             waiting = self.engine.pending.class_of(each.key)
-            if each.time > self.now:
+            if each.time > self.now and not each.nominated:
                 continue
             if (
                 waiting is not None
@@ -238,6 +308,10 @@ class Cycle:
                 and isinstance(found := self._try(waiting), _Found)
             ):
                 self._admit(waiting, found)
+                continue
+            if each.nominated:
+                if nominations.hopeless(self.engine, each):
+                    nominations.give_up(self.engine, each)
                 continue
             self.engine.drop(each)
             if waiting is not None:

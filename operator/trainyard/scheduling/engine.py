@@ -19,7 +19,7 @@ from trainyard.scheduling.quota_tree import QuotaTree, Request, parents
 from trainyard.scheduling.reservation import Reservation
 from trainyard.scheduling.rules import Rules
 from trainyard.scheduling.running import Running
-from trainyard.scheduling.snapshot import Assignment, NodeView, PodView, Workload, WorkloadKey
+from trainyard.scheduling.snapshot import Assignment, NodeView, PodView, Verdict, Workload, WorkloadKey
 
 DAY = 86_400.0
 
@@ -37,6 +37,18 @@ class Options:
     """Who waited so long goes before everybody else, whatever their priority: nobody waits for ever."""
     reservations: int = 1
     """Places that are kept at a time for each flavor and root of the quota tree."""
+    preempting_heads: int = 0
+    """Waiting workloads for which others may be asked to make way in one cycle; 0 preempts nobody."""
+    preemption_seconds: float = 120.0
+    """How long those asked may take to write a checkpoint and stop."""
+    restart_seconds: float = 120.0
+    """How long a job takes from its start until it trains again: part of what a preemption costs."""
+    consolidate: bool = False
+    """Whether a job may be moved, if its new place is certain, so that one can start for which the nodes are too fragmented."""
+    growing: int = 0
+    """Elastic jobs that may grow into idle capacity in one cycle; 0 lets none grow."""
+    growth_seconds: float = 1800.0
+    """An elastic job does not grow before it was in its place so long."""
 
 
 @dataclass(slots=True)
@@ -48,6 +60,10 @@ class Counters:
     """Because somebody over-ran."""
     broken: int = 0
     """Moved later though nobody over-ran: this must stay 0."""
+    preemptions: int = 0
+    """Sets of victims that were decided on."""
+    preemptions_refused: int = 0
+    """Sets that were found, but the potential would not have fallen."""
 
 
 class Engine:
@@ -76,6 +92,12 @@ class Engine:
         self.dirty_flavors: set[str] = set()
         """Flavors on whose nodes something changed since the last cycle."""
         self.everything_changed = True
+        self.unasked: set[int] = set()
+        """Classes for which there was no time to look for victims."""
+        self.nominees: dict[WorkloadKey, Workload] = {}
+        """Those that wait until others have made way."""
+        self.nominated: dict[WorkloadKey, Verdict] = {}
+        """Those of them whose place is kept still, and what they are told."""
         self.versions: dict[str, int] = {}
         """By root, counted up whenever shares below it change."""
 
@@ -134,6 +156,8 @@ class Engine:
             added.flavors = self._options(workload)
         if before is not None:
             self._unreserve(workload.key)
+        if workload.nomination is not None:
+            self.nominees[workload.key] = workload
 
     def withdraw(self, key: WorkloadKey) -> None:
         """It does not want a place any more."""
@@ -198,6 +222,7 @@ class Engine:
     def candidates(self) -> list[JobClass]:
         """Classes whose answer may be another than last time; from now on nothing has changed."""
         roots, flavors, everything = self.dirty_roots, self.dirty_flavors, self.everything_changed
+        unasked, self.unasked = self.unasked, set()
         self.dirty_roots, self.dirty_flavors, self.everything_changed = set(), set(), False
         return [
             each
@@ -205,6 +230,7 @@ class Engine:
             if each.standing is None
             and (
                 everything
+                or each.number in unasked
                 or (refusal := each.refusal) is None
                 or (refusal.of_quota and self.root(each.queue) in roots)
                 or (refusal.of_nodes and not flavors.isdisjoint(refusal.flavors))
@@ -236,6 +262,8 @@ class Engine:
     def _unreserve(self, key: WorkloadKey) -> None:
         """Its kept place is free for the next in line."""
         self.promised.pop(key, None)
+        self.nominees.pop(key, None)
+        self.nominated.pop(key, None)
         for each in [kept for kept in self.reservations if kept.key == key]:
             self.dirty_roots.add(each.root)
             self.dirty_flavors.add(each.flavor)

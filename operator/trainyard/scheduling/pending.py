@@ -101,7 +101,8 @@ class Pending:
     def add(self, workload: Workload, priority: int) -> JobClass:
         """Take a workload in; `priority` is what its queue lets it have. Returns its class."""
         self.remove(workload.key)
-        key = (priority, about(workload.duration), workload.blocked, workload.shape)
+        alone = workload.key if workload.nomination else None
+        key = (priority, about(workload.duration), workload.blocked, workload.shape, alone)
         found = self.classes.get(key)
         if found is None:
             self._numbers += 1

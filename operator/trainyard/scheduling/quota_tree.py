@@ -72,6 +72,10 @@ class QuotaTree:
         """The root that the queue is below; itself if it has no parent."""
         return self._paths[queue][0].name
 
+    def path(self, queue: str) -> tuple[str, ...]:
+        """Names from the root down to the queue."""
+        return tuple(node.name for node in self._paths[queue])
+
     def is_leaf(self, queue: str) -> bool:
         return not self._nodes[queue].children
 

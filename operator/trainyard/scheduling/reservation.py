@@ -15,7 +15,7 @@ from trainyard.scheduling.fleet import Fleet, Grant
 from trainyard.scheduling.quota_tree import QuotaTree, Request
 from trainyard.scheduling.resources import Amounts
 from trainyard.scheduling.running import Running
-from trainyard.scheduling.snapshot import Workload, WorkloadKey
+from trainyard.scheduling.snapshot import Assignment, Workload, WorkloadKey
 
 Places = Mapping[str, tuple[int, ...]]
 """Role to the row of the fleet of each pod, in rank order."""
@@ -54,6 +54,14 @@ class Reservation:
     """Those that hold something now and are expected to have ended by then."""
     plans: dict[WorkloadKey, Plan] = field(default_factory=dict)
     """What was taken out for others whose place was kept before: they are counted as if they were there already."""
+    nominated: bool = False
+    """Others, those in `released`, make way for it now: nobody starts there meanwhile, however short."""
+    goes_on: dict[WorkloadKey, Assignment] = field(default_factory=dict)
+    """Where those of them go on that are only made smaller, or moved."""
+
+    def binds(self, ends: float) -> bool:
+        """Whether somebody who is expected to end then has to fit beside it."""
+        return self.nominated or ends > self.time
 
     def planned(self, fleet: Fleet, tree: QuotaTree) -> Plan:
         """Count the workload on another fleet and tree as if it had its place."""
@@ -92,7 +100,8 @@ class Reservation:
 
     def admitted(self, key: WorkloadKey, running: Running) -> None:
         """Somebody started beside it."""
-        if running.ends <= self.time:
+        self.drop_plan(key)
+        if not self.binds(running.ends):
             self.released.add(key)
             return
         for row, grant in running.grants:

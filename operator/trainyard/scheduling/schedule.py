@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from trainyard.scheduling.cycle import Cycle
 from trainyard.scheduling.engine import Engine, Options
 from trainyard.scheduling.explain import verdict
+from trainyard.scheduling.nominations import ENDING
 from trainyard.scheduling.snapshot import (
     Assignment,
     Decision,
@@ -21,8 +22,6 @@ from trainyard.scheduling.snapshot import (
     WorkloadKey,
 )
 
-ENDING = "Pod"
-"""Kind of the stand-in for a pod that still runs after its owner gave up its place."""
 _ENDS_SECONDS = 60.0
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
 
@@ -43,12 +42,18 @@ class Follower:
         """Unfinished pods by the uid of their owner; those of nobody we know under ""."""
         self._beyond: dict[str, list[WorkloadKey | PodView]] = defaultdict(list)
         """By owner uid, what the engine was told of pods that no admission promises."""
+        self._resized: set[WorkloadKey] = set()
+        """Those that the engine gave another place in the last cycle, which no snapshot has shown yet."""
 
     def decide(self, snapshot: Snapshot, now: datetime) -> list[Decision]:
         """A decision for every workload that has no place, best first. Those admitted count as placed from now on."""
         self.follow(snapshot, now)
-        admitted: list[Decision] = list(Cycle(self.engine, now.timestamp()).run())
-        return admitted + list(waits(self.engine))
+        cycle = Cycle(self.engine, now.timestamp())
+        admitted = cycle.run()
+        self._resized = {each.key for each in cycle.resized}
+        nominated = {each.key for each in cycle.preempting}
+        waiting = [each for each in waits(self.engine) if each.key not in nominated]
+        return [*admitted, *cycle.preempting, *cycle.evicted, *cycle.resized, *waiting]
 
     def follow(self, snapshot: Snapshot, now: datetime) -> None:
         """Tell the engine what is new."""
@@ -56,7 +61,8 @@ class Follower:
         workloads = {each.key: each for each in snapshot.workloads}
         touched = self._changed_pods(snapshot)
         for key, old in self._workloads.items():
-            if workloads.get(key) != old or (key in self.engine.running and old.admission is None):
+            unseen = key in self._resized or (key in self.engine.running and old.admission is None)
+            if unseen or workloads.get(key) != old:
                 self._forget(key)
                 touched.add(old.uid)
         for key, new in workloads.items():
@@ -114,7 +120,7 @@ class Follower:
         for pod in self._pods.get(uid, ()):
             if places[pod.role, pod.node] > 0:
                 places[pod.role, pod.node] -= 1
-            elif pod.queue and admission is None:
+            elif pod.queue:
                 stand_in = _ending(pod)
                 self.engine.hold(stand_in, Assignment(pod.flavor, {pod.role: (pod.node,)}), now)
                 self._beyond[uid].append(stand_in.key)
@@ -126,7 +132,8 @@ class Follower:
 def _ending(pod: PodView) -> Workload:
     """A deleted job's quota is free when its pods are gone."""
     key = WorkloadKey(ENDING, pod.namespace, f"{pod.name} (ending)")
-    return Workload(key, pod.uid, pod.queue, _LONG_AGO, (PodSet(pod.role, 1, pod.requests),), duration=_ENDS_SECONDS)
+    pods = (PodSet(pod.role, 1, pod.requests),)
+    return Workload(key, pod.uid, pod.queue, _LONG_AGO, pods, duration=_ENDS_SECONDS, preemptible=False)
 
 
 def waits(engine: Engine) -> Iterable[Wait]:
@@ -139,4 +146,4 @@ def waits(engine: Engine) -> Iterable[Wait]:
             for since, workload in each.members.values()
         )
         for position, (_, _, key, uid, number) in enumerate(line, start=1):
-            yield Wait(key, uid, words[number], position)
+            yield Wait(key, uid, engine.nominated.get(key, words[number]), position)

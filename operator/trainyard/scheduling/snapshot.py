@@ -104,6 +104,21 @@ class Assignment:
 
 
 @dataclass(frozen=True, slots=True)
+class Nominated:
+    """The place that a waiting workload gets when others have made way for it."""
+
+    assignment: Assignment
+    victims: tuple[tuple[WorkloadKey, str], ...]
+    """Key and uid of each."""
+    time: datetime
+    """When it was decided: who got a place later makes no way."""
+    deadline: datetime
+    """When victims that still run are stopped."""
+    durable: bool = True
+    """Nobody is asked to make way before the status says so."""
+
+
+@dataclass(frozen=True, slots=True)
 class Workload:
     """Something that wants a place, or holds one: all its pods or none."""
 
@@ -130,6 +145,12 @@ class Workload:
     preemptible: bool = True
     preemptions: int = 0
     """How often it has been preempted."""
+    placed: datetime | None = None
+    """When it was given the place that it holds."""
+    nomination: Nominated | None = None
+    """The place that it waits for until others have made way."""
+    leaving: bool = False
+    """It is about to give its place back: it makes way, or its queue is drained."""
 
     @property
     def shape(self) -> tuple[object, ...]:
@@ -172,4 +193,55 @@ class Wait:
     position: int
 
 
-Decision = Admit | Wait
+@dataclass(frozen=True, slots=True)
+class Victim:
+    """Who makes way."""
+
+    key: WorkloadKey
+    uid: str
+    cost: float
+    """GPU-seconds of work that are lost: since its last durable checkpoint, and until it trains again."""
+    goes_on: Assignment | None = None
+    """The smaller or other place where it goes on at once; None if it waits in its queue again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preempt:
+    """The workload gets these nodes when the victims have made way. Nobody else gets them meanwhile."""
+
+    key: WorkloadKey
+    uid: str
+    assignment: Assignment
+    victims: tuple[Victim, ...]
+    deadline_seconds: float
+    """How long victims may take to write a checkpoint and stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evict:
+    """The workload gives its place back, after a checkpoint: for one whose nomination is durable, or since its queue is drained."""
+
+    key: WorkloadKey
+    uid: str
+    deadline: datetime
+    cost: float
+    """GPU-seconds that are lost."""
+    by: WorkloadKey | None = None
+    """Who gets the place; None for a queue that is drained."""
+    by_uid: str = ""
+    goes_on: Assignment | None = None
+    """The smaller or other place where it goes on at once; None if it waits in its queue again."""
+    drained: str = ""
+    """The queue whose stopPolicy is HoldAndDrain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """An elastic workload goes on, from its last checkpoint, with more pods."""
+
+    key: WorkloadKey
+    uid: str
+    assignment: Assignment
+
+
+Decision = Admit | Wait | Preempt | Evict | Resize

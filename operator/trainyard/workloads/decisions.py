@@ -5,7 +5,7 @@ A decision belongs to one attempt of one object: after the place was given back,
 
 from collections.abc import Iterable
 
-from trainyard.scheduling.snapshot import Admit, Decision, WorkloadKey
+from trainyard.scheduling.snapshot import Admit, Decision, Evict, Preempt, Resize, WorkloadKey
 
 Token = tuple[WorkloadKey, str, int]
 """Workload, uid, attempt (or serial)."""
@@ -34,6 +34,13 @@ class Decisions:
         """The decision is durable, or void."""
         self._standing.pop(key, None)
 
+    def void(self, asked: Iterable[WorkloadKey]) -> None:
+        """What those that hold a place were asked to do, and are not asked any more."""
+        still = set(asked)
+        for key, (decision, _) in list(self._standing.items()):
+            if isinstance(decision, Evict | Resize) and key not in still:
+                del self._standing[key]
+
     def keep_only(self, keys: Iterable[WorkloadKey]) -> None:
         """Forget workloads that are gone."""
         alive = set(keys)
@@ -41,6 +48,11 @@ class Decisions:
 
 
 def _gist(decision: Decision) -> tuple[object, ...]:
-    if isinstance(decision, Admit):
-        return (decision.uid, decision.assignment)
+    match decision:
+        case Admit() | Resize():
+            return (decision.uid, decision.assignment)
+        case Preempt():
+            return (decision.uid, decision.assignment, tuple(each.key for each in decision.victims))
+        case Evict():
+            return (decision.uid, decision.by, decision.by_uid, decision.drained, decision.goes_on)
     return (decision.uid, decision.verdict.reason)
