@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from trainyard.cli import simulate
+from trainyard.cli import questions, simulate
 from trainyard.cli.errors import CliError
 
 _INTERRUPTED = 130
@@ -18,6 +18,7 @@ def parser() -> argparse.ArgumentParser:
         description="Asks Trainyard's scheduler: why a job waits, whether one would start, who holds what, and how a trace would go.",
     )
     commands = made.add_subparsers(required=True, metavar="COMMAND")
+    questions.add_to(commands)
     simulate.add_to(commands)
     return made
 

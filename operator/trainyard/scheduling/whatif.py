@@ -7,14 +7,14 @@ it costs a copy of arrays and the few answers that the change may have altered, 
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from trainyard.scheduling.cycle import Cycle
 from trainyard.scheduling.engine import Engine, Options
 from trainyard.scheduling.pending import Pending
 from trainyard.scheduling.schedule import Follower, waits
-from trainyard.scheduling.snapshot import Admit, Decision, Snapshot, Wait, Workload, WorkloadKey
+from trainyard.scheduling.snapshot import Admit, Decision, Nominated, Preempt, Snapshot, Wait, Workload, WorkloadKey
 
 _Thing = TypeVar("_Thing")
 
@@ -41,15 +41,21 @@ def settle(snapshot: Snapshot, now: datetime, options: Options | None = None) ->
     """Run a cycle on a snapshot, as the operator does."""
     follower = Follower(options)
     decisions = {each.key: each for each in follower.decide(snapshot, now)}
-    workloads = tuple(
-        replace(each, admission=found.assignment, started=now)
-        if isinstance(found := decisions.get(each.key), Admit)
-        else each
-        for each in snapshot.workloads
-    )
+    workloads = tuple(_decided(each, decisions.get(each.key), now) for each in snapshot.workloads)
     for each in follower.engine.running.values():
         each.still_runs(now.timestamp())
     return Settled(replace(snapshot, workloads=workloads), follower.engine, now, decisions)
+
+
+def _decided(workload: Workload, decision: Decision | None, now: datetime) -> Workload:
+    """As its status shows it after the decision."""
+    if isinstance(decision, Admit):
+        return replace(workload, admission=decision.assignment, started=now)
+    if isinstance(decision, Preempt):
+        victims = tuple((each.key, each.uid) for each in decision.victims)
+        deadline = now + timedelta(seconds=decision.deadline_seconds)
+        return replace(workload, nomination=Nominated(decision.assignment, victims, now, deadline))
+    return workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,7 @@ class Outcome:
 
     engine: Engine
     admitted: Mapping[WorkloadKey, Admit]
+    preempting: Mapping[WorkloadKey, Preempt]
 
     def waits(self) -> dict[WorkloadKey, Wait]:
         """Everything that still waits."""
@@ -76,8 +83,9 @@ def trial(settled: Settled, workload: Workload, ended: Sequence[WorkloadKey] = (
         engine.finish(key)
     engine.withdraw(workload.key)
     engine.arrive(workload)
-    decided = Cycle(engine, settled.now.timestamp()).run()
-    return Outcome(engine, {each.key: each for each in decided if isinstance(each, Admit)})
+    cycle = Cycle(engine, settled.now.timestamp())
+    cycle.run()
+    return Outcome(engine, {each.key: each for each in cycle.admitted}, {each.key: each for each in cycle.preempting})
 
 
 def fork(engine: Engine) -> Engine:

@@ -1,0 +1,87 @@
+"""Where answers come from: the cluster itself if the user may read it, else the operator's endpoint."""
+
+import argparse
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from trainyard.api.meta import Model
+from trainyard.cli.errors import CliError
+from trainyard.cli.operator_endpoint import SERVER, Server, server
+from trainyard.cli.reading import NotAllowedError, connected, picture
+from trainyard.cluster.credentials import Credentials, NoClusterError, credentials
+from trainyard.questions.picture import Picture
+from trainyard.runtime.clock import SystemClock
+
+_Answer = TypeVar("_Answer", bound=Model)
+REMEDY_SECONDS = 0.5
+"""How long remedies are looked for: an answer is wanted at once."""
+
+
+def add_to(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that asks a cluster."""
+    parser.add_argument("--kubeconfig", type=Path, metavar="FILE", help="kubeconfig to use instead of your own")
+    parser.add_argument("--context", help="context of the kubeconfig")
+    parser.add_argument("-n", "--namespace", help="namespace (default: that of the context)")
+    parser.add_argument(
+        "--server", metavar="URL", help=f"ask the operator there instead of reading the cluster yourself (or {SERVER})"
+    )
+    parser.add_argument("--server-ca", type=Path, metavar="FILE", help="its certificate authority")
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="text (default) or json")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Somebody asks something."""
+
+    options: argparse.Namespace
+    me: Credentials
+
+    @property
+    def namespace(self) -> str:
+        return str(self.options.namespace or self.me.namespace)
+
+
+def ask(
+    options: argparse.Namespace,
+    by_oneself: Callable[[Question, Picture], _Answer],
+    of_operator: Callable[[Question, Server], Awaitable[_Answer]],
+) -> _Answer:
+    """The answer, from whoever can give it. Raises CliError."""
+    return asyncio.run(_ask(options, by_oneself, of_operator))
+
+
+async def _ask(
+    options: argparse.Namespace,
+    by_oneself: Callable[[Question, Picture], _Answer],
+    of_operator: Callable[[Question, Server], Awaitable[_Answer]],
+) -> _Answer:
+    try:
+        me = await credentials(options.kubeconfig, options.context)
+    except NoClusterError as error:
+        raise CliError(
+            f"no cluster: {error}. Name a kubeconfig with --kubeconfig or KUBECONFIG, and a context with --context"
+        ) from None
+    question = Question(options, me)
+    if options.server is not None and (named := server(options.server, options.server_ca, me.token)):
+        return await of_operator(question, named)
+    try:
+        async with connected(options.kubeconfig, options.context) as client:
+            seen = await picture(client, SystemClock())
+    except NotAllowedError as error:
+        found = server(None, options.server_ca, me.token)
+        if found is None:
+            raise CliError(
+                f"you may not read what the scheduler looks at: {error}. Ask the operator instead: --server https://HOST:PORT or {SERVER}"
+            ) from None
+        return await of_operator(question, found)
+    return by_oneself(question, seen)
+
+
+def in_a_hurry() -> Callable[[], bool]:
+    """True when enough time went into remedies."""
+    ends = time.monotonic() + REMEDY_SECONDS
+    return lambda: time.monotonic() > ends

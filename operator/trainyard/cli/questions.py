@@ -1,0 +1,293 @@
+"""`trainyard why`, `plan` and `top`."""
+
+import argparse
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from pydantic import ValidationError
+
+from trainyard.api.answers import NodeShare, Plan, Planned, Top, Why
+from trainyard.api.forecast import Remedy
+from trainyard.api.meta import Model
+from trainyard.cli import asking, output
+from trainyard.cli.asking import Question, ask, in_a_hurry
+from trainyard.cli.errors import CliError
+from trainyard.cli.manifests import Manifest, manifests
+from trainyard.cli.operator_endpoint import Server
+from trainyard.questions import plan as planning
+from trainyard.questions import top as topping
+from trainyard.questions import why as asking_why
+from trainyard.questions.picture import NotPlannedError, Picture, planned
+from trainyard.scheduling.snapshot import Workload
+from trainyard.scheduling.whatif import settle
+
+_NODES_SHOWN = 8
+_MOVED_SHOWN = 10
+
+
+def add_to(commands: Any) -> None:
+    """The parsers of the commands."""
+    why = commands.add_parser(
+        "why",
+        help="why a job waits, and what would start it",
+        description="Why a TrainingJob or InferenceService waits: its reason and the arithmetic behind it, who holds what it needs, its place in the queue, and the smallest changes that would start it now.",
+    )
+    why.add_argument("name", metavar="JOB", help="name, or tyj/NAME or tyi/NAME")
+    asking.add_to(why)
+    why.set_defaults(run=run_why)
+    plan = commands.add_parser(
+        "plan",
+        help="what a new job would do, without creating it",
+        description="Whether the jobs of a file would start now, on which nodes, who would have to make way, and whose place in the queue would change. Creates nothing.",
+    )
+    plan.add_argument(
+        "-f",
+        "--filename",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="manifests of TrainingJobs and InferenceServices; - reads standard input",
+    )
+    asking.add_to(plan)
+    plan.set_defaults(run=run_plan)
+    top = commands.add_parser(
+        "top",
+        help="who holds what",
+        description="Queues with what they use, are guaranteed, borrow and lend, and flavors with what is left on their nodes.",
+    )
+    asking.add_to(top)
+    top.set_defaults(run=run_top)
+
+
+# Why.
+
+
+def run_why(options: argparse.Namespace) -> None:
+    """Print the answer."""
+    kind, name = _kind_and_name(options.name)
+
+    def by_oneself(question: Question, picture: Picture) -> Why:
+        thing = picture.find(question.namespace, name, kind)
+        if thing is None:
+            raise CliError(_nothing_of_that_name(picture, question.namespace, name))
+        return asking_why.why(picture, thing, in_a_hurry())
+
+    async def of_operator(question: Question, server: Server) -> Why:
+        query = f"?{urlencode({'kind': kind})}" if kind else ""
+        return await server.ask(Why, f"/v1/why/{quote(question.namespace, safe='')}/{quote(name, safe='')}{query}")
+
+    answer = ask(options, by_oneself, of_operator)
+    if not _as_json(options, answer):
+        _print_why(answer)
+
+
+def _kind_and_name(text: str) -> tuple[str | None, str]:
+    kind, slash, name = text.rpartition("/")
+    if not slash:
+        return None, text
+    kinds = {
+        "TrainingJob": ("tyj", "trainingjob", "trainingjobs"),
+        "InferenceService": ("tyi", "inferenceservice", "inferenceservices"),
+    }
+    found = next(
+        (known for known, names in kinds.items() if kind.lower().removesuffix(".trainyard.dev") in names), None
+    )
+    if found is None:
+        raise CliError(f"{text}: {kind!r} is no kind that waits; expected tyj/{name} or tyi/{name}")
+    return found, name
+
+
+def _nothing_of_that_name(picture: Picture, namespace: str, name: str) -> str:
+    names = picture.names(namespace)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if near:
+        hint = f"near to it: {', '.join(near)}"
+    elif names:
+        hint = f"there are: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"  # noqa: PLR2004  a hint, no list
+    else:
+        hint = "there is none at all; name another namespace with -n"
+    return f"no TrainingJob or InferenceService {name!r} in namespace {namespace!r}; {hint}"
+
+
+def _print_why(answer: Why) -> None:
+    output.print_line(
+        f"{answer.kind} {answer.namespace}/{answer.name}", f"in queue {answer.queue}, priority {answer.priority}"
+    )
+    if answer.nodes:
+        output.print_line("place:", f"{answer.message}, on {_nodes(answer.nodes)} of flavor {answer.flavor}")
+        return
+    output.print_line(f"{answer.reason or answer.state}:", answer.message)
+    if answer.position is not None:
+        output.print_line("position:", f"{answer.position} of {answer.waiting} that wait in queue {answer.queue}")
+    if answer.eta is not None:
+        moments = (answer.eta.likely, answer.eta.earliest, answer.eta.latest)
+        likely, earliest, latest = (moment.strftime("%Y-%m-%d %H:%MZ") for moment in moments)
+        output.print_line("starts:", f"about {likely}, 8 times out of 10 between {earliest} and {latest}")
+    if answer.holders:
+        rows = [
+            [
+                each.who,
+                each.queue,
+                each.flavor,
+                each.holds,
+                each.ends.strftime("%m-%d %H:%MZ") if each.ends else "unknown",
+            ]
+            for each in answer.holders
+        ]
+        output.print_table("who holds what it needs:", ("HOLDER", "QUEUE", "FLAVOR", "HOLDS", "ENDS ABOUT"), rows)
+    _print_remedies(answer.remedies)
+
+
+def _print_remedies(remedies: Sequence[Remedy]) -> None:
+    for number, each in enumerate(remedies, start=1):
+        output.print_line(
+            f"{'it would start now with:' if number == 1 else '  or with:'} {each.change}", f"({each.message})"
+        )
+
+
+def _nodes(nodes: Sequence[NodeShare]) -> str:
+    named = [f"{each.node} ({each.pods} pods)" if each.pods > 1 else each.node for each in nodes[:_NODES_SHOWN]]
+    more = len(nodes) - len(named)
+    return ", ".join(named) + (f" and {more} more" if more else "")
+
+
+# Plan.
+
+
+def run_plan(options: argparse.Namespace) -> None:
+    """Print the answer."""
+    documents = manifests(options.filename)
+
+    def by_oneself(question: Question, picture: Picture) -> Plan:
+        added = [each for document in documents for each in _added(question, picture, document)]
+        return planning.plan(settle(picture.snapshot, picture.now), added, in_a_hurry())
+
+    async def of_operator(question: Question, server: Server) -> Plan:
+        body = {"namespace": question.namespace, "manifests": [dict(each.value) for each in documents]}
+        return await server.ask(Plan, "/v1/plan", body)
+
+    answer = ask(options, by_oneself, of_operator)
+    if not _as_json(options, answer):
+        for each in answer.workloads:
+            _print_planned(each)
+
+
+def _added(question: Question, picture: Picture, document: Manifest) -> list[Workload]:
+    try:
+        thing, added = planned(picture.world, document.value, question.namespace, picture.now)
+    except NotPlannedError as error:
+        raise document.error(("kind",), str(error)) from None
+    except ValidationError as error:
+        raise document.invalid(error) from None
+    if not added:
+        raise document.error(
+            ("spec",),
+            "something that wants a place: spec.suspend is true, spec.replicas is 0, or its model does not exist yet",
+        )
+    meta = thing.metadata
+    if picture.find(meta.namespace, meta.name, thing.kind) is not None:
+        raise document.error(
+            ("metadata", "name"),
+            f"a new name: there is a {thing.kind} {meta.namespace}/{meta.name}; `trainyard why` tells of it",
+        )
+    return added
+
+
+def _print_planned(each: Planned) -> None:
+    name = f"{each.kind} {each.namespace}/{each.name}"
+    if each.starts:
+        output.print_line(f"{name} would start now", f"on {_nodes(each.nodes)} of flavor {each.flavor}")
+    elif each.victims:
+        output.print_line(
+            f"{name} would start when others have made way", f"on {_nodes(each.nodes)} of flavor {each.flavor}"
+        )
+        rows = [
+            [victim.who, f"{victim.cost / 3600:.2f}", "goes on" if victim.goes_on else "waits again"]
+            for victim in each.victims
+        ]
+        output.print_table("", ("WHO", "GPU-HOURS LOST", "THEN"), rows)
+    else:
+        output.print_line(f"{name} would wait: {each.reason}:", each.message)
+        if each.position is not None:
+            output.print_line("position:", f"{each.position} of {each.waiting} in queue {each.queue}")
+        _print_remedies(each.remedies)
+    if each.moved:
+        rows = [[moved.who, str(moved.before), str(moved.after)] for moved in each.moved[:_MOVED_SHOWN]]
+        output.print_table(f"{len(each.moved)} others move in their queue:", ("WHO", "BEFORE", "AFTER"), rows)
+    else:
+        output.print_line("others:", "nobody's place in a queue changes")
+
+
+# Top.
+
+
+def run_top(options: argparse.Namespace) -> None:
+    """Print the answer."""
+
+    def by_oneself(_question: Question, picture: Picture) -> Top:
+        return topping.top(settle(picture.snapshot, picture.now))
+
+    async def of_operator(question: Question, server: Server) -> Top:
+        return await server.ask(Top, f"/v1/top?{urlencode({'namespace': question.namespace})}")
+
+    answer = ask(options, by_oneself, of_operator)
+    if not _as_json(options, answer):
+        _print_top(answer)
+
+
+def _print_top(answer: Top) -> None:
+    rows = [
+        [
+            each.queue,
+            each.parent or "-",
+            each.flavor,
+            each.resource,
+            each.used,
+            each.guaranteed,
+            each.borrowed,
+            ", ".join(f"{lender.queue} {lender.amount}" for lender in each.lenders) or "-",
+            each.lent,
+            str(each.running),
+            str(each.waiting),
+        ]
+        for each in answer.queues
+    ]
+    columns = (
+        "QUEUE",
+        "PARENT",
+        "FLAVOR",
+        "RESOURCE",
+        "USED",
+        "GUARANTEED",
+        "BORROWED",
+        "FROM",
+        "LENT",
+        "RUNNING",
+        "WAITING",
+    )
+    output.print_table("", columns, rows)
+    print()
+    flavors = [
+        [
+            each.flavor,
+            f"{each.ready}/{each.nodes}",
+            f"{each.gpus:g}",
+            f"{each.free:g}",
+            f"{each.largest:g}",
+            f"{each.fragmentation_percent:g}",
+        ]
+        for each in answer.flavors
+    ]
+    output.print_table("", ("FLAVOR", "READY", "GPUS", "FREE", "LARGEST HOLE", "FRAGMENTED %"), flavors)
+    print()
+    output.print_line("in all:", f"{answer.running} run, {answer.waiting} wait")
+
+
+def _as_json(options: argparse.Namespace, answer: Model) -> bool:
+    if options.output != "json":
+        return False
+    output.print_json(answer.model_dump(by_alias=True, mode="json"))
+    return True

@@ -1,0 +1,110 @@
+"""Who holds what now: quota by queue, with what is borrowed and from whom, and what is left on nodes by flavor."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+
+from trainyard.api.answers import FlavorUse, Lender, QueueUse, Top
+from trainyard.api.flavor import FlavorSpec
+from trainyard.api.names import GPU
+from trainyard.scheduling.eligibility import of_flavor
+from trainyard.scheduling.engine import Engine
+from trainyard.scheduling.fleet import DEVICE
+from trainyard.scheduling.fragmentation import TaskClass, TaskClasses, learn_classes, measure, task_class
+from trainyard.scheduling.quota_tree import Cell
+from trainyard.scheduling.resources import show
+from trainyard.scheduling.snapshot import Snapshot
+from trainyard.scheduling.whatif import Settled
+
+
+def top(settled: Settled) -> Top:
+    """The answer."""
+    snapshot, engine = settled.snapshot, settled.engine
+    running = Counter(each.queue for each in snapshot.workloads if each.admission)
+    waiting = Counter(each.queue for each in snapshot.workloads if not each.admission)
+    typical = learn_classes(_tasks(snapshot))
+    return Top(
+        queues=list(_queues(engine, running, waiting)),
+        flavors=[_flavor(engine, name, spec, typical) for name, spec in sorted(snapshot.flavors.items())],
+        running=running.total(),
+        waiting=waiting.total(),
+    )
+
+
+def _queues(engine: Engine, running: Counter[str], waiting: Counter[str]) -> Iterator[QueueUse]:
+    tree, rules = engine.tree, engine.rules
+    for name in sorted(rules.queues, key=lambda each: tuple(reversed(list(rules.upward(each))))):
+        if name not in tree:
+            continue
+        for cell in sorted(_cells(engine, name)):
+            yield QueueUse(
+                queue=name,
+                parent=rules.queues[name].parent or "",
+                flavor=cell[0],
+                resource=cell[1],
+                used=show(tree.held(name, cell)),
+                guaranteed=show(tree.guaranteed(name, cell)),
+                borrowed=show(tree.borrowed(name, cell)),
+                lent=show(tree.lent(name, cell)),
+                lenders=_lenders(engine, name, cell) if tree.borrowed(name, cell) else [],
+                running=running[name],
+                waiting=waiting[name],
+            )
+
+
+def _cells(engine: Engine, name: str) -> set[Cell]:
+    """What the queue, or for want of flavors of its own a queue above it, has quota of; and what those below have."""
+    below = [each for each in engine.rules.queues if name in engine.rules.upward(each)]
+    own = next((each for each in engine.rules.upward(name) if engine.rules.queues[each].flavors), None)
+    named = {*below, *([own] if own else [])}
+    return {
+        (flavor.name, each.name)
+        for queue in named
+        for flavor in engine.rules.queues[queue].flavors
+        for each in flavor.resources
+    }
+
+
+def _lenders(engine: Engine, name: str, cell: Cell) -> list[Lender]:
+    """Leaves below the same root of whose guarantee others hold a part, and what the queues above guarantee themselves."""
+    tree, root = engine.tree, engine.root(name)
+    lent = [
+        (tree.lent(other, cell), other)
+        for other in engine.rules.queues
+        if other != name and other in tree and tree.root(other) == root and tree.is_leaf(other)
+    ]
+    return [Lender(queue=other, amount=show(amount)) for amount, other in sorted(lent, reverse=True) if amount]
+
+
+def _flavor(engine: Engine, name: str, spec: FlavorSpec, typical: TaskClasses) -> FlavorUse:
+    fleet = engine.fleet
+    mine = np.array([of_flavor(node, spec) for node in fleet.nodes], dtype=np.bool_)
+    ready = mine & np.array([node.healthy for node in fleet.nodes], dtype=np.bool_)
+    rows = np.flatnonzero(ready)
+    free, total = np.maximum(fleet.gpu_free[rows], 0).sum(axis=1), int(fleet.gpu_capacity[rows].sum())
+    lost = 0.0
+    if typical and rows.size:
+        ruler = measure(fleet, typical)
+        lost = (
+            sum(ruler.expected(rows, fleet.free[rows][:, ruler.columns], fleet.gpu_free[rows]).tolist()) / ruler.weight
+        )
+    return FlavorUse(
+        flavor=name,
+        nodes=int(mine.sum()),
+        ready=len(rows),
+        gpus=total / DEVICE,
+        free=int(free.sum()) / DEVICE,
+        largest=int(free.max(initial=0)) / DEVICE,
+        fragmentation_percent=round(100 * lost / total, 2) if total else 0.0,
+    )
+
+
+def _tasks(snapshot: Snapshot) -> Counter[TaskClass]:
+    """Pods of everything that runs or waits for a GPU."""
+    found: Counter[TaskClass] = Counter()
+    for workload in snapshot.workloads:
+        for each in workload.pods:
+            if each.requests.get(GPU):
+                found[task_class(each.requests)] += each.count
+    return found
