@@ -51,7 +51,7 @@ class Auditor:
             self.broken.append(f"node {name} holds {used[GPU]} thousandths of a GPU and offers {offered}")
 
     def _quota(self, alive: list[Object]) -> None:
-        """Use never grows beyond the largest quota the queue ever had.
+        """Use below a root of the quota tree never grows beyond the largest quota there ever was.
 
         After a cut a job that restarts in its place has its pods made anew: by pods alone that looks like growth, so the
         quota in force is checked by the scheduler's own tests.
@@ -60,7 +60,7 @@ class Auditor:
         for pod in alive:
             labels = pod["metadata"].get("labels", {})
             if QUEUE_LABEL in labels:
-                held[labels[QUEUE_LABEL], labels.get(FLAVOR_LABEL, "")] += requests_of(pod)[GPU]
+                held[self._root(labels[QUEUE_LABEL]), labels.get(FLAVOR_LABEL, "")] += requests_of(pod)[GPU]
         for account, amount in held.items():
             self._most[account] = max(self._most[account], self._limit(*account))
             if amount > self._held[account] and amount > self._most[account]:
@@ -69,13 +69,22 @@ class Auditor:
                 )
         self._held = held
 
-    def _limit(self, queue: str, flavor: str) -> int:
+    def _root(self, queue: str) -> str:
         stored = self._api.storage.find(QUEUES, None, queue)
-        for quota in stored.obj["spec"]["flavors"] if stored else ():
-            for each in quota["resources"]:
-                if quota["name"] == flavor and each["name"] == GPU:
-                    return parse(each["guaranteed"])
-        return 0
+        parent = stored.obj["spec"].get("parent") if stored else None
+        return self._root(parent) if parent else queue
+
+    def _limit(self, root: str, flavor: str) -> int:
+        """What queues below a root are guaranteed together: borrowing only passes it on."""
+        queues = [stored.obj for stored in self._api.storage.select(QUEUES, lambda _: True)]
+        return sum(
+            parse(each["guaranteed"])
+            for queue in queues
+            if self._root(queue["metadata"]["name"]) == root
+            for quota in queue["spec"].get("flavors", ())
+            for each in quota["resources"]
+            if quota["name"] == flavor and each["name"] == GPU
+        )
 
     def _attempts(self, new: Object, alive: list[Object]) -> None:
         labels = new["metadata"].get("labels", {})

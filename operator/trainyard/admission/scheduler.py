@@ -8,11 +8,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 
+from trainyard.api.queue import Queue
 from trainyard.runtime.clock import Clock
+from trainyard.scheduling.engine import Options
 from trainyard.scheduling.schedule import Follower
-from trainyard.scheduling.snapshot import Admit, Decision, Workload
+from trainyard.scheduling.snapshot import Admit, Decision, Nominated, Preempt, Resize, Workload
 from trainyard.workloads.decisions import Decisions
 from trainyard.workloads.keys import Key
 from trainyard.workloads.world import World
@@ -25,6 +28,9 @@ _SHARE = 3.0
 """A cycle is followed by a pause of so many times its length, so that cycles take a quarter of the time at most."""
 RECHECK_SECONDS = 15.0
 """A cycle runs this often even if nothing changed: avoided nodes are forgiven by time alone."""
+
+OPTIONS = Options(preempting_heads=8, growing=2)
+"""How the operator decides."""
 
 WorkloadSource = Callable[[], Iterable[tuple[Workload, int]]]
 """All workloads with the attempt that a decision would be for."""
@@ -54,7 +60,7 @@ class Scheduler:
     ) -> None:
         self._world, self._decisions, self._source, self._wake = world, decisions, source, wake
         self._clock, self._compute, self._listener = clock, compute, listener
-        self._follower = Follower()
+        self._follower = Follower(OPTIONS)
         self._poked = asyncio.Event()
         self._took = 0.0
 
@@ -84,20 +90,48 @@ class Scheduler:
         began = self._clock.monotonic()
         pairs = list(self._source())
         self._decisions.keep_only(workload.key for workload, _ in pairs)
-        if all(workload.admission is not None for workload, _ in pairs):
+        if all(workload.admission is not None for workload, _ in pairs) and not self._may_change_what_runs(pairs):
+            self._decisions.void(())
             return []
         attempts = {workload.key: attempt for workload, attempt in pairs}
         snapshot = self._world.snapshot(self._overlaid(workload, attempt) for workload, attempt in pairs)
         decisions = await self._compute(partial(self._follower.decide, snapshot, self._clock.now()))
+        self._decisions.void(each.key for each in decisions)
         for decision in decisions:
             if self._decisions.put(decision, attempts[decision.key]):
                 self._wake(Key(decision.key.kind, decision.key.namespace, decision.key.name))
         self._listener(self._clock.monotonic() - began, decisions)
         return decisions
 
+    def _may_change_what_runs(self, pairs: Iterable[tuple[Workload, int]]) -> bool:
+        """Whether a cycle could be of use although nobody waits: a queue is drained, or an elastic job could grow."""
+        drained = any(
+            isinstance(each, Queue) and each.spec.stop_policy == "HoldAndDrain" for each in self._world.of_kind("Queue")
+        )
+        return drained or any(
+            pods.least is not None
+            and workload.admission is not None
+            and len(workload.admission.nodes.get(pods.role, ())) < pods.count
+            for workload, _ in pairs
+            for pods in workload.pods
+        )
+
     def _overlaid(self, workload: Workload, attempt: int) -> Workload:
-        """As if a standing admission were already durable."""
-        if workload.admission is not None or workload.blocked is not None:
+        """As if a standing decision were already durable; only that nobody is asked to make way before it is."""
+        if workload.blocked is not None:
             return workload
         standing = self._decisions.of(workload.key, workload.uid, attempt)
-        return replace(workload, admission=standing.assignment) if isinstance(standing, Admit) else workload
+        match standing:
+            case Resize() if workload.admission is not None:
+                return replace(workload, admission=standing.assignment)
+            case Admit() if workload.admission is None:
+                return replace(workload, admission=standing.assignment)
+            case Preempt() if workload.admission is None and workload.nomination is None:
+                return replace(workload, nomination=self._pending_nomination(standing))
+        return workload
+
+    def _pending_nomination(self, standing: Preempt) -> Nominated:
+        now = self._clock.now()
+        victims = tuple((each.key, each.uid) for each in standing.victims)
+        deadline = now + timedelta(seconds=standing.deadline_seconds)
+        return Nominated(standing.assignment, victims, now, deadline, durable=False)

@@ -38,7 +38,9 @@ def stand(engine: Engine, place: PlaceOn, now: float) -> Iterator[Evict]:
     ):
         found = workload.nomination
         assert found is not None
-        if now > found.deadline.timestamp() + GIVE_UP_SECONDS:
+        waiting = engine.pending.class_of(workload.key)
+        over = now > found.deadline.timestamp() + GIVE_UP_SECONDS
+        if over or waiting is None or waiting.standing is not None:
             continue
         if (kept := keep(engine, workload, found, now)) is not None:
             standing.append((workload, found, kept))

@@ -10,16 +10,19 @@ from trainyard.cluster.errors import Forbidden, Invalid
 from trainyard.cluster.resources import PODS, TRAINING_JOBS
 from trainyard.runtime.clock import Clock
 from trainyard.runtime.work_queue import NEVER, Again
-from trainyard.scheduling.snapshot import Workload, WorkloadKey
+from trainyard.scheduling.snapshot import Decision, Evict, Workload, WorkloadKey
 from trainyard.training import pods
+from trainyard.training.case import Case
 from trainyard.training.failure import Consequence, Ended
 from trainyard.training.observed import Claim, Observed
-from trainyard.training.plan import Case, plan_training_job
+from trainyard.training.plan import plan_training_job
 from trainyard.training.reports import ReportBoard
+from trainyard.training.status import stopping
 from trainyard.training.workload import finished, workload
 from trainyard.workloads.applier import Applier, RefusedError
 from trainyard.workloads.decisions import Decisions
 from trainyard.workloads.keys import Key
+from trainyard.workloads.nominations import still_asked
 from trainyard.workloads.plan import sooner
 from trainyard.workloads.pod_state import PodState
 from trainyard.workloads.pod_template import Surroundings
@@ -98,18 +101,31 @@ class TrainingController:
         observed = Observed(
             job=job,
             pods=its_pods,
-            decision=self._decisions.of(_workload_key(key), meta.uid, job.status.attempt),
+            decision=self._decision(key, job),
             claim=Claim(claim, modes) if claim and modes is not None else None,
             service_exists=self._world.services.get((meta.namespace, pods.service_name(job))) == meta.uid,
             lost_nodes=self._world.lost(_nodes(job, its_pods), self._clock.now()),
             report=self._reports.of(meta.uid),
             epoch=self._epoch(),
+            max_run_seconds=self._max_run_seconds(job),
             flavors=self._world.flavors(),
             surroundings=self._surroundings(),
         )
         if job.status.admission is not None:
             return observed
         return replace(observed, refusal=self._refusals.known(self._mark(observed)) or "")
+
+    def _decision(self, key: Key, job: TrainingJob) -> Decision | None:
+        """The scheduler's last word. A request to make way counts only while the status of whom it is for says so."""
+        found = self._decisions.of(_workload_key(key), job.metadata.uid, job.status.attempt)
+        return None if isinstance(found, Evict) and not still_asked(self._world, found) else found
+
+    def _max_run_seconds(self, job: TrainingJob) -> int | None:
+        limits = [
+            job.spec.max_run_seconds,
+            *(each.max_run_seconds for each in self._world.queues_above(job.spec.queue)),
+        ]
+        return min((each for each in limits if each is not None), default=None)
 
     def _mark(self, observed: Observed) -> str:
         """Fingerprint of the job's pods; the parts of the spec that make it never change."""
@@ -169,7 +185,7 @@ class TrainingController:
             self._forget(after.metadata.uid)
         if after.status.admission is not None or finished(after):
             self._decisions.drop(_workload_key(key))
-        if (before.status.admission is None) != (after.status.admission is None) or finished(before) != finished(after):
+        if _gist(before) != _gist(after):
             self._poke()
         if before.status != after.status:
             self._listener(before, after)
@@ -183,6 +199,13 @@ def _nodes(job: TrainingJob, its_pods: Iterable[PodState]) -> set[str]:
         else set()
     )
     return placed | {pod.node for pod in its_pods}
+
+
+def _gist(job: TrainingJob) -> tuple[object, ...]:
+    """What of a status lets somebody else start, or asks somebody to make way."""
+    status = job.status
+    since = status.admission.time if status.admission else None
+    return (since, finished(job), status.nomination is None, status.preemption is None, stopping(status))
 
 
 def _key(job: TrainingJob) -> Key:

@@ -48,5 +48,7 @@ class Observed:
     refusal: str = ""
     """What the API server answered to a pod of this template; empty if it takes it."""
     epoch: int = 0
+    max_run_seconds: int | None = None
+    """The least of what the job and the queues above it allow; None if none says so."""
     flavors: Mapping[str, FlavorSpec] = field(default_factory=dict)
     surroundings: Surroundings = field(default_factory=lambda: Surroundings("", "", ""))

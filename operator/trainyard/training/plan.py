@@ -5,70 +5,31 @@ decision into the status, and acts on pods only when the status of the last roun
 between loses nothing and repeats nothing.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from trainyard.api.reasons import ConditionType, Reason
-from trainyard.api.training_job import Progress, TrainingJobStatus
-from trainyard.scheduling.snapshot import Admit, Wait
+from trainyard.api.reasons import Reason, Waiting
+from trainyard.scheduling.snapshot import Admit, Preempt, Wait
 from trainyard.training import pods as children
+from trainyard.training.case import Case, Rule
 from trainyard.training.failure import Consequence, Ended, how_ended
+from trainyard.training.making_way import left_to_run, make_way, ran_too_long
 from trainyard.training.observed import ROLE, Observed
-from trainyard.training.status import Draft
 from trainyard.training.workload import finished
-from trainyard.workloads import conditions
-from trainyard.workloads.plan import Delete, Note, Object, Plan, changed, sooner
-from trainyard.workloads.pod_state import PodState
+from trainyard.workloads.plan import Note, Object, Plan, sooner
 from trainyard.workloads.times import BIND_SECONDS, REFRESH_SECONDS
 
 SETTLE_SECONDS = 1.0
 """As batch/v1 collects changes of pods for a second before it writes a Job's status."""
+
+_NAMED = 3
+"""Victims that an event names."""
 
 
 def plan_training_job(observed: Observed, now: datetime) -> Plan:
     """The plan of the first rule that applies."""
     case = Case(observed, now)
     return next(plan for rule in RULES if (plan := rule(case)) is not None)
-
-
-class Case:
-    """What the rules share: the job, its pods by attempt, and the status being drafted."""
-
-    def __init__(self, observed: Observed, now: datetime) -> None:
-        self.observed, self.job, self.now = observed, observed.job, now
-        self.spec, self.status = observed.job.spec, observed.job.status
-        self.draft = Draft(observed.job, now)
-        self.current = [pod for pod in observed.pods if pod.attempt == self.status.attempt]
-        self.stale = [pod for pod in observed.pods if pod.attempt != self.status.attempt and not pod.finished]
-
-    def plan(
-        self,
-        *,
-        delete: tuple[Delete, ...] = (),
-        create: tuple[Object, ...] = (),
-        notes: tuple[Note, ...] = (),
-        again: float | None = None,
-    ) -> Plan:
-        """Status as drafted, if anything in it changed."""
-        status, urgent = difference(self.status, self.draft.status())
-        return Plan(status=status, urgent=urgent, delete=delete, create=create, notes=notes, again=again)
-
-    def stop(self, pods: list[PodState]) -> tuple[Delete, ...]:
-        """Asks pods to end. Those on lost nodes are deleted without waiting for a kubelet that will not answer."""
-        lost = self.observed.lost_nodes
-        gone = [Delete(pod.name, pod.uid, 0) for pod in pods if pod.node in lost]
-        return (
-            *gone,
-            *(Delete(pod.name, pod.uid) for pod in pods if pod.node not in lost and pod.deleting_since is None),
-        )
-
-    def ready(self) -> bool:
-        found = conditions.find(self.status.conditions, ConditionType.READY)
-        return found is not None and found.status == "True"
-
-
-Rule = Callable[[Case], Plan | None]
 
 
 def being_deleted(case: Case) -> Plan | None:
@@ -99,7 +60,7 @@ def suspend(case: Case) -> Plan | None:
         case.draft.counted(case.current)
         return case.plan(delete=case.stop(active))
     for pod in case.current:
-        _take_last_words(case, pod)
+        case.take_last_words(pod)
     # A place held means pods that may have run, even if none is left to see: what comes next is another attempt.
     case.draft.suspended(had_pods=bool(case.current) or case.status.admission is not None)
     case.draft.counted([])
@@ -124,24 +85,44 @@ def without_place(case: Case) -> Plan | None:
                 Note(Reason.ADMITTED, f"attempt {case.status.attempt} gets {case.job.gpus()} GPUs of flavor {flavor}"),
             ),
         )
+    if isinstance(decision, Preempt) and not case.observed.refusal:
+        return _nominated(case, decision)
     if not isinstance(decision, Wait):
         return Plan(create=_storage(case))  # nothing to say until the scheduler has looked, which is soon
     case.draft.waiting(decision.verdict, decision.position)
+    given_up = case.status.nomination is not None and case.draft.fields["nomination"] is None
+    notes = (Note(decision.verdict.reason, "nobody is asked to make way any more"),) if given_up else ()
     # Position and arithmetic change while the reason stays: readers get them within half a minute.
-    return replace(case.plan(create=_storage(case), again=REFRESH_SECONDS), takes_turn=True)
+    return replace(case.plan(create=_storage(case), notes=notes, again=REFRESH_SECONDS), takes_turn=not given_up)
+
+
+def _nominated(case: Case, decision: Preempt) -> Plan:
+    """Others make way: written here first, and only then are they asked."""
+    if case.status.nomination is not None:
+        return Plan(create=_storage(case), again=REFRESH_SECONDS)
+    case.draft.nominated(decision, case.observed.epoch)
+    lost = [f"{each.key.namespace}/{each.key.name} ({each.cost:.0f} GPU-seconds)" for each in decision.victims]
+    names = ", ".join(lost[:_NAMED]) + (f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else "")
+    message = f"asks to make way within {decision.deadline_seconds:.0f} s: {names}"
+    return case.plan(
+        create=_storage(case), notes=(Note(Waiting.WAITING_FOR_PREEMPTED_WORKLOADS, message),), again=REFRESH_SECONDS
+    )
 
 
 def clear_earlier_attempts(case: Case) -> Plan | None:
     """Pods of an earlier attempt end before new ones start, so that two never train at once."""
-    return case.plan(delete=case.stop(case.stale), again=BIND_SECONDS) if case.stale else None
+    if not case.stale:
+        return None
+    deadline = case.status.preemption.deadline if case.status.preemption else None
+    return case.plan(delete=case.stop(case.stale, deadline), again=BIND_SECONDS)
 
 
 def succeeded(case: Case) -> Plan | None:
     done = [pod for pod in case.current if pod.phase == "Succeeded"]
-    if len(done) < case.spec.workers.replicas:
+    if len(done) < case.size:
         return None
     for pod in sorted(done, key=lambda pod: -pod.index):
-        _take_last_words(case, pod)
+        case.take_last_words(pod)
     case.draft.counted(case.current)
     case.draft.completed()
     return case.plan(notes=(Note(Reason.COMPLETED, f"all {len(done)} workers ended with exit code 0"),))
@@ -153,7 +134,7 @@ def ended(case: Case) -> Plan | None:
     if end is None:
         return None
     for pod in sorted(case.current, key=lambda pod: -pod.index):
-        _take_last_words(case, pod)
+        case.take_last_words(pod)
     note = _conclude(case, end)
     # The pods are stopped in the next round, when the new attempt's number is durable.
     return case.plan(notes=(note,), again=0.0)
@@ -195,7 +176,7 @@ def _vanished(case: Case) -> Ended | None:
     if not case.ready():
         return None
     there = {pod.index for pod in case.current}
-    missing = [index for index in range(case.spec.workers.replicas) if index not in there]
+    missing = [index for index in range(case.size) if index not in there]
     return (
         Ended(
             Consequence.DISRUPTION,
@@ -247,17 +228,18 @@ def _too_slow(case: Case) -> Ended | None:
 def gang(case: Case) -> Plan | None:
     """Create what is missing, watch it start, report how it goes."""
     there = {pod.index for pod in case.current}
-    missing = [index for index in range(case.spec.workers.replicas) if index not in there]
+    missing = [index for index in range(case.size) if index not in there]
     case.draft.counted(case.current)
+    case.draft.set(preemption=None)  # who made way and went on has done so now
     create = _storage(case)
-    if missing and case.spec.workers.replicas > 1 and not case.observed.service_exists:
+    if missing and case.size > 1 and not case.observed.service_exists:
         create = (*create, children.service(case.job))
     create = (*create, *(children.worker(case.observed, index) for index in missing))
     notes: tuple[Note, ...] = ()
     running = sum(pod.running or pod.phase == "Succeeded" for pod in case.current)
-    if running == case.spec.workers.replicas and (settling := _settling(case)) > 0:
+    if running == case.size and (settling := _settling(case)) > 0:
         return case.plan(create=create, again=settling)
-    if running == case.spec.workers.replicas:
+    if running == case.size:
         case.draft.running()
         notes = (
             () if case.ready() else (Note(Reason.RUNNING, f"attempt {case.status.attempt}: all {running} workers run"),)
@@ -281,7 +263,7 @@ def _settling(case: Case) -> float:
 def _how_it_starts(case: Case, missing: list[int], running: int) -> str:
     """What the slowest pods wait for."""
     waits = sorted({pod.waiting or pod.unschedulable for pod in case.current if not pod.running} - {""})
-    text = f"{running} of {case.spec.workers.replicas} workers run"
+    text = f"{running} of {case.size} workers run"
     if missing:
         text += f", {len(missing)} are being created"
     return f"{text}; {'; '.join(waits)}"[:1000] if waits else text
@@ -298,7 +280,7 @@ def _when_next(case: Case) -> float | None:
     deadline = None
     if admission is not None and not case.ready():
         deadline = case.spec.start_deadline_seconds - (case.now - admission.time).total_seconds()
-    earliest = sooner(*unbound, deadline)
+    earliest = sooner(*unbound, deadline, left_to_run(case))
     return None if earliest is None else max(0.5, earliest)
 
 
@@ -307,45 +289,15 @@ def _storage(case: Case) -> tuple[Object, ...]:
     return (children.claim(case.job),) if storage and storage.claim_template and case.observed.claim is None else ()
 
 
-def _take_last_words(case: Case, pod: PodState) -> None:
-    if pod.exit is not None and pod.exit.report:
-        case.draft.last_words(pod.exit.report)
-
-
-RULES: tuple[Rule, ...] = (being_deleted, over, suspend, without_place, clear_earlier_attempts, succeeded, ended, gang)
-
-
-def difference(old: TrainingJobStatus, new: TrainingJobStatus) -> tuple[dict[str, object] | None, bool]:
-    """The patch from `old` to `new`, and whether it is urgent: numbers and messages may wait their turn, transitions may not."""
-    if old == new:
-        return None, False
-    before, after = dump(old), dump(new)
-    patch = changed(before, after)
-    if "progress" in patch and _same_progress(old.progress, new.progress):
-        del patch["progress"]
-    elif "progress" in patch and old.progress and new.progress:
-        # A merge patch keeps what it does not name: a measure that is no longer reported is taken out by name.
-        gone = dict.fromkeys(old.progress.metrics.keys() - new.progress.metrics.keys())
-        patch["progress"] = {
-            **new.progress.model_dump(by_alias=True, mode="json"),
-            "metrics": {**gone, **new.progress.metrics},
-        }
-    if not patch:
-        return None, False
-    calm = {"progress", "queuePosition", "conditions", "checkpoint", "result", "firstStepTime", "workers"}
-    urgent = not patch.keys() <= calm or _statements(old) != _statements(new)
-    return patch, urgent
-
-
-def dump(status: TrainingJobStatus) -> dict[str, object]:
-    return status.model_dump(by_alias=True, mode="json")
-
-
-def _same_progress(old: Progress | None, new: Progress | None) -> bool:
-    if old is None or new is None:
-        return old is new
-    return old.model_copy(update={"updated_at": new.updated_at, "eta": new.eta}) == new
-
-
-def _statements(status: TrainingJobStatus) -> set[tuple[str, str, str]]:
-    return {(each.type, each.status, each.reason) for each in status.conditions}
+RULES: tuple[Rule, ...] = (
+    being_deleted,
+    over,
+    suspend,
+    without_place,
+    clear_earlier_attempts,
+    succeeded,
+    ran_too_long,
+    make_way,
+    ended,
+    gang,
+)

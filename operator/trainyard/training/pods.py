@@ -69,7 +69,7 @@ def worker(observed: Observed, index: int) -> Object:
         flavor=observed.flavors.get(admission.flavor),
         restart="Never",
     )
-    if job.spec.workers.replicas > 1:
+    if job.size() > 1:
         pod["spec"] |= {"hostname": _hostname(job, index), "subdomain": service_name(job)}
     return pod
 
@@ -158,7 +158,7 @@ def _command(job: TrainingJob, *, own_image: bool) -> list[str]:
 
 
 def _environment(job: TrainingJob, index: int, around: Surroundings) -> dict[str, str]:
-    replicas = job.spec.workers.replicas
+    replicas = job.size()
     master = f"{_hostname(job, 0)}.{service_name(job)}.{job.metadata.namespace}.svc" if replicas > 1 else "127.0.0.1"
     processes = max(1, parse(job.spec.workers.resources.limits.get(GPU, "0")) // 1000)
     variables = {

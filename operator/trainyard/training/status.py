@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
-from trainyard.api.admission import AvoidedNode, JobAdmission, compact
-from trainyard.api.reasons import ConditionType, Reason
+from trainyard.api.admission import AvoidedNode, JobAdmission, RoleAssignment, compact
+from trainyard.api.preemption import Nomination, Preemption, WorkloadReference
+from trainyard.api.reasons import ConditionType, Reason, Waiting
 from trainyard.api.training_job import (
     Checkpoint,
     Progress,
@@ -15,7 +16,7 @@ from trainyard.api.training_job import (
     TrainingJobStatus,
     WorkerCounts,
 )
-from trainyard.scheduling.snapshot import Assignment, Verdict
+from trainyard.scheduling.snapshot import Assignment, Evict, Preempt, Verdict, WorkloadKey
 from trainyard.training.failure import Ended
 from trainyard.training.observed import Report
 from trainyard.training.pods import claim_name
@@ -25,6 +26,21 @@ from trainyard.workloads.pod_state import PodState
 from trainyard.workloads.times import AVOID_SECONDS
 
 _LONGEST_ETA = 366 * 86_400.0
+_STOPS = (Reason.QUEUE_DRAINED, Reason.RUN_TIME_EXCEEDED)
+
+
+def stopping(status: TrainingJobStatus) -> Reason | None:
+    """Why a job that holds a place is being stopped, apart from a preemption; None if it is not."""
+    found = conditions.find(status.conditions, ConditionType.READY)
+    if found is None or status.admission is None:
+        return None
+    return next((each for each in _STOPS if found.reason == each), None)
+
+
+def goes_on(status: TrainingJobStatus) -> bool:
+    """Whether a job that makes way has its smaller or other place already."""
+    preemption, admission = status.preemption, status.admission
+    return preemption is not None and admission is not None and admission.time >= preemption.requested_at
 
 
 class Draft:
@@ -57,18 +73,44 @@ class Draft:
     # What can be said, in the order of a job's life.
 
     def waiting(self, verdict: Verdict, position: int | None) -> None:
-        self.set(phase="Pending", reason=verdict.reason.value, queue_position=position, admission=None)
+        kept = verdict.reason is Waiting.WAITING_FOR_PREEMPTED_WORKLOADS
+        nomination = self.fields["nomination"] if kept else None
+        self.set(
+            phase="Pending",
+            reason=verdict.reason.value,
+            queue_position=position,
+            admission=None,
+            nomination=nomination,
+        )
         self.state(ConditionType.ADMITTED, False, verdict.reason, verdict.message)
         self.state(ConditionType.READY, False, verdict.reason, "waits for a place")
 
-    def admitted(self, assignment: Assignment, epoch: int) -> None:
-        roles = [compact(role, list(nodes)) for role, nodes in assignment.nodes.items()]
-        admission = JobAdmission(
-            epoch=epoch, queue=self.job.spec.queue, flavor=assignment.flavor, time=self.now, roles=roles
+    def nominated(self, decision: Preempt, epoch: int) -> None:
+        """Others are to make way: who, and by when. Nobody is asked before this is written."""
+        nomination = Nomination(
+            epoch=epoch,
+            flavor=decision.assignment.flavor,
+            time=self.now,
+            deadline=self.now + timedelta(seconds=decision.deadline_seconds),
+            victims=[_reference(each.key, each.uid) for each in decision.victims],
+            roles=_roles(decision.assignment),
         )
+        reason = Waiting.WAITING_FOR_PREEMPTED_WORKLOADS
+        self.set(phase="Pending", reason=reason.value, nomination=nomination)
+        self.state(ConditionType.ADMITTED, False, reason, f"{len(nomination.victims)} workloads are asked to make way")
+        self.state(ConditionType.READY, False, reason, "waits for a place")
+
+    def admitted(self, assignment: Assignment, epoch: int) -> None:
+        admission = self._admission(assignment, epoch)
         count = sum(len(nodes) for nodes in assignment.nodes.values())
         distinct = len({node for nodes in assignment.nodes.values() for node in nodes})
-        self.set(admission=admission, phase="Admitted", reason=Reason.PODS_STARTING.value, queue_position=None)
+        self.set(
+            admission=admission,
+            nomination=None,
+            phase="Admitted",
+            reason=Reason.PODS_STARTING.value,
+            queue_position=None,
+        )
         self.state(
             ConditionType.ADMITTED,
             True,
@@ -77,6 +119,61 @@ class Draft:
         )
         self.state(ConditionType.READY, False, Reason.PODS_STARTING, "pods are being created")
         self._lifted()
+
+    def _admission(self, assignment: Assignment, epoch: int) -> JobAdmission:
+        queue, flavor = self.job.spec.queue, assignment.flavor
+        return JobAdmission(epoch=epoch, queue=queue, flavor=flavor, time=self.now, roles=_roles(assignment))
+
+    def size(self) -> int:
+        """Pods of the place that is held."""
+        admission = self.fields["admission"]
+        return sum(run.count for role in admission.roles for run in role.runs) if admission else 0
+
+    def resized(self, assignment: Assignment, epoch: int, why: str) -> None:
+        """Goes on at another place, with another number of pods: the old ones end first."""
+        self.set(
+            admission=self._admission(assignment, epoch),
+            attempt=self.fields["attempt"] + 1,
+            phase="Restarting",
+            reason=Reason.RESIZED.value,
+        )
+        self.state(ConditionType.READY, False, Reason.RESIZED, f"{why}; {self.size()} pods from now on")
+
+    def preempted(self, asked: Evict) -> None:
+        """The request is taken on, and counted."""
+        assert asked.by is not None
+        by = _reference(asked.by, asked.by_uid)
+        request = Preemption(by=by, requested_at=self.now, deadline=asked.deadline)
+        self.set(preemption=request, preemptions=self.fields["preemptions"] + 1)
+
+    def leaving(self, message: str) -> None:
+        self.set(phase="Preempting", reason=Reason.PREEMPTED.value)
+        self.state(ConditionType.READY, False, Reason.PREEMPTED, message)
+
+    def made_way(self, message: str) -> None:
+        """The place is given back; the job keeps its place in the queue."""
+        self._given_back()
+        self.set(phase="Pending", reason=Reason.PREEMPTED.value)
+        self.state(ConditionType.ADMITTED, False, Reason.PREEMPTED, message)
+        self.state(ConditionType.READY, False, Reason.PREEMPTED, "waits for a place")
+
+    def stopping(self, reason: Reason, message: str) -> None:
+        """Pods will be asked to write a checkpoint and end."""
+        self.set(phase="Suspending", reason=reason.value)
+        self.state(ConditionType.READY, False, reason, message)
+
+    def drained(self) -> None:
+        """The place is given back until the queue admits jobs again."""
+        message = (
+            "stopped after a checkpoint since its queue is drained; it goes on when the queue's stopPolicy is None"
+        )
+        self._given_back()
+        self.set(phase="Pending", reason=Waiting.ON_HOLD.value)
+        self.state(ConditionType.ADMITTED, False, Waiting.ON_HOLD, message)
+        self.state(ConditionType.READY, False, Waiting.ON_HOLD, "waits for a place")
+
+    def _given_back(self) -> None:
+        self.set(admission=None, preemption=None, attempt=self.fields["attempt"] + 1)
 
     def _lifted(self) -> None:
         if conditions.find(self.fields["conditions"], ConditionType.SUSPENDED):
@@ -97,7 +194,7 @@ class Draft:
 
     def running(self) -> None:
         self.set(phase="Running", reason=Reason.RUNNING.value, start_time=self.fields["start_time"] or self.now)
-        self.state(ConditionType.READY, True, Reason.RUNNING, f"all {self.job.spec.workers.replicas} workers run")
+        self.state(ConditionType.READY, True, Reason.RUNNING, f"all {self.job.size()} workers run")
 
     def undone(self, ended: Ended) -> None:
         """The place is given back; the job is placed anew, elsewhere."""
@@ -105,6 +202,7 @@ class Draft:
             phase="Pending",
             reason=Reason.ATTEMPT_UNDONE.value,
             admission=None,
+            preemption=None,
             attempt=self.fields["attempt"] + 1,
             avoid=self._avoiding(ended.node),
         )
@@ -129,7 +227,7 @@ class Draft:
         if not counts:
             self.set(disruptions=self.fields["disruptions"] + 1)
         if not keep_place:
-            self.set(admission=None)
+            self.set(admission=None, preemption=None)
             self.state(ConditionType.ADMITTED, False, Reason.NODE_LOST, ended.cause)
         self.state(ConditionType.READY, False, Reason.RESTARTING, ended.cause)
 
@@ -139,19 +237,28 @@ class Draft:
 
     def suspended(self, *, had_pods: bool) -> None:
         attempt = self.fields["attempt"] + (1 if had_pods else 0)
-        self.set(phase="Suspended", reason=Reason.SUSPENDED.value, admission=None, queue_position=None, attempt=attempt)
+        self.set(
+            phase="Suspended",
+            reason=Reason.SUSPENDED.value,
+            admission=None,
+            nomination=None,
+            preemption=None,
+            queue_position=None,
+            attempt=attempt,
+        )
         self.state(ConditionType.SUSPENDED, True, Reason.SUSPENDED, "spec.suspend is true; no resources are held")
         self.state(ConditionType.ADMITTED, False, Reason.SUSPENDED, "spec.suspend is true")
         self.state(ConditionType.READY, False, Reason.SUSPENDED, "spec.suspend is true")
 
     def failed(self, reason: Reason, message: str) -> None:
-        self.set(phase="Failed", reason=reason.value, completion_time=self.now)
+        self.set(phase="Failed", reason=reason.value, preemption=None, completion_time=self.now)
         self.state(ConditionType.FAILED, True, reason, message)
         self.state(ConditionType.READY, False, reason, message)
 
     def completed(self) -> None:
         self.set(
             phase="Complete",
+            preemption=None,
             reason=Reason.COMPLETED.value,
             completion_time=self.now,
             start_time=self.fields["start_time"] or self.now,
@@ -160,7 +267,7 @@ class Draft:
             ConditionType.COMPLETE,
             True,
             Reason.COMPLETED,
-            f"all {self.job.spec.workers.replicas} workers ended with exit code 0",
+            f"all {self.job.size()} workers ended with exit code 0",
         )
         self.state(ConditionType.READY, False, Reason.COMPLETED, "training is over")
 
@@ -178,7 +285,7 @@ class Draft:
 
     def _durable(self, body: Mapping[str, Any]) -> None:
         if (checkpoint := body.get("checkpoint")) and isinstance(checkpoint, Mapping):
-            self.set(checkpoint=Checkpoint(step=int(checkpoint["step"]), path=str(checkpoint["path"])[:1024]))
+            self.set(checkpoint=self._checkpoint(int(checkpoint["step"]), str(checkpoint["path"])[:1024]))
         claim = claim_name(self.job)
         if (result := body.get("result")) and isinstance(result, Mapping) and claim:
             self.set(
@@ -187,11 +294,29 @@ class Draft:
         if (first := body.get("firstStepAt")) and self.fields["first_step_time"] is None:
             self.set(first_step_time=datetime.fromisoformat(str(first)))
 
+    def _checkpoint(self, step: int, path: str) -> Checkpoint:
+        """One that is told again is as old as it was."""
+        known: Checkpoint | None = self.fields["checkpoint"]
+        if known is not None and (known.step, known.path) == (step, path):
+            return known
+        return Checkpoint(step=step, path=path, time=self.now)
+
     def _avoiding(self, node: str) -> list[AvoidedNode]:
         kept = [each for each in self.fields["avoid"] if each.until > self.now and each.name != node]
         return (
             [*kept, AvoidedNode(name=node, until=self.now + timedelta(seconds=AVOID_SECONDS))][-64:] if node else kept
         )
+
+
+def _roles(assignment: Assignment) -> list[RoleAssignment]:
+    return [compact(role, list(nodes)) for role, nodes in assignment.nodes.items()]
+
+
+def _reference(key: WorkloadKey, uid: str) -> WorkloadReference:
+    kind: Literal["TrainingJob", "InferenceService"] = (
+        "InferenceService" if key.kind == "InferenceService" else "TrainingJob"
+    )
+    return WorkloadReference(kind=kind, namespace=key.namespace, name=key.name, uid=uid, serial=key.slot)
 
 
 def _progress(body: Mapping[str, Any], old: Progress | None, now: datetime) -> Progress:

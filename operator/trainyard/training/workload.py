@@ -8,10 +8,12 @@ from trainyard.api.quantity import LARGEST
 from trainyard.api.reasons import ConditionType, Waiting
 from trainyard.api.training_job import TrainingJob
 from trainyard.scheduling.resources import parse
-from trainyard.scheduling.snapshot import Assignment, PodSet, Topology, Verdict, Workload, WorkloadKey
+from trainyard.scheduling.snapshot import Assignment, Nominated, PodSet, Topology, Verdict, Workload, WorkloadKey
 from trainyard.training.observed import ROLE, Claim, Observed
+from trainyard.training.status import goes_on, stopping
 from trainyard.workloads import conditions
 from trainyard.workloads.flavors import accepted, throughputs, unshared
+from trainyard.workloads.nominations import nominated
 from trainyard.workloads.pod_template import pod_set
 
 
@@ -60,6 +62,9 @@ def workload(observed: Observed, now: datetime) -> Workload | None:
         checkpoint=status.checkpoint.time if status.checkpoint else None,
         preemptible=spec.preemptible,
         preemptions=status.preemptions,
+        placed=status.admission.time if status.admission else None,
+        nomination=_nomination(job),
+        leaving=stopping(status) is not None or (status.preemption is not None and not goes_on(status)),
     )
 
 
@@ -68,6 +73,13 @@ def _assignment(job: TrainingJob) -> Assignment | None:
     if admission is None:
         return None
     return Assignment(admission.flavor, {role.name: tuple(role.nodes()) for role in admission.roles})
+
+
+def _nomination(job: TrainingJob) -> Nominated | None:
+    found = job.status.nomination
+    if found is None or job.status.admission is not None:
+        return None
+    return nominated(found)
 
 
 def _topology(asked: TopologySpec | None) -> Topology | None:

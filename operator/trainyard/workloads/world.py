@@ -1,6 +1,6 @@
 """The operator's picture of the cluster, parsed once per change and read by every plan. In memory only; fed by caches, asks nobody."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,7 +10,7 @@ from trainyard.api.flavor import Flavor, FlavorSpec
 from trainyard.api.inference_service import InferenceService
 from trainyard.api.meta import Taint
 from trainyard.api.names import FLAVOR_LABEL, INDEX_LABEL, QUEUE_LABEL, ROLE_LABEL, SERVICE_LABEL
-from trainyard.api.queue import Queue
+from trainyard.api.queue import Queue, QueueSpec
 from trainyard.api.training_job import TrainingJob
 from trainyard.runtime.clock import SystemClock
 from trainyard.scheduling.resources import parse_all
@@ -122,6 +122,14 @@ class World:
     def flavors(self) -> dict[str, FlavorSpec]:
         """Flavors by name."""
         return {key.name: each.spec for key, each in self._ours["Flavor"].items() if isinstance(each, Flavor)}
+
+    def queues_above(self, name: str) -> Iterator[QueueSpec]:
+        """The queue and those above it; a cycle of parents is walked once."""
+        seen: set[str] = set()
+        while name and name not in seen and isinstance(found := self.get(Key("Queue", "", name)), Queue):
+            seen.add(name)
+            yield found.spec
+            name = found.spec.parent or ""
 
     def gateways_of(self, namespace: str, service: str) -> tuple[PodState, ...]:
         """Gateway pods of an InferenceService."""

@@ -1,0 +1,103 @@
+"""What the rules of a TrainingJob share: the job, its pods by attempt, the status being drafted, and the patch that says so."""
+
+import math
+from collections.abc import Callable
+from datetime import datetime
+
+from trainyard.api.reasons import ConditionType
+from trainyard.api.training_job import Progress, TrainingJobStatus
+from trainyard.training.observed import Observed
+from trainyard.training.status import Draft
+from trainyard.workloads import conditions
+from trainyard.workloads.plan import Delete, Note, Object, Plan, changed
+from trainyard.workloads.pod_state import PodState
+
+
+class Case:
+    """What the rules share: the job, its pods by attempt, and the status being drafted."""
+
+    def __init__(self, observed: Observed, now: datetime) -> None:
+        self.observed, self.job, self.now = observed, observed.job, now
+        self.spec, self.status = observed.job.spec, observed.job.status
+        self.draft = Draft(observed.job, now)
+        self.current = [pod for pod in observed.pods if pod.attempt == self.status.attempt]
+        self.stale = [pod for pod in observed.pods if pod.attempt != self.status.attempt and not pod.finished]
+
+    def plan(
+        self,
+        *,
+        delete: tuple[Delete, ...] = (),
+        create: tuple[Object, ...] = (),
+        notes: tuple[Note, ...] = (),
+        again: float | None = None,
+    ) -> Plan:
+        """Status as drafted, if anything in it changed."""
+        status, urgent = difference(self.status, self.draft.status())
+        return Plan(status=status, urgent=urgent, delete=delete, create=create, notes=notes, again=again)
+
+    @property
+    def size(self) -> int:
+        """Pods of the gang as it was admitted."""
+        return self.job.size()
+
+    def stop(self, pods: list[PodState], deadline: datetime | None = None) -> tuple[Delete, ...]:
+        """Asks pods to end, by the deadline if there is one: the trainer writes a checkpoint first.
+
+        Those on lost nodes are deleted without waiting for a kubelet that will not answer.
+        """
+        lost = self.observed.lost_nodes
+        grace = None if deadline is None else max(1, math.ceil((deadline - self.now).total_seconds()))
+        gone = [Delete(pod.name, pod.uid, 0) for pod in pods if pod.node in lost]
+        return (
+            *gone,
+            *(Delete(pod.name, pod.uid, grace) for pod in pods if pod.node not in lost and pod.deleting_since is None),
+        )
+
+    def ready(self) -> bool:
+        found = conditions.find(self.status.conditions, ConditionType.READY)
+        return found is not None and found.status == "True"
+
+    def take_last_words(self, pod: PodState) -> None:
+        """Take over what a worker said at its end."""
+        if pod.exit is not None and pod.exit.report:
+            self.draft.last_words(pod.exit.report)
+
+
+Rule = Callable[[Case], Plan | None]
+"""What is to be done if the rule applies, else None."""
+
+
+def difference(old: TrainingJobStatus, new: TrainingJobStatus) -> tuple[dict[str, object] | None, bool]:
+    """The patch from `old` to `new`, and whether it is urgent: numbers and messages may wait their turn, transitions may not."""
+    if old == new:
+        return None, False
+    before, after = dump(old), dump(new)
+    patch = changed(before, after)
+    if "progress" in patch and _same_progress(old.progress, new.progress):
+        del patch["progress"]
+    elif "progress" in patch and old.progress and new.progress:
+        # A merge patch keeps what it does not name: a measure that is no longer reported is taken out by name.
+        gone = dict.fromkeys(old.progress.metrics.keys() - new.progress.metrics.keys())
+        patch["progress"] = {
+            **new.progress.model_dump(by_alias=True, mode="json"),
+            "metrics": {**gone, **new.progress.metrics},
+        }
+    if not patch:
+        return None, False
+    calm = {"progress", "queuePosition", "conditions", "checkpoint", "result", "firstStepTime", "workers"}
+    urgent = not patch.keys() <= calm or _statements(old) != _statements(new)
+    return patch, urgent
+
+
+def dump(status: TrainingJobStatus) -> dict[str, object]:
+    return status.model_dump(by_alias=True, mode="json")
+
+
+def _same_progress(old: Progress | None, new: Progress | None) -> bool:
+    if old is None or new is None:
+        return old is new
+    return old.model_copy(update={"updated_at": new.updated_at, "eta": new.eta}) == new
+
+
+def _statements(status: TrainingJobStatus) -> set[tuple[str, str, str]]:
+    return {(each.type, each.status, each.reason) for each in status.conditions}
