@@ -59,7 +59,7 @@ def histories(draw: st.DrawFn) -> list[Snapshot]:
                     duration=draw(st.sampled_from([None, 30.0, 300.0])),
                 )
             )
-        if jobs and draw(st.booleans()):
+        if draw(st.booleans()) and jobs:
             del jobs[draw(st.integers(0, len(jobs) - 1))]
         foreign = tuple(
             PodView(f"p{number}", "x", f"p{number}", "n0", {GPU: 1000}) for number in range(draw(st.integers(0, 2)))
