@@ -131,6 +131,11 @@ def workers(count: int) -> Modifier:
     return lambda obj: obj["spec"]["workers"].update(replicas=count)
 
 
+def elastic(least: int, most: int) -> Modifier:
+    """From so many workers to so many."""
+    return lambda obj: obj["spec"]["workers"].update(replicas=most, minReplicas=least)
+
+
 def resources(**limits: str) -> Modifier:
     """Limits of each worker in place of a GPU."""
     return lambda obj: obj["spec"]["workers"].update(resources={"limits": limits})

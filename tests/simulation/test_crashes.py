@@ -52,6 +52,21 @@ async def service_journey(sim: Simulation) -> None:
     await sim.rest(10)
 
 
+async def preemption_journey(sim: Simulation) -> None:
+    """A gang takes the place of another, an elastic job shrinks for it, and both go on when it ends."""
+    sim.create(b.training_job("gang", b.workers(2), b.gpus(4), b.priority(-1)), b.training_job("wide", b.elastic(4, 8)))
+    await sim.until(sim.is_("Running", "gang", "wide"), 120)
+    sim.create(b.training_job("new", b.gpus(6), b.priority(1)))
+    await sim.until(sim.is_("Running", "new", "wide"), 240)
+    sim.create(b.training_job("more", b.gpus(4), b.priority(1)))
+    await sim.until(sim.is_("Running", "more", "wide"), 240)
+    for name in ("new-worker-0-1", "more-worker-0-1"):
+        sim.kubelet.finish("team", name)
+    await sim.until(sim.is_("Complete", "new", "more"), 120)
+    await sim.until(sim.is_("Running", "gang", "wide"), 240)
+    await sim.rest(30)
+
+
 def end_state(sim: Simulation) -> object:
     """What must not depend on crashes: which objects there are, and what the statuses say."""
     objects = {
@@ -74,7 +89,7 @@ def end_state(sim: Simulation) -> object:
     return objects, jobs, services, alive
 
 
-JOURNEYS = {"job": job_journey, "service": service_journey}
+JOURNEYS = {"job": job_journey, "service": service_journey, "preemption": preemption_journey}
 
 
 async def crash_free(journey: str) -> tuple[object, int]:

@@ -9,16 +9,10 @@ from trainyard.cluster.resources import PODS, QUEUES, TRAINING_JOBS
 
 pytestmark = pytest.mark.looptime
 
-REPORT = '{"step": 40, "checkpoint": {"step": 40, "path": "checkpoints/40"}}'
-
 
 def quota(guaranteed: int, parent: str | None = None) -> b.Modifier:
     flavors = [{"name": "h200", "resources": [{"name": GPU, "guaranteed": str(guaranteed)}]}]
     return b.spec(flavors=flavors, **({"parent": parent} if parent else {}))
-
-
-def elastic(least: int, most: int) -> b.Modifier:
-    return lambda obj: obj["spec"]["workers"].update(replicas=most, minReplicas=least)
 
 
 async def test_a_job_makes_way_for_a_higher_priority_and_starts_again() -> None:
@@ -121,7 +115,7 @@ async def test_a_queue_gets_back_what_it_lent_and_nobody_within_the_guarantee_is
 
 async def test_an_elastic_job_shrinks_for_others_and_grows_again() -> None:
     async with Simulation(nodes=1, gpus=8) as sim:
-        sim.create(b.training_job("wide", elastic(2, 8)))
+        sim.create(b.training_job("wide", b.elastic(2, 8)))
         await sim.until(sim.is_("Running", "wide"), 10)
         assert len(sim.names("wide")) == 8
         sim.create(b.training_job("new", b.gpus(5), b.runs(30)))
