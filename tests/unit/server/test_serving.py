@@ -148,20 +148,23 @@ async def test_before_the_model_is_loaded_it_is_live_and_not_ready(
 async def test_a_stop_under_load_fails_no_request(running: Any, slow: list[int], ask: Callable[..., Any]) -> None:
     """Callers go on as a load balancer does: until the probe has said no for a moment."""
     results: list[int] = []
+    loaded = asyncio.Event()
 
     async def call(client: Any) -> None:
         while (await client.get("/v2/health/ready"))[0] == 200:
             results.append((await client.infer(ask()))[0])
+            if len(results) >= 32:
+                loaded.set()
         results.append((await client.infer(ask()))[0])  # one that was still on its way
 
     async with running(drain_seconds=0.5) as client:
         callers = [asyncio.create_task(call(client)) for _ in range(16)]
-        await asyncio.sleep(0.3)
+        await loaded.wait()
         client.server.stop()
         await asyncio.gather(*callers)
         assert client.server.state.phase is Phase.DRAINING
     assert set(results) == {200}
-    assert len(results) > 30
+    assert len(results) >= 32 + 16
 
 
 async def test_the_exit_waits_for_what_is_in_flight(
