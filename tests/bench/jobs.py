@@ -1,4 +1,4 @@
-"""Benchmark `jobs`: 1,000 TrainingJobs of one pod beside 1,000 plain batch/v1 Jobs on one cluster.
+"""Benchmark `jobs`: 1,000 TrainingJobs of one pod beside 1,000 plain batch/v1 Jobs on one cluster. `gangs` is the same with more pods.
 
 500 kwok nodes finish every pod at once, so what is measured is the control plane: submission of the first to completion of
 the last. Runs of the two kinds alternate. The last line is the ratio of the medians; the line before it tells raw times,
@@ -12,7 +12,8 @@ import os
 import re
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -46,10 +47,10 @@ class Run:
     operator_cpu_seconds: float
 
 
-def plain(name: str) -> dict[str, Any]:
-    """A batch/v1 Job of one pod and one GPU."""
+def plain(name: str, pods: int = 1) -> dict[str, Any]:
+    """A batch/v1 Job of pods with one GPU each."""
     container = {"name": "trainer", "image": "none", "resources": {"limits": GPU}}
-    pod = {
+    template = {
         "metadata": {"annotations": ANNOTATIONS},
         "spec": {"restartPolicy": "Never", "tolerations": TOLERATIONS, "containers": [container]},
     }
@@ -57,14 +58,14 @@ def plain(name: str) -> dict[str, Any]:
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {"name": name, "namespace": NAMESPACE},
-        "spec": {"template": pod, "backoffLimit": 0},
+        "spec": {"template": template, "backoffLimit": 0, "completions": pods, "parallelism": pods},
     }
 
 
-def ours(name: str) -> dict[str, Any]:
-    """A TrainingJob of one pod and one GPU."""
+def ours(name: str, pods: int = 1) -> dict[str, Any]:
+    """A TrainingJob of workers with one GPU each."""
     template = {"metadata": {"annotations": ANNOTATIONS}, "spec": {"tolerations": TOLERATIONS}}
-    workers = {"replicas": 1, "resources": {"limits": GPU}, "template": template}
+    workers = {"replicas": pods, "resources": {"limits": GPU}, "template": template}
     spec = {"queue": "bench", "model": {"name": "cnn"}, "dataset": {"name": "digits"}, "workers": workers}
     return {
         "apiVersion": "trainyard.dev/v1alpha1",
@@ -185,7 +186,7 @@ def writes(cluster: Cluster) -> dict[str, float]:
     return found
 
 
-async def bench(cluster: Cluster, count: int, runs: int) -> list[Run]:
+async def bench(cluster: Cluster, count: int, pods: int, runs: int) -> list[Run]:
     """Interleaved runs."""
     results = []
     with OperatorProcess(cluster) as operator:
@@ -193,7 +194,7 @@ async def bench(cluster: Cluster, count: int, runs: int) -> list[Run]:
         client = ClusterClient(await KubeTransport.connect(cluster.kubeconfig), SystemClock(), Random())
         for number in range(runs):
             for kind, make in ((JOBS, plain), (TRAINING_JOBS, ours)):
-                objects = [make(f"job-{number}-{index}") for index in range(count)]
+                objects = [make(f"job-{number}-{index}", pods) for index in range(count)]
                 result = await run(client, cluster, operator, kind, objects)
                 print(json.dumps(asdict(result)), flush=True)
                 results.append(result)
@@ -201,34 +202,35 @@ async def bench(cluster: Cluster, count: int, runs: int) -> list[Run]:
     return results
 
 
-def main() -> None:
+@contextmanager
+def kwok_cluster(nodes: int) -> Iterator[Cluster]:
+    """So many nodes of 8 GPUs, our kinds, and a queue for all of them."""
+    crds = Path(__file__).parents[2] / "crds"
+    with up(ClusterSpec(name=f"bench-{os.getpid()}", kwok_nodes=nodes, kwok_gpus=8)) as cluster:
+        cluster.kubectl("apply", "-f", str(crds))
+        cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        cluster.kubectl("apply", "-f", "-", input=base(nodes * 8))
+        yield cluster
+
+
+def main(name: str = "jobs", count: int = 1000, pods: int = 1) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--count", type=int, default=count)
     parser.add_argument("--nodes", type=int, default=500)
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
-    crds = Path(__file__).parents[2] / "crds"
-    with up(ClusterSpec(name=f"bench-{os.getpid()}", kwok_nodes=arguments.nodes, kwok_gpus=8)) as cluster:
-        cluster.kubectl("apply", "-f", str(crds))
-        cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
-        cluster.kubectl("apply", "-f", "-", input=base(arguments.nodes * 8))
-        results = asyncio.run(bench(cluster, arguments.count, arguments.runs))
+    with kwok_cluster(arguments.nodes) as cluster:
+        results = asyncio.run(bench(cluster, arguments.count, pods, arguments.runs))
     plain_median, our_median = (
         statistics.median(each.seconds for each in results if each.kind == kind) for kind in ("Job", "TrainingJob")
     )
+    shape = {"jobs": arguments.count, "pods": pods, "nodes": arguments.nodes, "runs": arguments.runs}
     print(
         json.dumps(
-            {
-                "plain_seconds": plain_median,
-                "training_job_seconds": our_median,
-                "count": arguments.count,
-                "nodes": arguments.nodes,
-                "runs": arguments.runs,
-                "cores": os.cpu_count(),
-            }
+            {"plain_seconds": plain_median, "training_job_seconds": our_median, **shape, "cores": os.cpu_count()}
         )
     )
-    print(json.dumps({"name": "jobs", "value": round(our_median / plain_median, 3), "unit": "x plain jobs"}))
+    print(json.dumps({"name": name, "value": round(our_median / plain_median, 3), "unit": "x plain jobs"}))
 
 
 if __name__ == "__main__":
