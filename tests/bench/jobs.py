@@ -13,7 +13,7 @@ import re
 import statistics
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -45,6 +45,8 @@ class Run:
     writes_per_job: float
     writes_by: dict[str, float]
     operator_cpu_seconds: float
+    cpu_seconds: dict[str, float]
+    """Of every program of the cluster; empty where they are not processes of this machine."""
 
 
 def plain(name: str, pods: int = 1) -> dict[str, Any]:
@@ -125,13 +127,14 @@ async def run(
     informer.on_change(look)
     watching = asyncio.create_task(informer.run())
     await informer.synced.wait()
-    writes_before, cpu_before = writes(cluster), operator.cpu_seconds()
+    writes_before, cpu_before, programs_before = writes(cluster), operator.cpu_seconds(), programs(cluster)
     began = time.monotonic()
     await submit(client, kind, objects)
     async with asyncio.timeout(600):
         await everything.wait()
     seconds = time.monotonic() - began
     cpu = operator.cpu_seconds() - cpu_before
+    by_program = {name: round(used - programs_before.get(name, 0.0), 1) for name, used in programs(cluster).items()}
     await asyncio.sleep(3)  # writes that trail behind count too
     by = {
         name: (count - writes_before.get(name, 0)) / len(objects)
@@ -147,6 +150,7 @@ async def run(
         round(sum(by.values()), 2),
         {name: round(each, 2) for name, each in top.items()},
         round(cpu, 2),
+        by_program,
     )
 
 
@@ -183,6 +187,20 @@ def writes(cluster: Cluster) -> dict[str, float]:
         if labels.get("verb") in ("POST", "PUT", "PATCH", "APPLY", "DELETE") and labels.get("resource") != "leases":
             name = "/".join(filter(None, (labels["verb"], labels.get("resource"), labels.get("subresource"))))
             found[name] = found.get(name, 0) + float(match["count"])
+    return found
+
+
+def programs(cluster: Cluster) -> dict[str, float]:
+    """CPU seconds so far of the programs whose command names the cluster's folder."""
+    folder, tick = str(cluster.kubeconfig.parent), os.sysconf("SC_CLK_TCK")
+    found: dict[str, float] = {}
+    for each in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            command = each.joinpath("cmdline").read_text().split("\0")
+            if folder in " ".join(command):
+                fields = each.joinpath("stat").read_text().rpartition(")")[2].split()
+                name = Path(command[0]).name
+                found[name] = found.get(name, 0.0) + (int(fields[11]) + int(fields[12])) / tick
     return found
 
 

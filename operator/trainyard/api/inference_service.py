@@ -18,7 +18,7 @@ from trainyard.api.meta import (
     rules,
 )
 from trainyard.api.names import API_VERSION, GPU, MAX_NAME
-from trainyard.api.placement import THROUGHPUT_RULE, FlavorChoices
+from trainyard.api.placement import FlavorChoices
 from trainyard.api.preemption import Nomination, Preemption, WorkloadReference
 from trainyard.api.quantity import whole
 
@@ -79,7 +79,6 @@ class InferenceServiceSpec(Model):
     model_config = ConfigDict(
         json_schema_extra=rules(
             ("self.queue == oldSelf.queue", "spec.queue is immutable: create a second service and move the traffic"),
-            THROUGHPUT_RULE,
         )
     )
 

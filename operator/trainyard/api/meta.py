@@ -13,9 +13,27 @@ class Model(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
 
 
-def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
-    """`json_schema_extra` with CEL rules, each (rule, message)."""
-    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
+_RULE = ("rule", "message", "messageExpression")
+
+
+def rules(*stated: tuple[str, ...]) -> dict[str, Any]:
+    """`json_schema_extra` with CEL rules, each (rule, message) or (rule, message, expression of a better message)."""
+    return {"x-kubernetes-validations": [dict(zip(_RULE, each, strict=False)) for each in stated]}
+
+
+def kept(path: str) -> tuple[str, str]:
+    """Rule of a field of a TrainingJob that keeps its value.
+
+    It stands at the field and not above it: the API server evaluates every rule at every write of a status too, and each
+    access to a field from above costs it a map of all fields beside it. Whether an optional field comes or goes has to be asked
+    above, since a rule at a field that is not there is not asked.
+    """
+    return ("self == oldSelf", f"{path} is immutable: delete the job and create it anew")
+
+
+def immutable(path: str) -> dict[str, Any]:
+    """`json_schema_extra` of a field that keeps its value."""
+    return rules(kept(path))
 
 
 def list_map(*keys: str) -> dict[str, Any]:

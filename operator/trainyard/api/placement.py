@@ -19,20 +19,19 @@ class FlavorChoice(Model):
     )
 
 
+THROUGHPUT_RULE = (
+    "self.all(f, has(f.throughput)) || !self.exists(f, has(f.throughput))",
+    "spec.flavors: give a throughput for each of them, or for none",
+)
 FlavorChoices = Annotated[
     tuple[FlavorChoice, ...],
     Field(
         default=(),
         max_length=16,
         description="Flavors that it may run on, best first; by default those of its queue, in the queue's order. With a throughput for each, the fastest of those that have room is taken.",
-        json_schema_extra=list_map("name"),
+        json_schema_extra=list_map("name") | rules(THROUGHPUT_RULE),
     ),
 ]
-THROUGHPUT_RULE = (
-    "!has(self.flavors) || self.flavors.all(f, has(f.throughput)) || !self.flavors.exists(f, has(f.throughput))",
-    "spec.flavors: give a throughput for each of them, or for none",
-)
-"""Of a spec that has `flavors`."""
 
 
 class TopologySpec(Model):

@@ -26,6 +26,7 @@ _REFUSED = frozenset(
         "writeOnly",
     }
 )
+_RULES = "x-kubernetes-validations"
 _CHILDREN = frozenset({"additionalProperties", "allOf", "anyOf", "items", "not", "oneOf"})
 
 
@@ -80,7 +81,7 @@ def _child(key: str, value: Any, definitions: Schema, inside: tuple[str, ...]) -
 
 
 def _resolve(node: Schema, definitions: Schema, inside: tuple[str, ...]) -> Schema:
-    """Inline a reference; what the field says of itself wins over what the referenced model says."""
+    """Inline a reference; what the field says of itself wins over what the referenced model says, but both their rules hold."""
     only = node.get("allOf", ())
     if len(only) == 1 and "$ref" in only[0]:
         node["$ref"] = node.pop("allOf")[0]["$ref"]
@@ -89,4 +90,7 @@ def _resolve(node: Schema, definitions: Schema, inside: tuple[str, ...]) -> Sche
     name = node.pop("$ref").rsplit("/", 1)[1]
     if name in inside:
         raise TypeError(f"a CRD cannot be recursive: {name}")
-    return {**_structural(definitions[name], definitions, (*inside, name)), **node}
+    model = _structural(definitions[name], definitions, (*inside, name))
+    if _RULES in model and _RULES in node:
+        node[_RULES] = [*model[_RULES], *node[_RULES]]
+    return {**model, **node}

@@ -4,7 +4,19 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from trainyard.api.meta import LABEL_KEY, Model, Name, Opaque, PodTemplate, Quantity, ResourceRequirements, rules
+from trainyard.api.meta import (
+    LABEL_KEY,
+    Model,
+    Name,
+    Opaque,
+    PodTemplate,
+    Quantity,
+    ResourceRequirements,
+    immutable,
+    kept,
+    list_map,
+    rules,
+)
 from trainyard.api.names import MAX_PODS
 from trainyard.api.placement import THROUGHPUT_RULE, FlavorChoices, TopologySpec
 
@@ -38,6 +50,16 @@ class Entrypoint(Model):
     )
 
 
+def _stay(path: str, *names: str) -> tuple[str, str, str]:
+    """A rule by which optional fields neither come nor go, since a rule at a field that is not there is not asked."""
+    kept = " && ".join(f"has(self.{name}) == has(oldSelf.{name})" for name in names)
+    first = f"'{names[-1]}'"
+    for name in reversed(names[:-1]):
+        first = f"(has(self.{name}) != has(oldSelf.{name}) ? '{name}' : {first})"
+    message = "is immutable: delete the job and create it anew"
+    return kept, f"{path}: {', '.join(names)} neither come nor go", f"'{path}.' + {first} + ' {message}'"
+
+
 class Workers(Model):
     """The gang."""
 
@@ -46,7 +68,12 @@ class Workers(Model):
             (
                 "!has(self.minReplicas) || self.minReplicas <= self.replicas",
                 "spec.workers.minReplicas must be at most spec.workers.replicas",
-            )
+            ),
+            (
+                "has(self.minReplicas) || !has(self.replicas) || self.replicas == oldSelf.replicas",
+                "spec.workers.replicas is immutable: delete the job and create it anew",
+            ),
+            _stay("spec.workers", "minReplicas", "resources", "template"),
         )
     )
 
@@ -61,14 +88,17 @@ class Workers(Model):
         ge=1,
         le=MAX_PODS,
         description="Makes the job elastic: it starts with any number of pods from this to replicas, grows while GPUs are idle, and shrinks before it is preempted, each time from its last checkpoint.",
+        json_schema_extra=immutable("spec.workers.minReplicas"),
     )
     resources: ResourceRequirements = Field(
         default_factory=ResourceRequirements,
         description="Resources of each pod, as in core/v1. A whole number of nvidia.com/gpu in limits, each with a process of its own; or a part of one, e.g. 500m, on flavors that are fractional.",
+        json_schema_extra=immutable("spec.workers.resources"),
     )
     template: PodTemplate | None = Field(
         default=None,
         description="A core/v1 PodTemplateSpec that the workers start from: volumes, sidecars, environment, security. The container named `trainer` is ours.",
+        json_schema_extra=immutable("spec.workers.template"),
     )
 
 
@@ -162,52 +192,10 @@ class Restart(Model):
     )
 
 
-_FROZEN = (
-    "queue",
-    "model",
-    "entrypoint",
-    "dataset",
-    "workers.minReplicas",
-    "workers.resources",
-    "workers.template",
-    "training",
-    "storage",
-    "restart",
-    "startDeadlineSeconds",
-    "flavors",
-    "topology",
-    "preemptible",
-)
-
-
-def _has(path: str, root: str) -> str:
-    """Whether the field and all that it is in are there: CEL ends with an error at the first that is not."""
-    parts = path.split(".")
-    return " && ".join(f"has({root}.{'.'.join(parts[: length + 1])})" for length in range(len(parts)))
-
-
-def _unchanged(path: str) -> str:
-    now, was = _has(path, "self"), _has(path, "oldSelf")
-    return f"({now}) == ({was}) && (!({now}) || self.{path} == oldSelf.{path})"
-
-
-def _immutable(path: str, unless: str = "") -> tuple[str, str]:
-    """The field keeps its value, and says so by name."""
-    kept = _unchanged(path)
-    return (
-        f"{unless} || ({kept})" if unless else kept,
-        f"spec.{path} is immutable: delete the job and create it anew",
-    )
-
-
 _MULTIPLE = "has(self.topology) && has(self.workers.{field}) && self.workers.{field} % self.topology.sliceSize != 0"
 _RULES = (
-    # All of the spec but suspend, priority, time to live, what is said of its duration, and the size of an elastic job.
-    *map(_immutable, _FROZEN),
-    _immutable("workers.replicas", unless=_has("workers.minReplicas", "self")),
     ("has(self.model) != has(self.entrypoint)", "spec takes exactly one of model and entrypoint"),
     ("!has(self.model) || has(self.dataset)", "spec.dataset is required with spec.model"),
-    THROUGHPUT_RULE,
     *(
         (
             f"!({_MULTIPLE.format(field=field)})",
@@ -219,10 +207,7 @@ _RULES = (
         "!has(self.expectedSeconds) || !has(self.maxRunSeconds) || self.expectedSeconds <= self.maxRunSeconds",
         "spec.expectedSeconds must be at most spec.maxRunSeconds",
     ),
-    (
-        "!has(self.admissionGates) || has(oldSelf.admissionGates) && self.admissionGates.all(g, g in oldSelf.admissionGates)",
-        "spec.admissionGates: a gate can be taken away, none can be added",
-    ),
+    _stay("spec", "model", "entrypoint", "dataset", "training", "storage", "restart", "topology"),
 )
 
 Gate = Annotated[str, Field(min_length=1, max_length=316, pattern=LABEL_KEY)]
@@ -233,37 +218,62 @@ class TrainingJobSpec(Model):
 
     model_config = ConfigDict(json_schema_extra=rules(*_RULES))
 
-    queue: Name = Field(description="Queue that the job asks for quota. It must select the job's namespace.")
+    queue: Name = Field(
+        description="Queue that the job asks for quota. It must select the job's namespace.",
+        json_schema_extra=immutable("spec.queue"),
+    )
     priority: int = Field(default=0, ge=-1_000_000, le=1_000_000, description="Higher starts first within the queue.")
     suspend: bool = Field(
         default=False,
         description="True stops the workers after a checkpoint and gives back their GPUs; false lets the job go on from there.",
     )
     model: NamedChoice | None = Field(
-        default=None, description="A built-in model: linear, mlp, cnn, or one that the image registers."
+        default=None,
+        description="A built-in model: linear, mlp, cnn, or one that the image registers.",
+        json_schema_extra=immutable("spec.model"),
     )
     dataset: NamedChoice | None = Field(
-        default=None, description="A built-in data set: digits, iris, diabetes, or one that the image registers."
+        default=None,
+        description="A built-in data set: digits, iris, diabetes, or one that the image registers.",
+        json_schema_extra=immutable("spec.dataset"),
     )
-    entrypoint: Entrypoint | None = Field(default=None, description="Your own program instead of a built-in model.")
+    entrypoint: Entrypoint | None = Field(
+        default=None,
+        description="Your own program instead of a built-in model.",
+        json_schema_extra=immutable("spec.entrypoint"),
+    )
     workers: Workers = Field(
         default_factory=Workers,
         description="The gang: number of pods and what each needs.",
         json_schema_extra={"default": {}},
     )
-    training: Training = Field(default_factory=Training, description="How the built-in program trains.")
+    training: Training = Field(
+        default_factory=Training,
+        description="How the built-in program trains.",
+        json_schema_extra=immutable("spec.training"),
+    )
     storage: Storage | None = Field(
         default=None,
         description="Where checkpoints and the trained model are kept. Without it a restart begins anew and no model is exported.",
+        json_schema_extra=immutable("spec.storage"),
     )
-    restart: Restart = Field(default_factory=Restart, description="What happens when a worker fails.")
-    flavors: FlavorChoices = ()
+    restart: Restart = Field(
+        default_factory=Restart,
+        description="What happens when a worker fails.",
+        json_schema_extra=immutable("spec.restart"),
+    )
+    flavors: Annotated[
+        FlavorChoices, Field(json_schema_extra=list_map("name") | rules(THROUGHPUT_RULE, kept("spec.flavors")))
+    ] = ()
     topology: TopologySpec | None = Field(
-        default=None, description="How near to each other the workers are. By default anywhere on nodes of one flavor."
+        default=None,
+        description="How near to each other the workers are. By default anywhere on nodes of one flavor.",
+        json_schema_extra=immutable("spec.topology"),
     )
     preemptible: bool = Field(
         default=True,
         description="Whether the job may be stopped, after a checkpoint, so that another can start. Whose jobs may be stopped for whom is said in spec.preemption of queues.",
+        json_schema_extra=immutable("spec.preemptible"),
     )
     expected_seconds: int | None = Field(
         default=None,
@@ -281,13 +291,15 @@ class TrainingJobSpec(Model):
         default=(),
         max_length=16,
         description="Decisions that are awaited from outside, e.g. example.com/approved. The job waits until the list is empty; whoever decides takes the name out.",
-        json_schema_extra={"x-kubernetes-list-type": "set"},
+        json_schema_extra={"x-kubernetes-list-type": "set"}
+        | rules(("self.all(g, g in oldSelf)", "spec.admissionGates: a gate can be taken away, none can be added")),
     )
     start_deadline_seconds: int = Field(
         default=600,
         ge=30,
         le=86_400,
         description="How long an admitted gang may take until every pod runs; then the attempt is undone and its GPUs given back.",
+        json_schema_extra=immutable("spec.startDeadlineSeconds"),
     )
     ttl_seconds_after_finished: int | None = Field(
         default=None,

@@ -124,7 +124,7 @@ def succeeded(case: Case) -> Plan | None:
     for pod in sorted(done, key=lambda pod: -pod.index):
         case.take_last_words(pod)
     case.draft.counted(case.current)
-    case.draft.completed()
+    case.draft.completed(_all_ran(case))
     return case.plan(notes=(Note(Reason.COMPLETED, f"all {len(done)} workers ended with exit code 0"),))
 
 
@@ -211,7 +211,7 @@ def _never_bound(case: Case) -> Ended | None:
 def _too_slow(case: Case) -> Ended | None:
     """No gang holds GPUs while it is incomplete beyond its deadline."""
     admission = case.status.admission
-    if admission is None or case.ready() or not case.current:
+    if admission is None or case.ready() or not case.current or _run(case) == case.size:
         return None
     since = max(admission.time, *(pod.created for pod in case.current))
     if (case.now - since).total_seconds() < case.spec.start_deadline_seconds:
@@ -236,28 +236,38 @@ def gang(case: Case) -> Plan | None:
         create = (*create, children.service(case.job))
     create = (*create, *(children.worker(case.observed, index) for index in missing))
     notes: tuple[Note, ...] = ()
-    running = sum(pod.running or pod.phase == "Succeeded" for pod in case.current)
+    running = _run(case)
+    news = False
     if running == case.size and (settling := _settling(case)) > 0:
         return case.plan(create=create, again=settling)
     if running == case.size:
-        case.draft.running()
-        notes = (
-            () if case.ready() else (Note(Reason.RUNNING, f"attempt {case.status.attempt}: all {running} workers run"),)
-        )
+        case.draft.running(_all_ran(case))
+        news = not case.ready()
+        notes = (Note(Reason.RUNNING, f"attempt {case.status.attempt}: all {running} workers run"),) if news else ()
     else:
         case.draft.starting(_how_it_starts(case, missing, running))
     report = case.observed.report
     if report is not None and report.attempt == case.status.attempt:
         case.draft.reported(report)
-    return case.plan(create=create, notes=notes, again=_when_next(case))
+    # Readers hear that a gang runs; nobody waits for it. Where very many start at once, what ended meanwhile need not be told.
+    return replace(case.plan(create=create, notes=notes, again=_when_next(case)), takes_turn=news)
 
 
 def _settling(case: Case) -> float:
     """Seconds until a gang that has just begun to run is said to run: what ends at once costs one status write less."""
-    if case.ready():
+    if case.ready() or not any(pod.started for pod in case.current):
         return 0.0
-    last = max((pod.started for pod in case.current if pod.started), default=None)
-    return 0.0 if last is None else SETTLE_SECONDS - (case.now - last).total_seconds()
+    return SETTLE_SECONDS - (case.now - _all_ran(case)).total_seconds()
+
+
+def _run(case: Case) -> int:
+    """Pods that run, or ran to their end."""
+    return sum(pod.running or pod.phase == "Succeeded" for pod in case.current)
+
+
+def _all_ran(case: Case) -> datetime:
+    """Since when all pods of the gang run, or ran."""
+    return max((pod.started for pod in case.current if pod.started), default=case.now)
 
 
 def _how_it_starts(case: Case, missing: list[int], running: int) -> str:

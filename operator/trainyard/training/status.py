@@ -192,8 +192,8 @@ class Draft:
         self.set(phase="Admitted", reason=Reason.PODS_STARTING.value)
         self.state(ConditionType.READY, False, Reason.PODS_STARTING, message)
 
-    def running(self) -> None:
-        self.set(phase="Running", reason=Reason.RUNNING.value, start_time=self.fields["start_time"] or self.now)
+    def running(self, since: datetime) -> None:
+        self.set(phase="Running", reason=Reason.RUNNING.value, start_time=self.fields["start_time"] or since)
         self.state(ConditionType.READY, True, Reason.RUNNING, f"all {self.job.size()} workers run")
 
     def undone(self, ended: Ended) -> None:
@@ -255,13 +255,13 @@ class Draft:
         self.state(ConditionType.FAILED, True, reason, message)
         self.state(ConditionType.READY, False, reason, message)
 
-    def completed(self) -> None:
+    def completed(self, started: datetime) -> None:
         self.set(
             phase="Complete",
             preemption=None,
             reason=Reason.COMPLETED.value,
             completion_time=self.now,
-            start_time=self.fields["start_time"] or self.now,
+            start_time=self.fields["start_time"] or started,
         )
         self.state(
             ConditionType.COMPLETE,

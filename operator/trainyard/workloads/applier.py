@@ -63,8 +63,9 @@ class Applier:
             )
         )
         await self._create(plan.create, meta["uid"])
-        for note in plan.notes:
-            self.note(key, note)
+        if held_back is None or not plan.takes_turn:
+            for note in plan.notes:
+                self.note(key, note)
         if plan.delete_self:
             await self._cluster.delete(resource, namespace, name, uid=meta["uid"])
         return held_back

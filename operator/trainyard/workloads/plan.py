@@ -35,7 +35,7 @@ class Plan:
     urgent: bool = True
     """False lets the write wait its turn: nothing but a number or a message for readers has changed."""
     takes_turn: bool = False
-    """True lets even an urgent write wait until it fits into the rate of all: many may have to be told the same at once."""
+    """True lets even an urgent write, and its notes, wait until it fits into the rate of all: many may have to be told the same at once."""
     create: tuple[Object, ...] = ()
     delete: tuple[Delete, ...] = ()
     delete_self: bool = False

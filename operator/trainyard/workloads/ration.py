@@ -45,7 +45,10 @@ class Ration:
         return -self._tokens / self._per_second
 
     def wrote(self, key: Hashable) -> None:
+        """It wrote: of its own accord, too, and then it does not need the turn that it waits for."""
         self._last[key] = self._clock.monotonic()
+        if self._reserved.pop(key, None) is not None:
+            self._tokens += 1
 
     def forget(self, key: Hashable) -> None:
         """The object is gone."""

@@ -52,6 +52,8 @@ class World:
         self.nodes: dict[str, NodeView] = {}
         self.not_ready_since: dict[str, datetime] = {}
         self._pods: dict[tuple[str, str], PodView] = {}
+        self._at: dict[str, dict[tuple[str, str], Key]] = {}
+        """By node, whose pods are there."""
         self._states: dict[str, dict[str, PodState]] = {}
         self._gateways: dict[tuple[str, str], dict[str, PodState]] = {}
         self._unreadable = unreadable or (lambda _key, _why: None)
@@ -157,7 +159,7 @@ class World:
             states.pop(old["metadata"]["uid"], None)
             if not states:
                 self._states.pop(before, None)
-        _keep(self._pods, place, new and pod_view(new))
+        self._see(place, new)
         if new is not None and after:
             container = _CONTAINERS.get(new["metadata"].get("labels", {}).get(ROLE_LABEL, ""), "")
             self._states.setdefault(after, {})[new["metadata"]["uid"]] = pod_state(new, container)
@@ -166,6 +168,19 @@ class World:
             group = self._gateways.setdefault((place[0], labels.get(SERVICE_LABEL, "")), {})
             _keep(group, place[1], new and pod_state(new, _CONTAINERS["gateway"]))
         return _owner_keys(new or old or {})
+
+    def _see(self, place: tuple[str, str], pod: Object | None) -> None:
+        """Keep what the scheduler counts of a pod, and at which node it is."""
+        old = self._pods.get(place)
+        view = pod_view(pod) if pod else None
+        _keep(self._pods, place, view)
+        if old is not None and (view is None or old.node != view.node):
+            self._at.get(old.node, {}).pop(place, None)
+            if not self._at.get(old.node):
+                self._at.pop(old.node, None)
+        if pod is not None and view is not None and view.node and view.owner_uid:
+            kind, _, name = _owner(pod)
+            self._at.setdefault(view.node, {})[place] = Key(kind, place[0], name)
 
     def _node(self, name: str, new: Object | None) -> set[Key]:
         _keep(self.nodes, name, new and node_view(new))
@@ -177,8 +192,7 @@ class World:
             self.not_ready_since[name] = _since(new) or since or self._now()
         if view is not None and view.ready and since is None:
             return set()
-        every = (item for kind in self._ours.values() for item in kind.items())
-        return {key for key, each in every if any(pod.node == name for pod in self.pods_of(each.metadata.uid))}
+        return set(self._at.get(name, {}).values())
 
     def _own(self, key: Key, new: Object | None) -> set[Key]:
         if new is None:
