@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import kopf
+import uvloop
 
 from trainyard.handlers.kinds import Take, register
 from trainyard.handlers.settings import settings
@@ -51,7 +52,7 @@ class KindWatch:
         login = kopf.login_via_client if self._kubeconfig is None else kopf.login_with_kubeconfig
         kopf.on.login(registry=registry, id="login", errors=kopf.ErrorsMode.PERMANENT)(login)
         try:
-            asyncio.run(
+            uvloop.run(
                 kopf.operator(
                     registry=registry, settings=settings(), clusterwide=True, standalone=True, stop_flag=self._stop
                 )

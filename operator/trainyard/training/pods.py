@@ -95,12 +95,15 @@ def sample(observed: Observed) -> Object:
 
 
 def service(job: TrainingJob) -> Object:
-    """Gives each worker a DNS name, also before it is ready: they find each other while they start."""
+    """Gives rank 0 a DNS name, also before it is ready: the workers meet there while they start.
+
+    Only rank 0: each address more is written twice, to Endpoints and to an EndpointSlice, whenever any of the pods changes.
+    """
     meta = metadata(service_name(job), job.metadata.namespace, _owner(job), {JOB_LABEL: job.metadata.name})
     spec = {
         "clusterIP": "None",
         "publishNotReadyAddresses": True,
-        "selector": {JOB_LABEL: job.metadata.name, ROLE_LABEL: ROLE},
+        "selector": {JOB_LABEL: job.metadata.name, ROLE_LABEL: ROLE, INDEX_LABEL: "0"},
         "ports": [{"name": "rendezvous", "port": int(MASTER_PORT)}],
     }
     return {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec}

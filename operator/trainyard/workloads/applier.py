@@ -10,7 +10,7 @@ from trainyard.cluster.errors import AlreadyExists, Conflict, Forbidden, Invalid
 from trainyard.cluster.resources import CLAIMS, DEPLOYMENTS, POD_DISRUPTION_BUDGETS, PODS, SERVICES, Resource
 from trainyard.runtime.clock import Clock
 from trainyard.workloads.keys import Key
-from trainyard.workloads.plan import Note, Object, Plan
+from trainyard.workloads.plan import Note, Object, Plan, sooner
 from trainyard.workloads.ration import Ration
 from trainyard.workloads.world import World
 
@@ -26,6 +26,9 @@ _RESOURCES = {
 _APPLIED = frozenset({"Deployment"})
 """Kinds that are kept equal to the plan; the others are created once and never changed."""
 
+
+_UNSEEN_SECONDS = 5.0
+"""A watch tells of a new pod within milliseconds; after so long a pod that is not seen is made again."""
 
 Learn = Callable[[str, Object], None]
 """Tells the caches what the API server answered to a write, before the watch does: kind, object."""
@@ -45,8 +48,10 @@ class Applier:
     """One for all controllers: it also holds the ration of calm status writes."""
 
     def __init__(self, cluster: ClusterClient, world: World, clock: Clock, events: Events, learn: Learn) -> None:
-        self._cluster, self._world, self._events, self._learn = cluster, world, events, learn
+        self._cluster, self._world, self._clock, self._events, self._learn = cluster, world, clock, events, learn
         self._ration = Ration(clock)
+        self._made: dict[tuple[str, str], float] = {}
+        """Pods made a moment ago, which the watch may not have told of yet, and until when that is waited for."""
 
     async def apply(self, key: Key, resource: Resource, plan: Plan) -> float | None:
         """Do what the plan says. Returns seconds until a held-back status write is due. Raises RefusedError, ClusterError."""
@@ -55,15 +60,15 @@ class Applier:
             return None
         meta = raw["metadata"]
         namespace, name = meta.get("namespace"), meta["name"]
-        held_back = await self._status(key, resource, plan, meta)
+        held_back = silent = await self._status(key, resource, plan, meta)
         await asyncio.gather(
             *(
                 self._cluster.delete(PODS, namespace, each.name, uid=each.uid, grace_seconds=each.grace_seconds)
                 for each in plan.delete
             )
         )
-        await self._create(plan.create, meta["uid"])
-        if held_back is None or not plan.takes_turn:
+        held_back = sooner(held_back, await self._create(plan.create, meta["uid"]))
+        if silent is None or not plan.takes_turn:
             for note in plan.notes:
                 self.note(key, note)
         if plan.delete_self:
@@ -101,16 +106,24 @@ class Applier:
         self._learn(key.kind, written)
         return None
 
-    async def _create(self, objects: tuple[Object, ...], owner: str) -> None:
+    async def _create(self, objects: tuple[Object, ...], owner: str) -> float | None:
+        """Pods last, all at once. Returns seconds until those should be looked for that were made a moment ago and not seen yet."""
+        if not objects:
+            return None
         first = [each for each in objects if each["kind"] != "Pod"]
         for each in first:
             await self._create_one(each, owner)
+        now = self._clock.monotonic()
+        self._made = {pod: until for pod, until in self._made.items() if until > now}
+        pods = [each for each in objects if each["kind"] == "Pod"]
+        awaited = [self._made[_place(each)] - now for each in pods if _place(each) in self._made]
         results = await asyncio.gather(
-            *(self._create_one(each, owner) for each in objects if each["kind"] == "Pod"), return_exceptions=True
+            *(self._create_one(each, owner) for each in pods if _place(each) not in self._made), return_exceptions=True
         )
         for result in results:
             if isinstance(result, BaseException):
                 raise result
+        return min(awaited, default=None)
 
     async def _create_one(self, wanted: Object, owner: str) -> None:
         resource = _RESOURCES[wanted["kind"]]
@@ -125,7 +138,9 @@ class Applier:
             return
         except (Forbidden, Invalid) as error:
             raise RefusedError(error.message) from error
-        if wanted["kind"] != "Pod":
+        if wanted["kind"] == "Pod":
+            self._made[_place(wanted)] = self._clock.monotonic() + _UNSEEN_SECONDS
+        else:
             self._learn(wanted["kind"], made)
 
     async def _check_ours(self, resource: Resource, wanted: Object, owner: str) -> None:
@@ -142,6 +157,10 @@ class Applier:
                 f"{wanted['kind']} {wanted['metadata']['name']!r} exists and belongs to somebody else; delete or rename it"
             )
         self._learn(wanted["kind"], there)
+
+
+def _place(pod: Object) -> tuple[str, str]:
+    return pod["metadata"]["namespace"], pod["metadata"]["name"]
 
 
 def _named(child: Object) -> tuple[str, str]:
