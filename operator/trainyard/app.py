@@ -6,7 +6,7 @@ The only module that knows every part. It starts no process-wide thing (election
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from random import Random
@@ -98,7 +98,13 @@ class App:
         for kind, cache in (*self.caches.items(), *self.informers.items()):
             cache.on_change(self._follow(kind))
         self.scheduler = Scheduler(
-            self.world, self.decisions, self._workloads, self.queue.add, clock, ground.compute, ground.metrics.cycle
+            self.world,
+            self.decisions,
+            self._workloads,
+            self.queue.add_after,
+            clock,
+            ground.compute,
+            ground.metrics.cycle,
         )
         self.applier = Applier(client, self.world, clock, self, self._learn)
         self.training = TrainingController(
@@ -234,28 +240,18 @@ class App:
                 for each in self.world.of_kind("Queue"):
                     self.queue.add_after(Key("Queue", "", each.metadata.name), _OVERVIEW_SECONDS)
 
-    def _workloads(self) -> Iterable[tuple[Workload, int]]:
+    def _workloads(self) -> Iterator[tuple[Workload, int]]:
         """What has or wants a place. An object that cannot be understood is left out, lest it stop everybody's scheduling."""
-        for kind, read in (("TrainingJob", self._of_job), ("InferenceService", self._of_service)):
-            for each in list(self.world.of_kind(kind)):
-                try:
-                    yield from read(each)
-                except Exception:
-                    meta = each.metadata
-                    log.exception(
-                        "object is left out of scheduling", extra={"object": f"{kind} {meta.namespace}/{meta.name}"}
-                    )
-
-    def _of_job(self, job: object) -> list[tuple[Workload, int]]:
-        if not isinstance(job, TrainingJob):
-            return []
-        found = self.training.workload(job)
-        return [(found, job.status.attempt)] if found else []
-
-    def _of_service(self, service: object) -> list[tuple[Workload, int]]:
-        if not isinstance(service, InferenceService):
-            return []
-        return [(each, each.key.slot) for each in self.inference.workloads(service)]
+        yield from self.training.workloads()
+        for each in list(self.world.of_kind("InferenceService")):
+            assert isinstance(each, InferenceService)
+            try:
+                yield from [(found, found.key.slot) for found in self.inference.workloads(each)]
+            except Exception:
+                log.exception(
+                    "object is left out of scheduling",
+                    extra={"object": f"InferenceService {each.metadata.namespace}/{each.metadata.name}"},
+                )
 
     def _job_changed(self, before: TrainingJob, after: TrainingJob) -> None:
         metrics, queue = self.ground.metrics, after.spec.queue

@@ -15,7 +15,7 @@ from trainyard.api.queue import Queue
 from trainyard.runtime.clock import Clock
 from trainyard.scheduling.engine import Options
 from trainyard.scheduling.schedule import Follower
-from trainyard.scheduling.snapshot import Admit, Decision, Nominated, Preempt, Resize, Workload
+from trainyard.scheduling.snapshot import Admit, Decision, Nominated, Preempt, Resize, Wait, Workload
 from trainyard.workloads.decisions import Decisions
 from trainyard.workloads.keys import Key
 from trainyard.workloads.world import World
@@ -53,7 +53,7 @@ class Scheduler:
         world: World,
         decisions: Decisions,
         source: WorkloadSource,
-        wake: Callable[[Key], None],
+        wake: Callable[[Key, float], None],
         clock: Clock,
         compute: Compute = in_thread,
         listener: CycleListener = lambda _seconds, _decisions: None,
@@ -89,17 +89,18 @@ class Scheduler:
         """One cycle: decide about everything that waits, and tell who should act."""
         began = self._clock.monotonic()
         pairs = list(self._source())
-        self._decisions.keep_only(workload.key for workload, _ in pairs)
+        attempts = {workload.key: attempt for workload, attempt in pairs}
+        self._decisions.keep_only(attempts)
         if all(workload.admission is not None for workload, _ in pairs) and not self._may_change_what_runs(pairs):
             self._decisions.void(())
             return []
-        attempts = {workload.key: attempt for workload, attempt in pairs}
         snapshot = self._world.snapshot(self._overlaid(workload, attempt) for workload, attempt in pairs)
         decisions = await self._compute(partial(self._follower.decide, snapshot, self._clock.now()))
         self._decisions.void(each.key for each in decisions)
         for decision in decisions:
-            if self._decisions.put(decision, attempts[decision.key]):
-                self._wake(Key(decision.key.kind, decision.key.namespace, decision.key.name))
+            seconds = self._decisions.put(decision, attempts[decision.key])
+            if seconds is not None:
+                self._wake(Key(decision.key.kind, decision.key.namespace, decision.key.name), seconds)
         self._listener(self._clock.monotonic() - began, decisions)
         return decisions
 
@@ -121,6 +122,8 @@ class Scheduler:
         if workload.blocked is not None:
             return workload
         standing = self._decisions.of(workload.key, workload.uid, attempt)
+        if standing is None or isinstance(standing, Wait):
+            return workload
         match standing:
             case Resize() if workload.admission is not None:
                 return replace(workload, admission=standing.assignment)

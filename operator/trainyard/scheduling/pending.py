@@ -41,17 +41,33 @@ class Refusal:
 class JobClass:
     """Waiting workloads that get the same answer from the same state."""
 
-    __slots__ = ("_heap", "flavors", "key", "members", "number", "priority", "queue", "refusal", "sample", "standing")
+    __slots__ = (
+        "_heap",
+        "_line",
+        "flavors",
+        "key",
+        "members",
+        "number",
+        "priority",
+        "queue",
+        "refusal",
+        "said",
+        "sample",
+        "standing",
+    )
 
     def __init__(self, key: ClassKey, number: int, sample: Workload, priority: int) -> None:
         self.key, self.number, self.sample, self.priority = key, number, sample, priority
         self.queue = sample.queue
         self.members: dict[WorkloadKey, tuple[float, Workload]] = {}
         self._heap: list[tuple[float, WorkloadKey]] = []
+        self._line: list[tuple[int, float, WorkloadKey, str, int]] | None = None
         self.standing: Verdict | None = None
         """Why none of them can start whatever else runs."""
         self.refusal: Refusal | None = None
         """Why the oldest could not start when it was last asked about; None if nobody asked since it came."""
+        self.said: Verdict | None = None
+        """The words in which that was told last."""
         self.flavors: tuple[tuple[str, Request], ...] = ()
         """Flavors to be tried, best first, each with what it would ask of the quota tree."""
 
@@ -61,11 +77,13 @@ class JobClass:
     def add(self, workload: Workload) -> None:
         since = workload.created.timestamp()
         self.members[workload.key] = (since, workload)
+        self._line = None
         heapq.heappush(self._heap, (since, workload.key))
 
     def discard(self, key: WorkloadKey) -> None:
         """It waits no longer."""
         self.members.pop(key, None)
+        self._line = None
 
     def head(self) -> tuple[float, Workload]:
         """The oldest, and when it was created (seconds since 1970). The class must not be empty."""
@@ -79,6 +97,14 @@ class JobClass:
     def in_order(self) -> list[Workload]:
         """All of them, oldest first."""
         return [each for _, each in sorted(self.members.values(), key=lambda pair: (pair[0], pair[1].key))]
+
+    def line(self) -> list[tuple[int, float, WorkloadKey, str, int]]:
+        """(-priority, since, key, uid, number of this class) of each, oldest first: what a queue's line is merged from."""
+        if self._line is None:
+            self._line = sorted(
+                (-self.priority, since, each.key, each.uid, self.number) for since, each in self.members.values()
+            )
+        return self._line
 
 
 class Pending:

@@ -4,19 +4,22 @@ Neighbours: `engine` holds the state, `cycle` decides, `explain` finds the words
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from itertools import chain
 
 from trainyard.scheduling.cycle import Cycle
 from trainyard.scheduling.engine import Engine, Options
 from trainyard.scheduling.explain import verdict
 from trainyard.scheduling.nominations import ENDING
+from trainyard.scheduling.pending import JobClass
 from trainyard.scheduling.snapshot import (
     Assignment,
     Decision,
     PodSet,
     PodView,
     Snapshot,
+    Verdict,
     Wait,
     Workload,
     WorkloadKey,
@@ -42,6 +45,8 @@ class Follower:
         """Unfinished pods by the uid of their owner; those of nobody we know under ""."""
         self._beyond: dict[str, list[WorkloadKey | PodView]] = defaultdict(list)
         """By owner uid, what the engine was told of pods that no admission promises."""
+        self._said: dict[WorkloadKey, Wait] = {}
+        """What those that wait were told in the last cycle."""
         self._resized: set[WorkloadKey] = set()
         """Those that the engine gave another place in the last cycle, which no snapshot has shown yet."""
 
@@ -52,7 +57,8 @@ class Follower:
         admitted = cycle.run()
         self._resized = {each.key for each in cycle.resized}
         nominated = {each.key for each in cycle.preempting}
-        waiting = [each for each in waits(self.engine) if each.key not in nominated]
+        waiting = [each for each in waits(self.engine, self._said) if each.key not in nominated]
+        self._said = {each.key: each for each in waiting}
         return [*admitted, *cycle.preempting, *cycle.evicted, *cycle.resized, *waiting]
 
     def follow(self, snapshot: Snapshot, now: datetime) -> None:
@@ -61,14 +67,15 @@ class Follower:
         workloads = {each.key: each for each in snapshot.workloads}
         touched = self._changed_pods(snapshot)
         for key, old in self._workloads.items():
-            unseen = key in self._resized or (key in self.engine.running and old.admission is None)
-            if unseen or workloads.get(key) != old:
+            unseen = (old.admission is None and key in self.engine.running) or key in self._resized
+            new = workloads.get(key)
+            if unseen or (new is not old and new != old):
                 self._forget(key)
                 touched.add(old.uid)
-        for key, new in workloads.items():
+        for key, workload in workloads.items():
             if key not in self.engine.running and key not in self.engine.pending:
-                self._learn(new)
-                touched.add(new.uid)
+                self._learn(workload)
+                touched.add(workload.uid)
         self._workloads = workloads
         promised = {each.uid: each.admission for each in snapshot.workloads if each.admission}
         for uid in touched:
@@ -136,14 +143,27 @@ def _ending(pod: PodView) -> Workload:
     return Workload(key, pod.uid, pod.queue, _LONG_AGO, pods, duration=_ENDS_SECONDS, preemptible=False)
 
 
-def waits(engine: Engine) -> Iterable[Wait]:
-    """Everything that waits, by queue in the order in which it would start, with its place."""
+def waits(engine: Engine, said: Mapping[WorkloadKey, Wait] | None = None) -> Iterable[Wait]:
+    """Everything that waits, by queue in the order in which it would start, with its place.
+
+    said: what was said last time; who is told the same again gets the same object.
+    """
+    said = said or {}
     for classes in engine.pending.by_queue().values():
-        words = {each.number: verdict(engine, each) for each in classes}
-        line = sorted(
-            (-each.priority, since, workload.key, workload.uid, each.number)
-            for each in classes
-            for since, workload in each.members.values()
-        )
+        words = {each.number: _words(engine, each) for each in classes}
+        line = sorted(chain.from_iterable(each.line() for each in classes))
         for position, (_, _, key, uid, number) in enumerate(line, start=1):
-            yield Wait(key, uid, engine.nominated.get(key, words[number]), position)
+            old, new = said.get(key), engine.nominated.get(key, words[number])
+            if old is not None and old.position == position and old.verdict is new and old.uid == uid:
+                yield old
+            else:
+                yield Wait(key, uid, new, position)
+
+
+def _words(engine: Engine, waiting: JobClass) -> Verdict:
+    """The same object as last time if nothing else is to be said: so that a long line is compared at no cost."""
+    found = verdict(engine, waiting)
+    if found != waiting.said:
+        waiting.said = found
+    assert waiting.said is not None
+    return waiting.said

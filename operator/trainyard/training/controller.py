@@ -57,7 +57,7 @@ class TrainingController:
         self._refusals = Refusals(clock)
         self._uids: dict[Key, str] = {}
         self._marks: dict[str, str] = {}
-        self._seen: dict[str, tuple[TrainingJob, Workload | None]] = {}
+        self._seen: dict[str, tuple[TrainingJob, tuple[Workload, int] | None]] = {}
 
     async def reconcile(self, key: Key) -> Again:
         observed = self._observe(key)
@@ -80,15 +80,29 @@ class TrainingController:
         loss = self._world.next_loss(_nodes(observed.job, observed.pods), self._clock.now())
         return Again(sooner(plan.again, held_back, self._retry(observed), loss))
 
-    def workload(self, job: TrainingJob) -> Workload | None:
-        """The job as the scheduler sees it now; it looks the same until the job changes or somebody looked at it again."""
-        known = self._seen.get(job.metadata.uid)
-        if known is not None and known[0] is job:
-            return known[1]
-        observed = self._observe(Key("TrainingJob", job.metadata.namespace, job.metadata.name))
-        found = workload(observed, self._clock.now()) if observed else None
-        self._seen[job.metadata.uid] = (job, found)
+    def workloads(self) -> list[tuple[Workload, int]]:
+        """All jobs that have or want a place as the scheduler sees them, each with its attempt.
+
+        A job looks the same until it changes or somebody looked at it again. One that cannot be understood is left out.
+        """
+        found, seen = [], self._seen
+        for job in self._world.training_jobs():
+            known = seen.get(job.metadata.uid)
+            if known is None or known[0] is not job:
+                known = seen[job.metadata.uid] = (job, self._look(job))
+            if known[1] is not None:
+                found.append(known[1])
         return found
+
+    def _look(self, job: TrainingJob) -> tuple[Workload, int] | None:
+        key = Key("TrainingJob", job.metadata.namespace, job.metadata.name)
+        try:
+            observed = self._observe(key)
+            found = workload(observed, self._clock.now()) if observed else None
+        except Exception:
+            log.exception("object is left out of scheduling", extra={"object": str(key)})
+            return None
+        return (found, job.status.attempt) if found else None
 
     def _observe(self, key: Key) -> Observed | None:
         job = self._world.get(key)

@@ -92,8 +92,8 @@ def without_place(case: Case) -> Plan | None:
     case.draft.waiting(decision.verdict, decision.position)
     given_up = case.status.nomination is not None and case.draft.fields["nomination"] is None
     notes = (Note(decision.verdict.reason, "nobody is asked to make way any more"),) if given_up else ()
-    # Position and arithmetic change while the reason stays: readers get them within half a minute.
-    return replace(case.plan(create=_storage(case), notes=notes, again=REFRESH_SECONDS), takes_turn=not given_up)
+    # Position and arithmetic change while the reason stays: the scheduler says so, and readers get them within half a minute.
+    return replace(case.plan(create=_storage(case), notes=notes), takes_turn=not given_up)
 
 
 def _nominated(case: Case, decision: Preempt) -> Plan:

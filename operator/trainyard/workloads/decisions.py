@@ -3,9 +3,10 @@
 A decision belongs to one attempt of one object: after the place was given back, an old decision means nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from trainyard.scheduling.snapshot import Admit, Decision, Evict, Preempt, Resize, WorkloadKey
+from trainyard.workloads.times import REFRESH_SECONDS
 
 Token = tuple[WorkloadKey, str, int]
 """Workload, uid, attempt (or serial)."""
@@ -16,12 +17,20 @@ class Decisions:
 
     def __init__(self) -> None:
         self._standing: dict[WorkloadKey, tuple[Decision, int]] = {}
+        self._asked: set[WorkloadKey] = set()
+        """Those that hold a place and may be asked something."""
 
-    def put(self, decision: Decision, attempt: int) -> bool:
-        """Remember a decision. True when a controller should look: it differs in more than numbers."""
+    def put(self, decision: Decision, attempt: int) -> float | None:
+        """Remember a decision. Returns seconds until a controller should look: soon if it is another, later for a new number."""
         old = self._standing.get(decision.key)
+        if old is not None and old[0] is decision and old[1] == attempt:
+            return None
         self._standing[decision.key] = (decision, attempt)
-        return old is None or old[1] != attempt or _gist(old[0]) != _gist(decision)
+        if isinstance(decision, Evict | Resize):
+            self._asked.add(decision.key)
+        if old is None or old[1] != attempt or _gist(old[0]) != _gist(decision):
+            return 0.0
+        return None if old[0] == decision else REFRESH_SECONDS
 
     def of(self, key: WorkloadKey, uid: str, attempt: int) -> Decision | None:
         """The standing decision for that attempt of that object."""
@@ -36,15 +45,17 @@ class Decisions:
 
     def void(self, asked: Iterable[WorkloadKey]) -> None:
         """What those that hold a place were asked to do, and are not asked any more."""
-        still = set(asked)
-        for key, (decision, _) in list(self._standing.items()):
-            if isinstance(decision, Evict | Resize) and key not in still:
+        if not self._asked:
+            return
+        for key in self._asked.difference(asked):
+            if key in self._standing and isinstance(self._standing[key][0], Evict | Resize):
                 del self._standing[key]
+            self._asked.discard(key)
 
-    def keep_only(self, keys: Iterable[WorkloadKey]) -> None:
-        """Forget workloads that are gone."""
-        alive = set(keys)
-        self._standing = {key: value for key, value in self._standing.items() if key in alive}
+    def keep_only(self, keys: Collection[WorkloadKey]) -> None:
+        """Forget workloads that are gone; what is said of them means nothing, it only takes room."""
+        if len(self._standing) > len(keys):
+            self._standing = {key: self._standing[key] for key in keys if key in self._standing}
 
 
 def _gist(decision: Decision) -> tuple[object, ...]:

@@ -92,6 +92,9 @@ class World:
     def of_kind(self, kind: str) -> Iterable[Ours]:
         return self._ours[kind].values()
 
+    def training_jobs(self) -> list[TrainingJob]:
+        return [each for each in self._ours["TrainingJob"].values() if isinstance(each, TrainingJob)]
+
     def lost(self, nodes: Iterable[str], now: datetime, grace: float = LOST_SECONDS) -> frozenset[str]:
         """Those of `nodes` that will not answer again soon: gone, or not ready for `grace` seconds.
 

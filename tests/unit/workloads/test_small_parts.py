@@ -13,6 +13,7 @@ from trainyard.workloads.decisions import Decisions
 from trainyard.workloads.plan import changed, sooner
 from trainyard.workloads.ration import Ration
 from trainyard.workloads.refusals import REFUSED_SECONDS, Refusals, fingerprint
+from trainyard.workloads.times import REFRESH_SECONDS
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 KEY = WorkloadKey("TrainingJob", "team", "a")
@@ -103,13 +104,14 @@ def test_a_fingerprint_knows_what_a_user_wrote_from_what_we_did() -> None:
 def test_a_decision_belongs_to_one_attempt_of_one_object() -> None:
     decisions = Decisions()
     admit = Admit(KEY, "u", Assignment("f", {"worker": ("n",)}))
-    assert decisions.put(admit, 1)
-    assert not decisions.put(admit, 1)
+    assert decisions.put(admit, 1) == 0
+    assert decisions.put(admit, 1) is None
     assert decisions.of(KEY, "u", 1) == admit
     assert decisions.of(KEY, "u", 2) is None
     assert decisions.of(KEY, "other", 1) is None
-    assert decisions.put(Wait(KEY, "u", Verdict(Waiting.ON_HOLD, "held"), 1), 1)
-    assert not decisions.put(Wait(KEY, "u", Verdict(Waiting.ON_HOLD, "held still"), 2), 1)
+    assert decisions.put(Wait(KEY, "u", Verdict(Waiting.ON_HOLD, "held"), 1), 1) == 0
+    assert decisions.put(Wait(KEY, "u", Verdict(Waiting.ON_HOLD, "held"), 1), 1) is None
+    assert decisions.put(Wait(KEY, "u", Verdict(Waiting.ON_HOLD, "held still"), 2), 1) == REFRESH_SECONDS
     decisions.keep_only([])
     assert decisions.of(KEY, "u", 1) is None
 
