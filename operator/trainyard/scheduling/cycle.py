@@ -1,7 +1,7 @@
 """One admission cycle: whoever waits, in order, gets a place if quota and nodes are there; all pods of a gang or none.
 
-Order: overdue first, then priority, then the weighted dominant share of what the queue borrows, then age. A workload that cannot
-start holds back nobody from what it could not use. Others may be asked to make way for the first of them; if that does not help,
+Order: overdue first, then priority, then whoever waits long already, then the weighted dominant share of what the queue borrows,
+then age. A workload that cannot start holds back nobody from what it could not use. Others may be asked to make way for the first of them; if that does not help,
 it gets a reservation, so that it starts in the end.
 """
 
@@ -30,7 +30,7 @@ from trainyard.scheduling.snapshot import (
     WorkloadKey,
 )
 
-Rank = tuple[bool, int, tuple[float, ...], float, WorkloadKey]
+Rank = tuple[bool, int, bool, tuple[float, ...], float, WorkloadKey]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +99,18 @@ class Cycle:
 
     def _rank(self, waiting: JobClass) -> Rank:
         since, workload = waiting.head()
+        options = self.engine.options
         request = waiting.flavors[0][1] if waiting.flavors else ()
         share = self.engine.tree.share(waiting.queue, request)
-        overdue = self.now - since >= self.engine.options.overdue_seconds
-        return (not overdue, 0 if overdue else -waiting.priority, () if overdue else share, since, workload.key)
+        overdue, late = (self.now - since >= limit for limit in (options.overdue_seconds, options.late_seconds))
+        return (
+            not overdue,
+            0 if overdue else -waiting.priority,
+            not late,
+            () if late else share,
+            since,
+            workload.key,
+        )
 
     def _version(self, waiting: JobClass) -> int:
         return self.engine.versions.get(self.engine.root(waiting.queue), 0)
@@ -275,7 +283,7 @@ class Cycle:
             if each.flavor == flavor or engine.root(each.workload.queue) == root
         ]
         small = _smallest(workload)
-        return reserve(
+        made = reserve(
             workload,
             flavor,
             engine.request(small, flavor),
@@ -285,12 +293,15 @@ class Cycle:
             relevant,
             engine.reservations,
         )
+        if made is not None:
+            made.firm = workload.key in engine.slipped
+        return made
 
     def _count(self, made: Reservation) -> None:
         counters, before = self.engine.counters, self.engine.promised.get(made.key)
         counters.made += before is None
         if before is not None and made.time > before:
-            if any(self.engine.running[key].over_ran for key in made.released):
+            if made.key in self.engine.slipped:
                 counters.moved_later += 1
             else:
                 counters.broken += 1
@@ -315,6 +326,8 @@ class Cycle:
                 continue
             self.engine.drop(each)
             if waiting is not None:
+                if not each.released.isdisjoint(self.engine.running):
+                    self.engine.slipped.add(each.key)
                 self._keep_a_place(waiting)
 
 

@@ -32,7 +32,7 @@ from trainyard.scheduling.histograms import (
 
 LOW, HIGH = 0.1, 0.9
 """Bounds of the band that people see."""
-EXPECTED = 0.7
+EXPECTED = 0.8
 """Backfill takes a job to run so long that this share of its kind ends earlier: a start that was promised rather comes early than late."""
 
 _NODE = 8

@@ -35,6 +35,8 @@ class Options:
     """A place whose time is a guess, because nobody knows how long somebody ahead runs, is kept only for who waited so long."""
     overdue_seconds: float = 7 * DAY
     """Who waited so long goes before everybody else, whatever their priority: nobody waits for ever."""
+    late_seconds: float = DAY / 2
+    """Who waited so long goes before others of its priority, however little their queues borrow: fairness that starves nobody."""
     reservations: int = 1
     """Places that are kept at a time for each flavor and root of the quota tree."""
     preempting_heads: int = 0
@@ -82,6 +84,8 @@ class Engine:
         self.reservations: list[Reservation] = []
         self.promised: dict[WorkloadKey, float] = {}
         """The latest start that was promised to each workload that got a reservation."""
+        self.slipped: set[WorkloadKey] = set()
+        """Those of them that could not start then, since somebody over-ran."""
         self.guesses = 0
         """How many run of which nobody knows how long."""
         self.patience_ends: float | None = None
@@ -262,6 +266,7 @@ class Engine:
     def _unreserve(self, key: WorkloadKey) -> None:
         """Its kept place is free for the next in line."""
         self.promised.pop(key, None)
+        self.slipped.discard(key)
         self.nominees.pop(key, None)
         self.nominated.pop(key, None)
         for each in [kept for kept in self.reservations if kept.key == key]:
@@ -276,5 +281,5 @@ class Engine:
             other.drop_plan(kept.key)
 
     def _forget_plans(self) -> None:
-        self.reservations, self.promised = [], {}
+        self.reservations, self.promised, self.slipped = [], {}, set()
         self.everything_changed = True

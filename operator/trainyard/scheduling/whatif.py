@@ -78,7 +78,8 @@ def trial(settled: Settled, workload: Workload, ended: Sequence[WorkloadKey] = (
     """
     engine = fork(settled.engine)
     if anew:
-        engine.reservations, engine.promised, engine.everything_changed = [], {}, True
+        engine.reservations, engine.promised, engine.slipped = [], {}, set()
+        engine.everything_changed = True
     for key in ended:
         engine.finish(key)
     engine.withdraw(workload.key)

@@ -73,14 +73,14 @@ def replay(
     site: Site, jobs: Sequence[Job], policy: Policy, known: Known, step: Callable[[], None] = lambda: None
 ) -> Result:
     """Run all jobs to their ends. step: called for each that arrives or ends."""
-    run = _Run(site, jobs, policy, known)
+    run = Replay(site, jobs, policy, known)
     for _ in run.go():
         step()
     return run.result()
 
 
-class _Run:
-    """One replay."""
+class Replay:
+    """One replay, event by event: for those who want to look at it on the way."""
 
     def __init__(self, site: Site, jobs: Sequence[Job], policy: Policy, known: Known) -> None:
         self.site, self.policy, self.known = site, policy, known
