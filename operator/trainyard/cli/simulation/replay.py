@@ -109,19 +109,23 @@ class Replay:
             while ends and ends[0][0] <= now:
                 self._end(heapq.heappop(ends)[1])
                 yield
-            if arrivals and arrivals[-1][0] <= now:
-                for job in arrivals.pop()[1]:
-                    self._arrive(job)
-                    yield
+            arrived = arrivals.pop()[1] if arrivals and arrivals[-1][0] <= now else []
+            for job in arrived:
+                self._arrive(job)
+                yield
             for each in Cycle(self.engine, now).run():
                 job = self.jobs[each.key]
                 self.started[each.key] = now
                 self._used += job.gpus
                 heapq.heappush(ends, (now + job.seconds, each.key))
             self.series.append((now, self._used))
+            self.settled(now, arrived)
             if arrivals and now >= sample:
                 self.lost.append(self._fragmentation())
                 sample = now + span / _SAMPLES
+
+    def settled(self, now: float, arrived: Sequence[Job]) -> None:
+        """After each cycle, with the jobs that came just before it; for those who want to look on."""
 
     def _arrive(self, job: Job) -> None:
         workload = Workload(
