@@ -117,6 +117,21 @@ class Cycle:
 
     # A place.
 
+    def look(self, workload: Workload) -> Assignment | None:
+        """Where a workload would start now if nothing else changed; None if it would not. Changes nothing."""
+        asking = JobClass((), 0, workload, self.engine.rules.priority_of(workload))
+        asking.add(workload)
+        if self.engine.standing(workload) is not None:
+            return None
+        asking.flavors = self.engine.flavors_for(workload)
+        found = self._try(asking)
+        return self._named(found) if isinstance(found, _Found) else None
+
+    def _named(self, found: _Found) -> Assignment:
+        names = self.engine.fleet.nodes
+        nodes = {role: tuple(names[row].name for row in rows) for role, rows in found.places.items()}
+        return Assignment(found.flavor, nodes)
+
     def _try(self, waiting: JobClass) -> _Found | Refusal:
         _, workload = waiting.head()
         ends = self.now + self.engine.seconds(workload)
@@ -185,10 +200,7 @@ class Cycle:
 
     def _admit(self, waiting: JobClass, found: _Found) -> None:
         _, workload = waiting.head()
-        names = self.engine.fleet.nodes
-        assignment = Assignment(
-            found.flavor, {role: tuple(names[row].name for row in rows) for role, rows in found.places.items()}
-        )
+        assignment = self._named(found)
         kept = len(self.engine.reservations)
         self.engine.hold(workload, assignment, self.now)
         self._beside.clear()

@@ -15,7 +15,7 @@ from trainyard.scheduling.fleet import Fleet, Grant
 from trainyard.scheduling.pending import JobClass, Pending
 from trainyard.scheduling.policies import Placement
 from trainyard.scheduling.quota import demand, granted
-from trainyard.scheduling.quota_tree import QuotaTree, Request, parents
+from trainyard.scheduling.quota_tree import Cell, QuotaTree, Request, parents
 from trainyard.scheduling.reservation import Reservation
 from trainyard.scheduling.rules import Rules
 from trainyard.scheduling.running import Running
@@ -102,6 +102,8 @@ class Engine:
         """Those that wait until others have made way."""
         self.nominated: dict[WorkloadKey, Verdict] = {}
         """Those of them whose place is kept still, and what they are told."""
+        self.holders: dict[str, tuple[int, dict[Cell, list[tuple[str, int]]]]] = {}
+        """By root, who holds most of each cell at a version of the root; see `explain`."""
         self.versions: dict[str, int] = {}
         """By root, counted up whenever shares below it change."""
 
@@ -138,7 +140,7 @@ class Engine:
             parents(rules.queues if queues is None else queues),
         )
         if queues is not None:
-            self.tree = QuotaTree(queues)
+            self.tree, self.holders = QuotaTree(queues), {}
             for each in self.running.values():
                 each.request = self._request_of(each.workload, each.assignment)
                 if each.request:
@@ -156,8 +158,8 @@ class Engine:
         before = self.pending.class_of(workload.key)
         added = self.pending.add(workload, self.rules.priority_of(workload))
         if len(added) == 1:
-            added.standing = checks.standing(added.sample, self.rules, self.tree)
-            added.flavors = self._options(workload)
+            added.standing = self.standing(workload)
+            added.flavors = self.flavors_for(workload)
         if before is not None:
             self._unreserve(workload.key)
         if workload.nomination is not None:
@@ -244,7 +246,12 @@ class Engine:
     def root(self, queue: str) -> str:
         return self.tree.root(queue) if queue in self.tree else ""
 
-    def _options(self, workload: Workload) -> tuple[tuple[str, Request], ...]:
+    def standing(self, workload: Workload) -> Verdict | None:
+        """Why it cannot start whatever else runs."""
+        return checks.standing(workload, self.rules, self.tree)
+
+    def flavors_for(self, workload: Workload) -> tuple[tuple[str, Request], ...]:
+        """Flavors to be tried, best first, each with what it would ask of the quota tree."""
         return tuple((name, self.request(workload, name)) for name in self.rules.flavors_of(workload))
 
     def request(self, workload: Workload, flavor: str) -> Request:

@@ -3,6 +3,8 @@
 from collections import defaultdict
 from datetime import UTC, datetime
 
+import numpy as np
+
 from trainyard.api.names import GPU
 from trainyard.api.reasons import Waiting
 from trainyard.scheduling.engine import Engine
@@ -58,12 +60,18 @@ def _short(engine: Engine, workload: Workload, cell: Cell, missing: int) -> str:
 
 
 def _holders(engine: Engine, root: str, cell: Cell) -> list[tuple[str, int]]:
-    """Who holds most of a cell below a root, largest first."""
-    held: dict[str, int] = defaultdict(int)
-    for key, each in engine.running.items():
-        if engine.root(each.workload.queue) == root:
-            held[f"{key.namespace}/{key.name}"] += dict(each.request).get(cell, 0)
-    return sorted(((who, amount) for who, amount in held.items() if amount), key=lambda pair: (-pair[1], pair[0]))
+    """Who holds most of a cell below a root, largest first. Found once for all that ask between two changes below the root."""
+    version = engine.versions.get(root, 0)
+    known, found = engine.holders.get(root, (-1, {}))
+    if known != version:
+        held: dict[Cell, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        for key, each in engine.running.items():
+            if each.request and engine.root(each.workload.queue) == root:
+                for asked, amount in each.request:
+                    held[asked][f"{key.namespace}/{key.name}"] += amount
+        found = {asked: sorted(who.items(), key=lambda pair: (-pair[1], pair[0])) for asked, who in held.items()}
+        engine.holders[root] = (version, found)
+    return found.get(cell, [])
 
 
 def no_place(engine: Engine, workload: Workload, flavor: str) -> str:
@@ -71,18 +79,19 @@ def no_place(engine: Engine, workload: Workload, flavor: str) -> str:
     fleet, spec = engine.fleet, engine.rules.flavors[flavor]
     scarce = next((each for each in workload.pods if GPU in each.requests), workload.pods[0])
     mask = fleet.eligible(spec, scarce, workload.avoid)
-    rows = [row for row, chosen in enumerate(mask.tolist()) if chosen]
+    rows = np.flatnonzero(mask)
     where = f" in one {workload.topology.level}" if workload.topology and workload.topology.mode == "required" else ""
     parts = [f"{asks_for(workload)} fit on no set of the {len(rows)} nodes of flavor {flavor} that take pods{where}"]
     for resource, amount in sorted(scarce.requests.items()):
-        largest = max((fleet.nodes[row].allocatable.get(resource, 0) for row in rows), default=0)
+        column = fleet.columns.get(resource)
+        largest = 0 if column is None or not rows.size else int(fleet.capacity[rows, column].max())
         if amount > largest:
             parts.append(f"the largest of them offers {show(largest)} {resource}, and one pod asks {show(amount)}")
     resource = GPU if GPU in scarce.requests else next(iter(sorted(scarce.requests)), GPU)
     column = fleet.columns.get(resource)
-    free = 0 if column is None else sum(max(0, int(fleet.free[row, column])) for row in rows)
+    free = 0 if column is None else int(np.maximum(fleet.free[rows, column], 0).sum())
     parts.append(f"{show(free)} {resource} are free there")
-    if foreign := _foreign(engine, {fleet.nodes[row].name for row in rows}, resource):
+    if engine.foreign and (foreign := _foreign(engine, {fleet.nodes[row].name for row in rows.tolist()}, resource)):
         parts.append(f"pods outside Trainyard hold {foreign}")
     if workload.avoid:
         parts.append(f"avoided for now after a failed start: {', '.join(sorted(workload.avoid))}")

@@ -33,6 +33,8 @@ class _Node:
     lendable: dict[Cell, int] = field(default_factory=dict)
     entitled: dict[Cell, int] = field(default_factory=dict)
     """Guaranteed to this queue and all below it."""
+    by_resource: dict[str, int] = field(default_factory=dict)
+    """The same, all flavors together."""
     subtree: dict[Cell, int] = field(default_factory=dict)
     """The part of it that is not kept back by a queue below."""
     local: dict[Cell, int] = field(default_factory=dict)
@@ -58,6 +60,7 @@ class QuotaTree:
                 parent.children.append(node)
         self._paths: dict[str, tuple[_Node, ...]] = {name: tuple(_path(node)) for name, node in self._nodes.items()}
         self._cells: dict[str, frozenset[Cell]] = {}
+        self._potential: dict[tuple[str, Cell], int] = {}
         for node in self._nodes.values():
             if node.parent is None:
                 cells = _settle(node)
@@ -105,9 +108,13 @@ class QuotaTree:
 
     def potential(self, queue: str, cell: Cell) -> int:
         """The most that the queue could ever hold, if nobody else held anything."""
-        path = self._paths[queue]
-        found = path[0].subtree.get(cell, 0) + sum(node.local.get(cell, 0) for node in path[1:])
-        return min([found, *(node.limit[cell] for node in path if cell in node.limit)])
+        known = self._potential.get((queue, cell))
+        if known is None:
+            path = self._paths[queue]
+            found = path[0].subtree.get(cell, 0) + sum(node.local.get(cell, 0) for node in path[1:])
+            known = min([found, *(node.limit[cell] for node in path if cell in node.limit)])
+            self._potential[queue, cell] = known
+        return known
 
     def shortage(self, queue: str, request: Request) -> list[tuple[Cell, int]]:
         """Cells of which too little is available, and by how much."""
@@ -160,7 +167,7 @@ class QuotaTree:
     def copy(self) -> "QuotaTree":
         """A tree of the same shape whose use changes by itself."""
         twin = object.__new__(QuotaTree)
-        twin.cycles, twin._cells = self.cycles, self._cells
+        twin.cycles, twin._cells, twin._potential = self.cycles, self._cells, self._potential
         copies = {
             name: _Node(
                 name,
@@ -169,6 +176,7 @@ class QuotaTree:
                 limit=node.limit,
                 lendable=node.lendable,
                 entitled=node.entitled,
+                by_resource=node.by_resource,
                 subtree=node.subtree,
                 local=node.local,
                 usage=dict(node.usage),
@@ -248,6 +256,8 @@ def _settle(node: _Node) -> set[Cell]:
         for cell, amount in child.subtree.items():
             subtree[cell] += amount - child.local.get(cell, 0)
     node.entitled, node.subtree = dict(entitled), dict(subtree)
+    for (_, resource), amount in entitled.items():
+        node.by_resource[resource] = node.by_resource.get(resource, 0) + amount
     node.local = {cell: max(0, subtree[cell] - lendable) for cell, lendable in node.lendable.items()}
     return cells
 
@@ -263,7 +273,5 @@ def _share(node: _Node, asked: Mapping[Cell, int]) -> float:
         return 0.0
     if not node.weight:
         return float("inf")
-    lendable: dict[str, int] = defaultdict(int)
-    for (_, resource), amount in node.parent.entitled.items():
-        lendable[resource] += amount
-    return max(over / max(1, lendable[name]) for name, over in borrowed.items()) / node.weight
+    there = node.parent.by_resource
+    return max(over / max(1, there.get(name, 0)) for name, over in borrowed.items()) / node.weight

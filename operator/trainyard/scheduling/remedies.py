@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from trainyard.api.forecast import Remedy
 from trainyard.api.names import GPU
+from trainyard.scheduling.cycle import Cycle
 from trainyard.scheduling.engine import Engine
 from trainyard.scheduling.running import Running
 from trainyard.scheduling.snapshot import Assignment, PodSet, Workload, WorkloadKey
@@ -49,13 +50,16 @@ class Fix:
 
 
 def remedies(settled: Settled, key: WorkloadKey, hurry: Callable[[], bool] = lambda: False) -> tuple[Fix, ...]:
-    """At most four changes, smallest first; none for what does not wait. hurry: asked before each trial, True ends the search."""
+    """At most four changes, smallest first; none for what does not wait. hurry: asked before each trial, True ends the search.
+
+    Each holds on the state as it is; if there is time, also for a scheduler that remembers no kept places.
+    """
     workload = settled.engine.pending.get(key)
     if workload is None or workload.blocked is not None or not workload.pods:
         return ()
     search = _Search(settled, workload, hurry)
     found = sorted((fix for look in _KINDS for fix in look(search)), key=lambda fix: fix.size)
-    confirmed = (fix for fix in found if not hurry() and _holds_anew(settled, fix))
+    confirmed = (fix for fix in found if hurry() or _holds_anew(settled, fix))
     return tuple(itertools.islice(confirmed, MOST_REMEDIES))
 
 
@@ -88,6 +92,9 @@ class _Search:
         if self.left <= 0 or self.hurry():
             return None
         self.left -= 1
+        if not ended:
+            # Everybody else was asked already and cannot start: whether this one can changes nothing for them.
+            return Cycle(self.engine, self.now).look(workload)
         found = trial(self.settled, workload, ended).admitted.get(workload.key)
         return found.assignment if found else None
 
