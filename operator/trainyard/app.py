@@ -47,6 +47,7 @@ from trainyard.workloads import conditions
 from trainyard.workloads.applier import Applier
 from trainyard.workloads.decisions import Decisions
 from trainyard.workloads.keys import Key
+from trainyard.workloads.outlook import Outlooks
 from trainyard.workloads.pod_template import Surroundings
 from trainyard.workloads.world import World
 
@@ -97,6 +98,7 @@ class App:
         }
         for kind, cache in (*self.caches.items(), *self.informers.items()):
             cache.on_change(self._follow(kind))
+        self.outlooks = Outlooks(clock)
         self.scheduler = Scheduler(
             self.world,
             self.decisions,
@@ -105,6 +107,7 @@ class App:
             clock,
             ground.compute,
             ground.metrics.cycle,
+            self.outlooks,
         )
         self.applier = Applier(client, self.world, clock, self, self._learn)
         self.training = TrainingController(
@@ -117,6 +120,7 @@ class App:
             ground.surroundings,
             self.scheduler.poke,
             ground.epoch,
+            self.outlooks,
             self._job_changed,
         )
         self.inference = InferenceController(
@@ -147,6 +151,9 @@ class App:
                 _start(background, informer.run(), f"informer-{kind}")
             await asyncio.gather(*(informer.synced.wait() for informer in self.informers.values()), self.repair())
             self.synced = True
+            for job in self.world.training_jobs():
+                if finished(job):
+                    self.outlooks.ended(job)
             log.info(
                 "caches are filled",
                 extra={
@@ -258,6 +265,7 @@ class App:
         if before.status.admission is None and after.status.admission is not None and after.metadata.creation_timestamp:
             metrics.admitted(queue, (after.status.admission.time - after.metadata.creation_timestamp).total_seconds())
         if finished(after) and not finished(before):
+            self.outlooks.ended(after)
             metrics.completed(
                 queue, "complete" if conditions.holds(after.status.conditions, ConditionType.COMPLETE) else "failed"
             )

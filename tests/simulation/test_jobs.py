@@ -236,3 +236,29 @@ async def test_several_workers_need_a_shared_claim() -> None:
         assert "there is no PersistentVolumeClaim 'nowhere'" in sim.message("lost")
         sim.create(b.a_claim("nowhere"))
         await sim.until(sim.is_("Running", "lost"), 20)
+
+
+async def test_a_waiting_job_is_told_when_it_starts_and_what_would_start_it_now() -> None:
+    async with Simulation(nodes=1, gpus=8) as sim:
+        sim.create(b.training_job("running", b.gpus(6), b.runs(300)))
+        await sim.until(sim.is_("Running", "running"), 10)
+        sim.create(b.training_job("waiting", b.gpus(4)))
+        await sim.until(lambda: sim.status("waiting").get("remedies"), 40)
+        changes = [each["change"] for each in sim.status("waiting")["remedies"]]
+        assert "spec.workers.resources.limits[nvidia.com/gpu]=2" in changes
+        band = sim.status("waiting")["eta"]
+        assert band["earliest"] <= band["likely"] <= band["latest"]
+        await sim.until(sim.is_("Running", "waiting"), 400)
+        assert "eta" not in sim.status("waiting") or sim.status("waiting")["eta"] is None
+        assert not sim.status("waiting")["remedies"]
+
+
+async def test_how_long_jobs_run_is_learned_from_those_that_ended() -> None:
+    async with Simulation(nodes=1, gpus=8) as sim:
+        sim.create(*(b.training_job(f"early-{number}", b.gpus(1), b.runs(60)) for number in range(24)))
+        await sim.until(sim.is_("Complete", *(f"early-{number}" for number in range(24))), 600)
+        sim.create(b.training_job("late", b.gpus(1), b.runs(60)))
+        await sim.until(sim.is_("Running", "late"), 10)
+        outlooks, job = sim.process.app.outlooks, sim.process.app.world.training_jobs()[-1]
+        assert job.metadata.name == "late"
+        assert 30 < (outlooks.seconds(job) or 0) < 240

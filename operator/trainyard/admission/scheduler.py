@@ -8,16 +8,17 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from trainyard.api.queue import Queue
 from trainyard.runtime.clock import Clock
 from trainyard.scheduling.engine import Options
 from trainyard.scheduling.schedule import Follower
-from trainyard.scheduling.snapshot import Admit, Decision, Nominated, Preempt, Resize, Wait, Workload
+from trainyard.scheduling.snapshot import Admit, Decision, Nominated, Preempt, Resize, Snapshot, Wait, Workload
 from trainyard.workloads.decisions import Decisions
 from trainyard.workloads.keys import Key
+from trainyard.workloads.outlook import Outlooks
 from trainyard.workloads.world import World
 
 log = logging.getLogger(__name__)
@@ -57,10 +58,12 @@ class Scheduler:
         clock: Clock,
         compute: Compute = in_thread,
         listener: CycleListener = lambda _seconds, _decisions: None,
+        outlooks: Outlooks | None = None,
     ) -> None:
         self._world, self._decisions, self._source, self._wake = world, decisions, source, wake
         self._clock, self._compute, self._listener = clock, compute, listener
         self._follower = Follower(OPTIONS)
+        self._outlooks = outlooks or Outlooks(clock)
         self._poked = asyncio.Event()
         self._took = 0.0
 
@@ -95,13 +98,18 @@ class Scheduler:
             self._decisions.void(())
             return []
         snapshot = self._world.snapshot(self._overlaid(workload, attempt) for workload, attempt in pairs)
-        decisions = await self._compute(partial(self._follower.decide, snapshot, self._clock.now()))
+        decisions = await self._compute(partial(self._decide, snapshot, self._clock.now()))
         self._decisions.void(each.key for each in decisions)
         for decision in decisions:
             seconds = self._decisions.put(decision, attempts[decision.key])
             if seconds is not None:
                 self._wake(Key(decision.key.kind, decision.key.namespace, decision.key.name), seconds)
         self._listener(self._clock.monotonic() - began, decisions)
+        return decisions
+
+    def _decide(self, snapshot: Snapshot, now: datetime) -> list[Decision]:
+        decisions = self._follower.decide(snapshot, now)
+        self._outlooks.look(self._follower.engine, snapshot, now, decisions)
         return decisions
 
     def _may_change_what_runs(self, pairs: Iterable[tuple[Workload, int]]) -> bool:

@@ -82,9 +82,19 @@ def difference(old: TrainingJobStatus, new: TrainingJobStatus) -> tuple[dict[str
             **new.progress.model_dump(by_alias=True, mode="json"),
             "metrics": {**gone, **new.progress.metrics},
         }
-    if not patch:
+    if patch.keys() <= {"eta"}:  # an estimate moves all the time: it is told with other news
         return None, False
-    calm = {"progress", "queuePosition", "conditions", "checkpoint", "result", "firstStepTime", "workers"}
+    calm = {
+        "eta",
+        "remedies",
+        "progress",
+        "queuePosition",
+        "conditions",
+        "checkpoint",
+        "result",
+        "firstStepTime",
+        "workers",
+    }
     urgent = not patch.keys() <= calm or _statements(old) != _statements(new)
     return patch, urgent
 

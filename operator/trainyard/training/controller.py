@@ -23,6 +23,7 @@ from trainyard.workloads.applier import Applier, RefusedError
 from trainyard.workloads.decisions import Decisions
 from trainyard.workloads.keys import Key
 from trainyard.workloads.nominations import still_asked
+from trainyard.workloads.outlook import Outlooks
 from trainyard.workloads.plan import sooner
 from trainyard.workloads.pod_state import PodState
 from trainyard.workloads.pod_template import Surroundings
@@ -49,11 +50,12 @@ class TrainingController:
         surroundings: Callable[[], Surroundings],
         poke: Callable[[], None],
         epoch: Callable[[], int],
+        outlooks: Outlooks,
         listener: Listener = lambda _old, _new: None,
     ) -> None:
         self._world, self._cluster, self._applier, self._clock = world, cluster, applier, clock
         self._decisions, self._reports, self._surroundings = decisions, reports, surroundings
-        self._poke, self._epoch, self._listener = poke, epoch, listener
+        self._poke, self._epoch, self._outlooks, self._listener = poke, epoch, outlooks, listener
         self._refusals = Refusals(clock)
         self._uids: dict[Key, str] = {}
         self._marks: dict[str, str] = {}
@@ -122,6 +124,8 @@ class TrainingController:
             report=self._reports.of(meta.uid),
             epoch=self._epoch(),
             max_run_seconds=self._max_run_seconds(job),
+            expected_seconds=self._outlooks.seconds(job),
+            outlook=self._outlooks.of(_workload_key(key)) if job.status.admission is None else None,
             flavors=self._world.flavors(),
             surroundings=self._surroundings(),
         )

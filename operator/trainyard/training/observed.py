@@ -8,6 +8,7 @@ from typing import Any
 from trainyard.api.flavor import FlavorSpec
 from trainyard.api.training_job import TrainingJob
 from trainyard.scheduling.snapshot import Decision
+from trainyard.workloads.outlook import Outlook
 from trainyard.workloads.pod_state import PodState
 from trainyard.workloads.pod_template import Surroundings
 
@@ -50,5 +51,9 @@ class Observed:
     epoch: int = 0
     max_run_seconds: int | None = None
     """The least of what the job and the queues above it allow; None if none says so."""
+    expected_seconds: float | None = None
+    """How long it is expected to run: declared, or learned of jobs like it."""
+    outlook: Outlook | None = None
+    """When it is expected to start, and what would start it now; None if it has a place."""
     flavors: Mapping[str, FlavorSpec] = field(default_factory=dict)
     surroundings: Surroundings = field(default_factory=lambda: Surroundings("", "", ""))

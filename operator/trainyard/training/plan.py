@@ -90,6 +90,8 @@ def without_place(case: Case) -> Plan | None:
     if not isinstance(decision, Wait):
         return Plan(create=_storage(case))  # nothing to say until the scheduler has looked, which is soon
     case.draft.waiting(decision.verdict, decision.position)
+    if case.observed.outlook is not None:
+        case.draft.set(eta=case.observed.outlook.eta, remedies=list(case.observed.outlook.remedies))
     given_up = case.status.nomination is not None and case.draft.fields["nomination"] is None
     notes = (Note(decision.verdict.reason, "nobody is asked to make way any more"),) if given_up else ()
     # Position and arithmetic change while the reason stays: the scheduler says so, and readers get them within half a minute.

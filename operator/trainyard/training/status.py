@@ -107,6 +107,8 @@ class Draft:
         self.set(
             admission=admission,
             nomination=None,
+            eta=None,
+            remedies=[],
             phase="Admitted",
             reason=Reason.PODS_STARTING.value,
             queue_position=None,
@@ -242,6 +244,8 @@ class Draft:
             reason=Reason.SUSPENDED.value,
             admission=None,
             nomination=None,
+            eta=None,
+            remedies=[],
             preemption=None,
             queue_position=None,
             attempt=attempt,

@@ -57,7 +57,7 @@ def workload(observed: Observed, now: datetime) -> Workload | None:
         topology=_topology(spec.topology),
         flavors=accepted(spec.flavors, pods, observed.flavors),
         throughputs=throughputs(spec.flavors),
-        duration=spec.expected_seconds,
+        duration=observed.expected_seconds or spec.expected_seconds,
         started=_started(job),
         checkpoint=status.checkpoint.time if status.checkpoint else None,
         preemptible=spec.preemptible,

@@ -1,0 +1,126 @@
+"""What is to be expected: how long jobs will run, when those that wait will start, and what would start them now.
+
+All of it is learned from what happened while this process ran, and from the ended jobs that it found; nothing hangs on it but
+backfill and what people read. Neighbours: `scheduling/durations`, `forecast` and `remedies` do the arithmetic.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from trainyard.api.forecast import Remedy, StartEstimate
+from trainyard.api.reasons import ConditionType
+from trainyard.api.training_job import TrainingJob
+from trainyard.runtime.clock import Clock
+from trainyard.scheduling.durations import Durations, Features
+from trainyard.scheduling.engine import Engine
+from trainyard.scheduling.forecast import Forecast, Line, line_for
+from trainyard.scheduling.remedies import remedies
+from trainyard.scheduling.snapshot import Admit, Decision, Snapshot, Wait, WorkloadKey
+from trainyard.scheduling.whatif import Settled
+from trainyard.workloads import conditions
+
+ENOUGH = 20
+"""So many jobs have to have ended before others are expected to be like them."""
+_LINES_A_CYCLE = 50
+_SEARCH_SECONDS = 0.05
+"""How long a cycle may look for remedies, for one workload."""
+_PAUSE_SECONDS = 1.0
+_AGAIN_SECONDS = 600.0
+"""Remedies are looked for anew after so long, or when somebody was refused for another reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What one that waits may be told."""
+
+    eta: StartEstimate | None = None
+    remedies: tuple[Remedy, ...] = ()
+
+
+@dataclass(slots=True)
+class _Waiting:
+    since: datetime
+    line: Line
+    remedies: tuple[Remedy, ...] = ()
+    searched: float | None = None
+    reason: object = None
+
+
+class Outlooks:
+    """Learns in the scheduler's thread, answers in the event loop's: each answer is one look into a dict."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._durations, self._forecast = Durations(), Forecast()
+        self._ended = self._searched = 0.0
+        self._expected: dict[str, float | None] = {}
+        self._waiting: dict[WorkloadKey, _Waiting] = {}
+
+    # How long jobs run.
+
+    def ended(self, job: TrainingJob) -> None:
+        """A job is over; one that failed or was stopped says nothing of how long such jobs run."""
+        self._expected.pop(job.metadata.uid, None)
+        status = job.status
+        if conditions.holds(status.conditions, ConditionType.COMPLETE) and status.start_time and status.completion_time:
+            self._durations.observe(_features(job), (status.completion_time - status.start_time).total_seconds())
+            self._ended += 1
+
+    def seconds(self, job: TrainingJob) -> float | None:
+        """How long it is expected to run: what it says, else what was learned; None if nobody knows. Stays as it was first told."""
+        if job.spec.expected_seconds is not None:
+            return float(job.spec.expected_seconds)
+        if job.metadata.uid not in self._expected:
+            if self._ended < ENOUGH:
+                return None
+            self._expected[job.metadata.uid] = self._durations.predict(_features(job)).expected
+        return self._expected[job.metadata.uid]
+
+    # When what waits starts.
+
+    def look(self, engine: Engine, snapshot: Snapshot, now: datetime, decisions: Iterable[Decision]) -> None:
+        """After a cycle: what started teaches, what came gets its place in line, one that waits is looked at for remedies."""
+        waits: dict[WorkloadKey, Wait] = {}
+        for each in decisions:
+            if isinstance(each, Wait):
+                waits[each.key] = each
+            elif isinstance(each, Admit) and (known := self._waiting.pop(each.key, None)) is not None:
+                self._forecast.observe(known.line, (now - known.since).total_seconds())
+        for key in self._waiting.keys() - waits.keys():
+            self._waiting.pop(key)
+        new = [key for key in waits if key not in self._waiting][:_LINES_A_CYCLE]
+        for key in new:
+            waiting = engine.pending.class_of(key)
+            if waiting is not None and waiting.standing is None:
+                self._waiting[key] = _Waiting(now, line_for(engine, waiting.members[key][1]))
+        self._search(engine, snapshot, now, waits)
+
+    def of(self, key: WorkloadKey) -> Outlook:
+        """For one that waits."""
+        known = self._waiting.get(key)
+        if known is None:
+            return Outlook()
+        now = self._clock.now()
+        band = self._forecast.band(known.line, max(0.0, (now - known.since).total_seconds()))
+        earliest, likely, latest = (now + timedelta(seconds=each) for each in (band.earliest, band.likely, band.latest))
+        return Outlook(StartEstimate(earliest=earliest, likely=likely, latest=latest), known.remedies)
+
+    def _search(self, engine: Engine, snapshot: Snapshot, now: datetime, waits: dict[WorkloadKey, Wait]) -> None:
+        """One at a time, the first in line first."""
+        began = self._clock.monotonic()
+        if began - self._searched < _PAUSE_SECONDS:
+            return
+        for key, known in self._waiting.items():
+            reason = waits[key].verdict.reason
+            if known.searched is None or began - known.searched > _AGAIN_SECONDS or known.reason is not reason:
+                self._searched = known.searched = began
+                known.reason = reason
+                settled = Settled(snapshot, engine, now, waits)
+                found = remedies(settled, key, lambda: self._clock.monotonic() - began > _SEARCH_SECONDS)
+                known.remedies = tuple(each.remedy() for each in found)
+                return
+
+
+def _features(job: TrainingJob) -> Features:
+    return Features(job.spec.queue, job.gpus(), job.spec.expected_seconds, job.metadata.name)
