@@ -4,7 +4,7 @@ import pytest
 
 from tests import builders as b
 from tests.simulation.operator_sim import Simulation
-from trainyard.cluster.resources import CLAIMS, NAMESPACES, PODS, QUEUES, SERVICES, TRAINING_JOBS
+from trainyard.cluster.resources import CLAIMS, FLAVORS, NAMESPACES, PODS, QUEUES, SERVICES, TRAINING_JOBS
 
 pytestmark = pytest.mark.looptime
 
@@ -262,3 +262,36 @@ async def test_how_long_jobs_run_is_learned_from_those_that_ended() -> None:
         outlooks, job = sim.process.app.outlooks, sim.process.app.world.training_jobs()[-1]
         assert job.metadata.name == "late"
         assert 30 < (outlooks.seconds(job) or 0) < 240
+
+
+async def test_a_queue_that_has_used_up_its_budget_holds_new_jobs_until_the_next_period() -> None:
+    async with Simulation(nodes=1, gpus=8) as sim:
+        sim.change(QUEUES, "research", None, budget={"gpuHours": "1", "periodSeconds": 3600})
+        sim.create(b.training_job("first", b.gpus(8), b.runs(900)))
+        await sim.until(sim.is_("Complete", "first"), 1000)
+        assert (sim.api.get(QUEUES, None, "research") or {})["status"]["budget"]["gpuHours"] >= 1
+        sim.create(b.training_job("second", b.gpus(1), b.runs(60)))
+        await sim.until(sim.is_("Pending", "second"), 40)
+        assert sim.status("second")["reason"] == "OnHold"
+        assert "budget of 1 GPU-hours" in sim.message("second")
+        await sim.until(sim.is_("Running", "second"), 3700, step=5)
+
+
+async def test_a_queue_without_jobs_is_not_written_to_although_it_keeps_an_account() -> None:
+    async with Simulation(nodes=1, gpus=8) as sim:
+        sim.change(QUEUES, "research", None, budget={"gpuHours": "1"}, usageHalfLifeSeconds=600)
+        await sim.rest(60)
+        before = len(sim.writes(QUEUES))
+        await sim.rest(600)
+        assert len(sim.writes(QUEUES)) == before
+
+
+async def test_what_must_not_be_preempted_is_kept_off_spot_nodes_and_told_so() -> None:
+    async with Simulation(nodes=1, gpus=8) as sim:
+        sim.change(FLAVORS, "h200", None, spot=True)
+        await sim.rest(1)
+        sim.create(b.training_job("firm", b.spec(preemptible=False)), b.training_job("bears-it"))
+        await sim.until(sim.is_("Running", "bears-it"), 10)
+        await sim.until(sim.is_("Pending", "firm"), 40)
+        assert sim.status("firm")["reason"] == "NoMatchingFlavor"
+        assert "Flavor h200 of Queue 'research' is spot" in sim.message("firm")

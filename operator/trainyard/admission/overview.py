@@ -1,13 +1,15 @@
 """The status of Queues and Flavors: what they hold and offer now. Written seldom: readers of numbers can wait."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
+from trainyard.admission.account import Account, account
 from trainyard.api.flavor import Flavor, FlavorStatus
 from trainyard.api.names import GPU
-from trainyard.api.queue import Queue, QueueStatus, QuotaUse
+from trainyard.api.queue import BudgetUse, Queue, QueueStatus, QuotaUse, RecentShare
 from trainyard.api.reasons import ConditionType, Reason
 from trainyard.cluster.resources import FLAVORS, QUEUES
 from trainyard.runtime.clock import Clock
@@ -20,12 +22,15 @@ from trainyard.scheduling.snapshot import NodeView, Snapshot, Workload
 from trainyard.workloads import conditions
 from trainyard.workloads.applier import Applier
 from trainyard.workloads.keys import Key
-from trainyard.workloads.plan import Plan, changed
+from trainyard.workloads.plan import Plan, changed, sooner
+from trainyard.workloads.times import REFRESH_SECONDS
 from trainyard.workloads.world import World
 
+_Kept = TypeVar("_Kept", BudgetUse, RecentShare)
 
-def plan_queue(queue: Queue, snapshot: Snapshot, now: datetime) -> Plan:
-    """Numbers and the Ready condition of one queue."""
+
+def plan_queue(queue: Queue, snapshot: Snapshot, now: datetime, kept: Account | None = None) -> Plan:
+    """Numbers and the Ready condition of one queue. kept: what is known of its past, if anything is."""
     name = queue.metadata.name
     mine = [each for each in snapshot.workloads if each.queue == name]
     tree = quota.held(replace(snapshot, queues={**snapshot.queues, name: queue.spec}))
@@ -52,8 +57,28 @@ def plan_queue(queue: Queue, snapshot: Snapshot, now: datetime) -> Plan:
         pending=len(mine) - admitted,
         admitted=admitted,
         use=rows,
+        summary=_summary(tree, queue),
+        budget=_as_written(queue.status.budget, kept.budget if kept else None),
+        recent_share=_as_written(queue.status.recent_share, kept.recent_share if kept else None),
     )
     return _plan(queue.status, status)
+
+
+def _as_written(old: _Kept | None, new: _Kept | None) -> _Kept | None:
+    """The old one if nothing but the time has changed: a queue that nobody uses is not written to."""
+    if old is not None and new is not None and old.model_copy(update={"updated_at": new.updated_at}) == new:
+        return old
+    return new
+
+
+def _summary(tree: QuotaTree, queue: Queue) -> str:
+    """As in "gpu 12/16, cpu 4/8": held of guaranteed, all flavors together."""
+    name, held, there = queue.metadata.name, Counter[str](), Counter[str]()
+    for flavor in queue.spec.flavors if name in tree else ():
+        for each in flavor.resources:
+            held[each.name] += tree.held(name, (flavor.name, each.name))
+            there[each.name] += tree.guaranteed(name, (flavor.name, each.name))
+    return ", ".join(f"{each.rpartition('/')[2]} {show(held[each])}/{show(there[each])}" for each in there)[:256]
 
 
 def _use(tree: QuotaTree, name: str, cell: Cell) -> QuotaUse:
@@ -138,17 +163,23 @@ class OverviewController:
         self, world: World, applier: Applier, clock: Clock, workloads: Callable[[], Iterable[Workload]]
     ) -> None:
         self._world, self._applier, self._clock, self._workloads = world, applier, clock, workloads
+        self._accounts: dict[Key, Account] = {}
 
     async def reconcile(self, key: Key) -> Again:
         thing = self._world.get(key)
         now = self._clock.now()
         if isinstance(thing, Queue):
-            left = await self._applier.apply(
-                key, QUEUES, plan_queue(thing, self._world.snapshot(self._workloads()), now)
-            )
+            snapshot = self._world.snapshot(self._workloads())
+            kept = account(thing, self._accounts.get(key), quota.held(snapshot), now)
+            if kept is not None:
+                self._accounts[key] = kept
+            left = await self._applier.apply(key, QUEUES, plan_queue(thing, snapshot, now, kept))
+            if kept is not None and kept.counts():
+                left = sooner(left, REFRESH_SECONDS)
         elif isinstance(thing, Flavor):
             left = await self._applier.apply(key, FLAVORS, plan_flavor(thing, self._world.nodes.values(), now))
         else:
             self._applier.forget(key)
+            self._accounts.pop(key, None)
             return NEVER
         return Again(left)

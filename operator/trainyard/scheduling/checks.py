@@ -98,6 +98,14 @@ def on_hold(case: Case) -> Verdict | None:
     return None
 
 
+def used_up(case: Case) -> Verdict | None:
+    """The budget of the queue, or of one above it."""
+    for name in case.rules.upward(case.name):
+        if words := case.rules.used_up.get(name):
+            return Verdict(Waiting.ON_HOLD, words)
+    return None
+
+
 def no_flavor(case: Case) -> Verdict | None:
     own = case.rules.flavors_of_queue(case.name)
     foreign = [name for name in case.workload.flavors if name not in own]
@@ -109,6 +117,12 @@ def no_flavor(case: Case) -> Verdict | None:
     if case.rules.flavors_of(case.workload):
         return None
     names = case.workload.flavors or own
+    spot = [name for name in names if name in case.rules.flavors and case.rules.flavors[name].spot]
+    if spot:
+        return Verdict(
+            Waiting.NO_MATCHING_FLAVOR,
+            f"Flavor {', '.join(spot)} of Queue {case.name!r} is spot, for what may be preempted: name it in spec.flavors, or set spec.preemptible to true",
+        )
     return Verdict(
         Waiting.NO_MATCHING_FLAVOR,
         f"Queue {case.name!r} names flavors {', '.join(names)}, and none of them exists"
@@ -140,6 +154,7 @@ STANDING: tuple[Check, ...] = (
     parents_in_a_cycle,
     closed_to_namespace,
     on_hold,
+    used_up,
     no_flavor,
     exceeds_limit,
 )

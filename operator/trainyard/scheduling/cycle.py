@@ -102,6 +102,8 @@ class Cycle:
         options = self.engine.options
         request = waiting.flavors[0][1] if waiting.flavors else ()
         share = self.engine.tree.share(waiting.queue, request)
+        if share and (lately := self.engine.recent.get(waiting.queue)) is not None:
+            share = (*share[:-1], max(share[-1], lately))
         overdue, late = (self.now - since >= limit for limit in (options.overdue_seconds, options.late_seconds))
         return (
             not overdue,

@@ -104,6 +104,8 @@ class Engine:
         """Those of them whose place is kept still, and what they are told."""
         self.holders: dict[str, tuple[int, dict[Cell, list[tuple[str, int]]]]] = {}
         """By root, who holds most of each cell at a version of the root; see `explain`."""
+        self.recent: Mapping[str, float] = {}
+        """Weighted share that was borrowed lately, of queues that count that."""
         self.versions: dict[str, int] = {}
         """By root, counted up whenever shares below it change."""
 
@@ -130,6 +132,7 @@ class Engine:
         queues: Mapping[str, QueueSpec] | None = None,
         flavors: Mapping[str, FlavorSpec] | None = None,
         namespaces: Mapping[str, Mapping[str, str]] | None = None,
+        used_up: Mapping[str, str] | None = None,
     ) -> None:
         """Take a new configuration; what runs goes on under it, and counts for the flavor that it was admitted on."""
         rules = self.rules
@@ -138,6 +141,7 @@ class Engine:
             rules.flavors if flavors is None else flavors,
             rules.namespaces if namespaces is None else namespaces,
             parents(rules.queues if queues is None else queues),
+            rules.used_up if used_up is None else used_up,
         )
         if queues is not None:
             self.tree, self.holders = QuotaTree(queues), {}

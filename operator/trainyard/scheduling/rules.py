@@ -16,6 +16,8 @@ class Rules:
     flavors: Mapping[str, FlavorSpec] = field(default_factory=dict)
     namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     parents: frozenset[str] = frozenset()
+    used_up: Mapping[str, str] = field(default_factory=dict)
+    """Queues whose budget is used up, and what to say of it."""
 
     def upward(self, queue: str) -> Iterator[str]:
         """The queue and those above it; a cycle is walked once."""
@@ -26,9 +28,14 @@ class Rules:
             queue = self.queues[queue].parent or ""
 
     def flavors_of(self, workload: Workload) -> tuple[str, ...]:
-        """Flavors to be tried, best first: those that the workload and its queue both name and that exist."""
+        """Flavors to be tried, best first: those that the workload and its queue both name and that exist.
+
+        Nodes that may be taken away are for those that can bear it, or ask for it.
+        """
         own = self.flavors_of_queue(workload.queue)
         names = [name for name in workload.flavors or own if name in own and name in self.flavors]
+        if not workload.flavors and not workload.preemptible:
+            names = [name for name in names if not self.flavors[name].spot]
         if speeds := dict(workload.throughputs):
             names.sort(key=lambda name: -speeds.get(name, 0.0))
         return tuple(names)

@@ -86,11 +86,13 @@ class Follower:
         last = self._last
         if snapshot.nodes != last.nodes:
             self.engine.set_nodes(snapshot.nodes)
-        if (snapshot.queues, snapshot.flavors, snapshot.namespaces) != (last.queues, last.flavors, last.namespaces):
+        self.engine.recent = snapshot.recent
+        if _configured(snapshot) != _configured(last):
             self.engine.configure(
                 queues=snapshot.queues if snapshot.queues != last.queues else None,
                 flavors=snapshot.flavors,
                 namespaces=snapshot.namespaces,
+                used_up=snapshot.used_up,
             )
 
     def _changed_pods(self, snapshot: Snapshot) -> set[str]:
@@ -134,6 +136,10 @@ class Follower:
             else:
                 self.engine.foreign_came(pod)
                 self._beyond[uid].append(pod)
+
+
+def _configured(snapshot: Snapshot) -> tuple[object, ...]:
+    return (snapshot.queues, snapshot.flavors, snapshot.namespaces, snapshot.used_up)
 
 
 def _ending(pod: PodView) -> Workload:

@@ -172,6 +172,10 @@ class Snapshot:
     queues: Mapping[str, QueueSpec] = field(default_factory=dict)
     namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     workloads: tuple[Workload, ...] = ()
+    used_up: Mapping[str, str] = field(default_factory=dict)
+    """Queues whose budget is used up, and what to say of it."""
+    recent: Mapping[str, float] = field(default_factory=dict)
+    """Weighted share that was borrowed lately, of queues that count that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from trainyard.api.names import FLAVOR_LABEL, INDEX_LABEL, QUEUE_LABEL, ROLE_LAB
 from trainyard.api.queue import Queue, QueueSpec
 from trainyard.api.training_job import TrainingJob
 from trainyard.runtime.clock import SystemClock
+from trainyard.scheduling import accounts
 from trainyard.scheduling.resources import parse_all
 from trainyard.scheduling.snapshot import NodeView, PodView, Snapshot, Workload
 from trainyard.workloads.keys import Key
@@ -142,13 +143,17 @@ class World:
 
     def snapshot(self, workloads: Iterable[Workload]) -> Snapshot:
         """What a scheduling cycle looks at."""
+        queues = {each.metadata.name: each for each in self.of_kind("Queue") if isinstance(each, Queue)}
+        kept = accounts.read({name: (each.spec, each.status) for name, each in queues.items()}, self._now())
         return Snapshot(
             nodes=tuple(self.nodes[name] for name in sorted(self.nodes)),
             pods=tuple(self._pods.values()),
             flavors=self.flavors(),
-            queues={each.metadata.name: each.spec for each in self.of_kind("Queue") if isinstance(each, Queue)},
+            queues={name: each.spec for name, each in queues.items()},
             namespaces=dict(self.namespaces),
             workloads=tuple(workloads),
+            used_up=kept.used_up,
+            recent=kept.recent,
         )
 
     def _pod(self, place: tuple[str, str], old: Object | None, new: Object | None) -> set[Key]:
