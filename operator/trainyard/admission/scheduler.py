@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.05
 """Between a change and its cycle: what arrives together is decided together."""
-_SHARE = 3.0
-"""A cycle is followed by a pause of so many times its length, so that cycles take a quarter of the time at most."""
+_SHARE = 1.0
+"""A cycle is followed by a pause of so many times its length, so that cycles take half of the time at most."""
 RECHECK_SECONDS = 15.0
 """A cycle runs this often even if nothing changed: avoided nodes are forgiven by time alone."""
 
