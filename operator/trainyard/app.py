@@ -37,6 +37,7 @@ from trainyard.cluster.resources import (
 from trainyard.inference.board import GatewayBoard
 from trainyard.inference.controller import InferenceController
 from trainyard.metrics.instruments import Metrics
+from trainyard.questions.picture import Picture
 from trainyard.runtime.clock import Clock
 from trainyard.runtime.work_queue import Again, WorkQueue
 from trainyard.scheduling.snapshot import Workload
@@ -191,6 +192,10 @@ class App:
         """All caches by the name under which requests are counted too."""
         ours = {OURS[kind].plural: cache for kind, cache in self.caches.items()}
         return {**ours, **{informer.resource.plural: informer for informer in self.informers.values()}}
+
+    def picture(self) -> Picture:
+        """The cluster at this moment, as the scheduler sees it."""
+        return Picture(self.world, self.world.snapshot(each for each, _ in self._workloads()), self.ground.clock.now())
 
     def look_in(self, key: Key, seconds: float) -> None:
         """Look at the object in so many seconds."""

@@ -23,6 +23,8 @@ from trainyard.config import Config
 from trainyard.endpoint.callers import Callers
 from trainyard.endpoint.certificates import Bundle
 from trainyard.endpoint.identity import ensure_bundle
+from trainyard.endpoint.people import People
+from trainyard.endpoint.questions import Questions
 from trainyard.endpoint.server import Endpoint
 from trainyard.handlers.watch import KindWatch
 from trainyard.metrics.collector import WorldCollector
@@ -116,6 +118,7 @@ class Process:
             app.gateways,
             app.inference.membership,
             app.look_in,
+            Questions(People(client), app.picture),
         )
         endpoint.use(self.bundle)
         await endpoint.start()

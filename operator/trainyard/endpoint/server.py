@@ -1,4 +1,4 @@
-"""POST /v1/progress of trainers and POST /v1/gateways of load balancers, over TLS."""
+"""POST /v1/progress of trainers, POST /v1/gateways of load balancers, and the questions of people, over TLS."""
 
 import logging
 import ssl
@@ -15,6 +15,7 @@ from trainyard.api.names import ROLE_LABEL, SERVICE_LABEL
 from trainyard.cluster.errors import ClusterError
 from trainyard.endpoint.callers import Callers, Object, refused
 from trainyard.endpoint.certificates import Bundle
+from trainyard.endpoint.questions import Questions
 from trainyard.inference.board import BadSync, GatewayBoard, parse_sync
 from trainyard.inference.membership import Membership
 from trainyard.runtime.clock import Clock
@@ -44,10 +45,12 @@ class Endpoint:
         gateways: GatewayBoard,
         members: Callable[[InferenceService], Membership],
         wake: Wake,
+        questions: Questions,
     ) -> None:
         self._address = (host, port)
         self._callers, self._world, self._clock = callers, world, clock
         self._reports, self._gateways, self._members, self._wake = reports, gateways, members, wake
+        self._questions = questions
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._tls.minimum_version = ssl.TLSVersion.TLSv1_3
         self._runner: web.AppRunner | None = None
@@ -57,6 +60,7 @@ class Endpoint:
         app = web.Application(client_max_size=MAX_BODY, middlewares=[_errors])
         app.router.add_post("/v1/progress", self._progress)
         app.router.add_post("/v1/gateways", self._sync)
+        self._questions.add_to(app.router)
         return app
 
     def use(self, bundle: Bundle) -> None:

@@ -17,9 +17,12 @@ from trainyard.cluster.resources import TOKEN_REVIEWS
 from trainyard.cluster.tokens import TokenReviewer
 from trainyard.endpoint.callers import Callers
 from trainyard.endpoint.certificates import up_to_date
+from trainyard.endpoint.people import People
+from trainyard.endpoint.questions import Questions
 from trainyard.endpoint.server import MAX_BODY, Endpoint
 from trainyard.inference.board import GatewayBoard
 from trainyard.inference.membership import membership
+from trainyard.questions.picture import take
 from trainyard.runtime.clock import LoopClock
 from trainyard.training.reports import ReportBoard
 from trainyard.workloads.keys import Key
@@ -82,6 +85,7 @@ class Rig:
             self.gateways,
             lambda service: membership(service, ()),
             lambda key, seconds: self.woken.append((key, seconds)),
+            Questions(People(client), lambda: take(self.world, CLOCK.now())),
         )
         self.http: TestClient[Any, Any] = TestClient(TestServer(self.endpoint.app()))
 

@@ -1,0 +1,129 @@
+"""GET /v1/why, POST /v1/plan and GET /v1/top: the operator's own scheduler answers people who may not read the whole cluster.
+
+Whoever may get a job in a namespace may ask why it waits; whoever may create one may ask what it would do. Names of other namespaces'
+objects do not leave. One question is worked on at a time, in a thread; nothing is written.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import orjson
+from aiohttp import web
+from pydantic import ValidationError
+
+from trainyard.api.meta import Model
+from trainyard.cluster.resources import INFERENCE_SERVICES, TRAINING_JOBS
+from trainyard.endpoint.callers import refused
+from trainyard.endpoint.people import People
+from trainyard.questions.anonymous import anonymous
+from trainyard.questions.picture import Asked, NotPlannedError, Picture, planned
+from trainyard.questions.plan import plan
+from trainyard.questions.top import top
+from trainyard.questions.why import why
+from trainyard.scheduling.snapshot import Workload
+from trainyard.scheduling.whatif import settle
+
+_REMEDY_SECONDS = 0.3
+_PATIENCE_SECONDS = 20.0
+_MOST_MANIFESTS = 50
+_PLURALS = {"TrainingJob": TRAINING_JOBS.plural, "InferenceService": INFERENCE_SERVICES.plural}
+_Answer = TypeVar("_Answer", bound=Model)
+
+
+class Questions:
+    """The routes for people."""
+
+    def __init__(self, people: People, take: Callable[[], Picture]) -> None:
+        """take: a picture of this moment."""
+        self._people, self._take = people, take
+        self._turn = asyncio.Semaphore(1)
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        router.add_get("/v1/why/{namespace}/{name}", self._why)
+        router.add_post("/v1/plan", self._plan)
+        router.add_get("/v1/top", self._top)
+
+    async def _why(self, request: web.Request) -> web.Response:
+        namespace, name = request.match_info["namespace"], request.match_info["name"]
+        kind = request.query.get("kind")
+        if kind is not None and kind not in _PLURALS:
+            raise refused(web.HTTPBadRequest, f"kind: {kind!r}; expected {' or '.join(_PLURALS)}")
+        await self._people.may(request, "get", _PLURALS[kind or "TrainingJob"], namespace)
+        picture = self._take()
+        thing = picture.find(namespace, name, kind)
+        if thing is None:
+            raise refused(
+                web.HTTPNotFound, f"no {kind or 'TrainingJob or InferenceService'} {name!r} in namespace {namespace!r}"
+            )
+        if thing.kind == "InferenceService" and kind is None:
+            await self._people.may(request, "get", _PLURALS["InferenceService"], namespace)
+        return await self._answer(picture, namespace, lambda: why(picture, thing, _in_a_hurry()))
+
+    async def _plan(self, request: web.Request) -> web.Response:
+        namespace, manifests = await _asked(request)
+        picture = self._take()
+        added: list[Workload] = []
+        for number, manifest in enumerate(manifests):
+            thing, found = _planned(picture, manifest, namespace, f"manifests[{number}]")
+            await self._people.may(request, "create", _PLURALS[thing.kind], thing.metadata.namespace)
+            if picture.find(thing.metadata.namespace, thing.metadata.name, thing.kind) is not None:
+                raise refused(
+                    web.HTTPConflict,
+                    f"manifests[{number}].metadata.name: there is a {thing.kind} {thing.metadata.name!r} already",
+                )
+            added += found
+        if not added:
+            raise refused(web.HTTPUnprocessableEntity, "manifests: none of them wants a place")
+        return await self._answer(
+            picture, namespace, lambda: plan(settle(picture.snapshot, picture.now), added, _in_a_hurry())
+        )
+
+    async def _top(self, request: web.Request) -> web.Response:
+        namespace = request.query.get("namespace", "")
+        await self._people.may(request, "list", _PLURALS["TrainingJob"], namespace)
+        picture = self._take()
+        return await self._answer(picture, namespace, lambda: top(settle(picture.snapshot, picture.now)))
+
+    async def _answer(self, picture: Picture, namespace: str, work: Callable[[], _Answer]) -> web.Response:
+        others = tuple(picture.world.namespaces)
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise refused(web.HTTPServiceUnavailable, "many ask at once; ask again in a moment") from None
+        try:
+            answer = await asyncio.to_thread(lambda: anonymous(work(), namespace, others))
+        finally:
+            self._turn.release()
+        return web.Response(body=answer.model_dump_json(by_alias=True), content_type="application/json")
+
+
+async def _asked(request: web.Request) -> tuple[str, list[dict[str, Any]]]:
+    try:
+        body = orjson.loads(await request.read())
+        namespace, manifests = body["namespace"], body["manifests"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        raise refused(web.HTTPBadRequest, 'expected {"namespace": "...", "manifests": [...]}') from None
+    if not isinstance(namespace, str) or not isinstance(manifests, list):
+        raise refused(web.HTTPBadRequest, "namespace: expected a string, and a list in manifests")
+    if len(manifests) > _MOST_MANIFESTS or not all(isinstance(each, dict) for each in manifests):
+        raise refused(web.HTTPBadRequest, f"manifests: expected at most {_MOST_MANIFESTS} objects")
+    return namespace, manifests
+
+
+def _planned(picture: Picture, manifest: dict[str, Any], namespace: str, at: str) -> tuple[Asked, list[Workload]]:
+    try:
+        return planned(picture.world, manifest, namespace, picture.now)
+    except NotPlannedError as error:
+        raise refused(web.HTTPUnprocessableEntity, f"{at}.kind: {error}") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(map(str, first["loc"]))
+        raise refused(web.HTTPUnprocessableEntity, f"{at}.{field}: {first['msg']}") from None
+
+
+def _in_a_hurry() -> Callable[[], bool]:
+    ends = time.monotonic() + _REMEDY_SECONDS
+    return lambda: time.monotonic() > ends

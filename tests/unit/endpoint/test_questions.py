@@ -1,0 +1,135 @@
+"""People ask the operator: only about what they may see, and without names of what they may not."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from tests import builders as b
+from tests.simulation.fake_api import FakeApi
+from tests.simulation.fake_nodes import node
+from trainyard.api.admission import JobAdmission, compact
+from trainyard.cluster.client import ClusterClient
+from trainyard.endpoint.people import People
+from trainyard.endpoint.questions import Questions
+from trainyard.questions.picture import take
+from trainyard.runtime.clock import LoopClock
+from trainyard.workloads.world import World
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+CLOCK = LoopClock(NOW)
+HELD = JobAdmission(epoch=1, queue="research", flavor="h200", time=NOW, roles=[compact("worker", ["n0"])])
+
+
+class Rig:
+    """A cluster of 8 GPUs, of which another team holds 6; ann may see and create in `team`."""
+
+    def __init__(self) -> None:
+        self.api, self.world = FakeApi(CLOCK, latency=0), World()
+        created = {"generation": 1, "creationTimestamp": "2026-11-23T11:00:00Z"}
+        secret = b.training_job(
+            "secret",
+            b.meta(uid="secret", **created),
+            b.namespace("other"),
+            b.gpus(6),
+            b.status(admission=HELD.model_dump(by_alias=True, mode="json"), phase="Running"),
+        )
+        mine = b.training_job("mine", b.meta(uid="mine", **created), b.gpus(4))
+        queue = b.a_queue("research", gpus=8)
+        spaces = (b.a_namespace(), b.a_namespace("other", team="research"))
+        for each in (node("n0", 8), b.a_flavor(), queue, *spaces, secret, mine):
+            each["metadata"].setdefault("uid", each["metadata"]["name"])
+            self.world.observe(each["kind"], None, each)
+        self.api.tokens["ann"] = {"authenticated": True, "user": {"username": "ann", "groups": ["staff"]}}
+        self.asked: list[Any] = []
+        self.api.allows = self._allows
+        client = ClusterClient(self.api.connect(), CLOCK, Random(1))
+        app = web.Application()
+        Questions(People(client), lambda: take(self.world, NOW)).add_to(app.router)
+        self.http: TestClient[Any, Any] = TestClient(TestServer(app))
+
+    def _allows(self, spec: b.Object) -> bool:
+        self.asked.append(spec)
+        return bool(spec["user"] == "ann" and spec["resourceAttributes"]["namespace"] == "team")
+
+    async def ask(self, path: str, body: object = None, token: str = "ann") -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {token}"}
+        sent: dict[str, Any] = {} if body is None else {"json": body}
+        async with self.http.request("GET" if body is None else "POST", path, headers=headers, **sent) as response:
+            return response.status, await response.json()
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    made = Rig()
+    async with made.http:
+        yield made
+
+
+async def test_why_names_no_job_of_another_namespace(rig: Rig) -> None:
+    status, answer = await rig.ask("/v1/why/team/mine")
+    assert (status, answer["reason"]) == (200, "WaitingForQuota")
+    assert [each["who"] for each in answer["holders"]] == ["a job of another namespace"]
+    assert "secret" not in str(answer)
+    assert rig.asked[0]["groups"] == ["staff"]
+    assert rig.asked[0]["resourceAttributes"] == {
+        "group": "trainyard.dev",
+        "resource": "trainingjobs",
+        "namespace": "team",
+        "verb": "get",
+    }
+
+
+async def test_plan_says_what_a_job_would_do_and_creates_nothing(rig: Rig) -> None:
+    fits, waits = b.training_job("fits", b.gpus(2)), b.training_job("waits", b.gpus(8))
+    status, answer = await rig.ask("/v1/plan", {"namespace": "team", "manifests": [fits, waits]})
+    assert status == 200
+    assert [each["starts"] for each in answer["workloads"]] == [True, False]
+    assert "secret" not in str(answer)
+    assert {each["resourceAttributes"]["verb"] for each in rig.asked} == {"create"}
+    assert not [each for each in rig.api.writes if "review" not in each.resource.plural]
+
+
+async def test_top_shows_queues_to_whoever_may_list_jobs(rig: Rig) -> None:
+    status, answer = await rig.ask("/v1/top?namespace=team")
+    assert status == 200
+    assert [(each["queue"], each["used"]) for each in answer["queues"]] == [("research", "6")]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "token", "status", "words"),
+    [
+        ("/v1/why/team/mine", None, "stranger", 401, "the token was refused"),
+        ("/v1/why/other/secret", None, "ann", 403, "ann may not get trainingjobs.trainyard.dev in 'other'"),
+        ("/v1/why/team/nothing", None, "ann", 404, "no TrainingJob or InferenceService 'nothing'"),
+        ("/v1/why/team/mine?kind=Pod", None, "ann", 400, "kind: 'Pod'"),
+        ("/v1/plan", {"manifests": []}, "ann", 400, "expected"),
+        ("/v1/plan", {"namespace": "team", "manifests": ["x"]}, "ann", 400, "manifests: expected at most 50 objects"),
+        ("/v1/plan", {"namespace": "team", "manifests": [{"kind": "Pod"}]}, "ann", 422, "manifests[0].kind"),
+        ("/v1/plan", {"namespace": "team", "manifests": []}, "ann", 422, "none of them wants a place"),
+        ("/v1/top", None, "ann", 403, "may not list"),
+    ],
+)
+async def test_what_cannot_be_answered_says_why(
+    rig: Rig, path: str, body: object, token: str, status: int, words: str
+) -> None:
+    found, answer = await rig.ask(path, body, token)
+    assert found == status
+    assert words in answer["error"]
+
+
+async def test_a_plan_for_another_namespace_is_refused(rig: Rig) -> None:
+    job = b.training_job("fits", b.namespace("other"))
+    status, answer = await rig.ask("/v1/plan", {"namespace": "team", "manifests": [job]})
+    assert (status, "may not create" in answer["error"]) == (403, True)
+
+
+async def test_a_plan_of_a_wrong_field_names_it(rig: Rig) -> None:
+    job = b.training_job("wrong", b.spec(workers={"replicas": -1}))
+    status, answer = await rig.ask("/v1/plan", {"namespace": "team", "manifests": [job]})
+    assert status == 422
+    assert "manifests[0].spec.workers.replicas" in answer["error"]
