@@ -68,6 +68,12 @@ class Questions:
         for number, manifest in enumerate(manifests):
             thing, found = _planned(picture, manifest, namespace, f"manifests[{number}]")
             await self._people.may(request, "create", _PLURALS[thing.kind], thing.metadata.namespace)
+            if thing.metadata.namespace != namespace:
+                # Names of one namespace are shown: that in which the caller may create what is planned.
+                raise refused(
+                    web.HTTPUnprocessableEntity,
+                    f"manifests[{number}].metadata.namespace: {thing.metadata.namespace!r}; expected {namespace!r} as in namespace",
+                )
             if picture.find(thing.metadata.namespace, thing.metadata.name, thing.kind) is not None:
                 raise refused(
                     web.HTTPConflict,

@@ -26,6 +26,8 @@ _LINES_A_CYCLE = 50
 _SEARCH_SECONDS = 0.05
 """How long a cycle may look for remedies, for one workload."""
 _PAUSE_SECONDS = 1.0
+_SHARE = 20.0
+"""After a search there is none for so many times its length: one trial may take long where very many wait."""
 _AGAIN_SECONDS = 600.0
 """Remedies are looked for anew after so long, or when somebody was refused for another reason."""
 
@@ -53,7 +55,7 @@ class Outlooks:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._durations, self._forecast = Durations(), Forecast()
-        self._ended = self._searched = 0.0
+        self._ended, self._search_after = 0, 0.0
         self._expected: dict[str, float | None] = {}
         self._waiting: dict[WorkloadKey, _Waiting] = {}
 
@@ -109,16 +111,17 @@ class Outlooks:
     def _search(self, engine: Engine, snapshot: Snapshot, now: datetime, waits: dict[WorkloadKey, Wait]) -> None:
         """One at a time, the first in line first."""
         began = self._clock.monotonic()
-        if began - self._searched < _PAUSE_SECONDS:
+        if began < self._search_after:
             return
         for key, known in self._waiting.items():
             reason = waits[key].verdict.reason
             if known.searched is None or began - known.searched > _AGAIN_SECONDS or known.reason is not reason:
-                self._searched = known.searched = began
-                known.reason = reason
+                known.searched, known.reason = began, reason
                 settled = Settled(snapshot, engine, now, waits)
                 found = remedies(settled, key, lambda: self._clock.monotonic() - began > _SEARCH_SECONDS)
                 known.remedies = tuple(each.remedy() for each in found)
+                ended = self._clock.monotonic()
+                self._search_after = ended + max(_PAUSE_SECONDS, _SHARE * (ended - began))
                 return
 
 

@@ -128,6 +128,13 @@ async def test_a_plan_for_another_namespace_is_refused(rig: Rig) -> None:
     assert (status, "may not create" in answer["error"]) == (403, True)
 
 
+async def test_names_of_a_namespace_are_not_shown_to_somebody_who_plans_in_another(rig: Rig) -> None:
+    status, answer = await rig.ask(
+        "/v1/plan", {"namespace": "other", "manifests": [b.training_job("waits", b.gpus(8))]}
+    )
+    assert (status, "secret" in str(answer)) == (422, False)
+
+
 async def test_a_plan_of_a_wrong_field_names_it(rig: Rig) -> None:
     job = b.training_job("wrong", b.spec(workers={"replicas": -1}))
     status, answer = await rig.ask("/v1/plan", {"namespace": "team", "manifests": [job]})
