@@ -77,9 +77,14 @@ class Follower:
                 self._learn(workload)
                 touched.add(workload.uid)
         self._workloads = workloads
-        promised = {each.uid: each.admission for each in snapshot.workloads if each.admission}
+        promised: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
+        for each in snapshot.workloads:
+            if each.admission is not None and each.uid in touched:  # replicas of a service have one uid
+                promised[each.uid].update(
+                    (role, node) for role, nodes in each.admission.nodes.items() for node in nodes
+                )
         for uid in touched:
-            self._beyond_promises(uid, promised.get(uid), now.timestamp())
+            self._beyond_promises(uid, promised[uid], now.timestamp())
         self._last = snapshot
 
     def _configuration(self, snapshot: Snapshot) -> None:
@@ -116,16 +121,13 @@ class Follower:
         self.engine.finish(key)
         self.engine.withdraw(key)
 
-    def _beyond_promises(self, uid: str, admission: Assignment | None, now: float) -> None:
+    def _beyond_promises(self, uid: str, places: Counter[tuple[str, str]], now: float) -> None:
         """Pods of an owner that no admission accounts for use what they use: foreign ones, and those of a place given up."""
         for told in self._beyond.pop(uid, ()):
             if isinstance(told, PodView):
                 self.engine.foreign_gone(told)
             else:
                 self.engine.finish(told)
-        places = Counter(
-            (role, node) for role, nodes in (admission.nodes if admission else {}).items() for node in nodes
-        )
         for pod in self._pods.get(uid, ()):
             if places[pod.role, pod.node] > 0:
                 places[pod.role, pod.node] -= 1

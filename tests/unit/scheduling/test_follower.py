@@ -12,6 +12,7 @@ from trainyard.api.queue import QueueSpec
 from trainyard.scheduling.schedule import Follower
 from trainyard.scheduling.snapshot import (
     Admit,
+    Assignment,
     Decision,
     NodeView,
     PodSet,
@@ -113,3 +114,46 @@ def test_the_order_in_which_things_are_listed_changes_nothing(history: list[Snap
         )
         now = NOW + timedelta(minutes=1)
         assert _admissions(Follower().decide(snapshot, now)) == _admissions(Follower().decide(shuffled, now))
+
+
+def test_pods_of_replicas_are_counted_once_although_all_belong_to_one_service() -> None:
+    def replica(number: int) -> Workload:
+        role = f"replica-{number}"
+        return Workload(
+            WorkloadKey("InferenceService", "team", "s", number),
+            "uid-s",
+            "a",
+            NOW,
+            (PodSet(role, 1, {GPU: 1000}),),
+            admission=Assignment("f", {role: ("n0",)}),
+        )
+
+    def pod(number: int) -> PodView:
+        return PodView(
+            f"pod-{number}",
+            "team",
+            f"s-{number}",
+            "n0",
+            {GPU: 1000},
+            owner_uid="uid-s",
+            role=f"replica-{number}",
+            queue="a",
+            flavor="f",
+        )
+
+    follower = Follower()
+    snapshot = Snapshot(
+        nodes=(NodeView("n0", {}, {GPU: 8000, "pods": 110_000}),),
+        pods=tuple(pod(number) for number in range(3)),
+        flavors={"f": FlavorSpec()},
+        queues={"a": a_queue(None, 8)},
+        namespaces={"team": {"kubernetes.io/metadata.name": "team"}},
+        workloads=tuple(replica(number) for number in range(3)),
+    )
+    follower.decide(snapshot, NOW)
+    assert follower.engine.tree.held("a", ("f", GPU)) == 3000
+    left = replace(snapshot, workloads=snapshot.workloads[:2])
+    follower.decide(left, NOW)
+    assert follower.engine.tree.held("a", ("f", GPU)) == 3000, "its pod still ends"
+    follower.decide(replace(left, pods=snapshot.pods[:2]), NOW)
+    assert follower.engine.tree.held("a", ("f", GPU)) == 2000
