@@ -14,6 +14,7 @@ from statistics import median
 from trainyard.api.flavor import FlavorSpec
 from trainyard.api.names import GPU
 from trainyard.api.queue import QueueSpec
+from trainyard.cli.asking import REMEDY_SECONDS
 from trainyard.questions.plan import plan
 from trainyard.scheduling.remedies import remedies
 from trainyard.scheduling.snapshot import NodeView, PodSet, Snapshot, Topology, Wait, Workload, WorkloadKey
@@ -21,8 +22,6 @@ from trainyard.scheduling.whatif import Settled, settle
 
 JOBS, NODES, RACKS, TREES, LEAVES = 10_000, 500, 25, 10, 4
 ASKED = 12
-REMEDY_SECONDS = 0.5
-"""As the commands: remedies that are not found until then are not told."""
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 EVERYBODY = {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "Exists"}]}
 

@@ -17,7 +17,7 @@ from trainyard.questions.picture import Picture
 from trainyard.runtime.clock import SystemClock
 
 _Answer = TypeVar("_Answer", bound=Model)
-REMEDY_SECONDS = 0.5
+REMEDY_SECONDS = 0.2
 """How long remedies are looked for: an answer is wanted at once."""
 
 

@@ -25,7 +25,7 @@ from trainyard.questions.why import why
 from trainyard.scheduling.snapshot import Workload
 from trainyard.scheduling.whatif import settle
 
-_REMEDY_SECONDS = 0.3
+_REMEDY_SECONDS = 0.2
 _PATIENCE_SECONDS = 20.0
 _MOST_MANIFESTS = 50
 _PLURALS = {"TrainingJob": TRAINING_JOBS.plural, "InferenceService": INFERENCE_SERVICES.plural}

@@ -297,7 +297,7 @@ class Cycle:
             if each.flavor == flavor or engine.root(each.workload.queue) == root
         ]
         small = _smallest(workload)
-        made = reserve(
+        return reserve(
             workload,
             flavor,
             engine.request(small, flavor),
@@ -307,9 +307,6 @@ class Cycle:
             relevant,
             engine.reservations,
         )
-        if made is not None:
-            made.firm = workload.key in engine.slipped
-        return made
 
     def _count(self, made: Reservation) -> None:
         counters, before = self.engine.counters, self.engine.promised.get(made.key)

@@ -1,8 +1,8 @@
 """What the scheduler knows, kept from cycle to cycle and changed by what happens: who waits, who runs, what is free.
 
 Pure: events and a clock in, decisions out. A fresh engine that was told the same state decides the same as one that lived
-through the history; `schedule` in `cycle` is exactly that. Neighbours: `cycle` decides, `pending` groups what waits, `fleet`
-and `quota_tree` do the arithmetic, `reservation` keeps places.
+through the history, but for places that the latter keeps. Neighbours: `cycle` decides, `pending` groups what waits, `fleet` and
+`quota_tree` do the arithmetic, `reservation` keeps places.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -56,14 +56,12 @@ class Reservation:
     """What was taken out for others whose place was kept before: they are counted as if they were there already."""
     nominated: bool = False
     """Others, those in `released`, make way for it now: nobody starts there meanwhile, however short."""
-    firm: bool = False
-    """It came later than promised once, or is due whatever happens: durations of others are not trusted any more."""
     goes_on: dict[WorkloadKey, Assignment] = field(default_factory=dict)
     """Where those of them go on that are only made smaller, or moved."""
 
     def binds(self, ends: float) -> bool:
         """Whether somebody who is expected to end then has to fit beside it."""
-        return self.nominated or self.firm or ends > self.time
+        return self.nominated or ends > self.time
 
     def planned(self, fleet: Fleet, tree: QuotaTree) -> Plan:
         """Count the workload on another fleet and tree as if it had its place."""

@@ -18,6 +18,7 @@ class Rules:
     parents: frozenset[str] = frozenset()
     used_up: Mapping[str, str] = field(default_factory=dict)
     """Queues whose budget is used up, and what to say of it."""
+    _flavors: dict[str, tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def upward(self, queue: str) -> Iterator[str]:
         """The queue and those above it; a cycle is walked once."""
@@ -42,10 +43,11 @@ class Rules:
 
     def flavors_of_queue(self, queue: str) -> tuple[str, ...]:
         """Its own, or those of the nearest queue above that has some."""
-        for name in self.upward(queue):
-            if flavors := self.queues[name].flavors:
-                return tuple(each.name for each in flavors)
-        return ()
+        known = self._flavors.get(queue)
+        if known is None:
+            named = next((flavors for name in self.upward(queue) if (flavors := self.queues[name].flavors)), [])
+            known = self._flavors[queue] = tuple(each.name for each in named)
+        return known
 
     def priority_of(self, workload: Workload) -> int:
         """What the queue lets it have."""

@@ -1,4 +1,5 @@
-"""Decisions from frozen snapshots. A `Follower` tells its engine only what is new in each; a fresh one decides the same.
+"""Decisions from frozen snapshots. A `Follower` tells its engine only what is new in each; a fresh one decides the same, except that
+places which were kept for somebody are promised anew: those promises are in no snapshot.
 
 Neighbours: `engine` holds the state, `cycle` decides, `explain` finds the words.
 """
