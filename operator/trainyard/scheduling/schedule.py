@@ -1,6 +1,6 @@
-"""Decisions from frozen snapshots. A `Follower` tells its engine only what is new in each; a fresh one decides the same, except that
-places which were kept for somebody are promised anew: those promises are in no snapshot.
+"""Decisions from frozen snapshots. A `Follower` tells its engine only what is new in each.
 
+A fresh one decides the same, except that places which were kept for somebody are promised anew: those promises are in no snapshot.
 Neighbours: `engine` holds the state, `cycle` decides, `explain` finds the words.
 """
 
