@@ -23,7 +23,7 @@ LEVELS = (0.002, 0.5, 0.97)
 """Of what was learned, for a band that four starts out of five fall into.
 
 Not 0.1 and 0.9: jobs that wait in one line start in one burst, so what was seen last is less various than what comes next. Chosen
-on the two replays of the benchmark `philly`, where these levels hold 79 and 78 % of starts; 0.05 and 0.95 hold 70 and 67 %.
+on the two replays of the benchmark `philly`, which are no proof of it therefore; docs/benchmarks.md has what they hold there.
 """
 _NOTHING_LEARNED = normalised(np.exp(-0.5 * ((LOGARITHMS - math.log(3600.0)) / 2.5) ** 2) + 0.01)
 """Before anything was observed: an hour, give or take a factor of twelve."""
