@@ -38,12 +38,17 @@ WAITING = {
 
 
 def test_what_is_decided_about_a_job_is_stored_as_it_is_written(bare_yard: Yard) -> None:
-    bare_yard.job("decided")
-    stored = bare_yard.patch("TrainingJob", "decided", {"status": WAITING}, "/status")["status"]
-    assert {name: stored[name] for name in WAITING} == WAITING
-    assert TrainingJobStatus.model_validate(stored).model_dump(by_alias=True, mode="json").items() >= WAITING.items()
-    wide = bare_yard.kubectl("get", "tyj", "decided", "-o", "wide")
-    assert "2026-11-23T14:10:00Z" in wide
+    # An operator may run beside this test: it leaves alone what is being deleted.
+    bare_yard.job("decided", b.meta(finalizers=["example.com/held-for-a-test"]))
+    bare_yard.delete("TrainingJob", "decided")
+    try:
+        stored = bare_yard.patch("TrainingJob", "decided", {"status": WAITING}, "/status")["status"]
+        assert {name: stored[name] for name in WAITING} == WAITING
+        read = TrainingJobStatus.model_validate(stored).model_dump(by_alias=True, mode="json")
+        assert read.items() >= WAITING.items()
+        assert "2026-11-23T14:10:00Z" in bare_yard.kubectl("get", "tyj", "decided", "-o", "wide")
+    finally:
+        bare_yard.patch("TrainingJob", "decided", {"metadata": {"finalizers": None}})
 
 
 def test_a_replica_may_be_nominated_and_preempted(bare_yard: Yard) -> None:
@@ -80,4 +85,10 @@ def test_a_queue_keeps_what_its_use_comes_from(bare_yard: Yard) -> None:
     }
     stored = bare_yard.patch("Queue", bare_yard.queue, {"status": status}, "/status")["status"]
     assert {name: stored[name] for name in status} == status
-    assert "nvidia.com/gpu 6/8" in bare_yard.kubectl("get", "tyq", bare_yard.queue)
+
+    def is_printed() -> bool:
+        """An operator that runs beside this test writes its own numbers over these, but seldom."""
+        bare_yard.patch("Queue", bare_yard.queue, {"status": status}, "/status")
+        return "nvidia.com/gpu 6/8" in bare_yard.kubectl("get", "tyq", bare_yard.queue)
+
+    bare_yard.until(is_printed)
