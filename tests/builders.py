@@ -13,6 +13,8 @@ Object = dict[str, Any]
 Modifier = Callable[[Object], None]
 
 NAMESPACE = "team"
+EVERYBODY = {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "Exists"}]}
+"""A selector of all namespaces."""
 DIGEST = "sha256:" + "a" * 64
 
 

@@ -106,9 +106,9 @@ class App:
             self._workloads,
             self.queue.add_after,
             clock,
+            self.outlooks,
             ground.compute,
             ground.metrics.cycle,
-            self.outlooks,
         )
         self.applier = Applier(client, self.world, clock, self, self._learn)
         self.training = TrainingController(

@@ -10,6 +10,7 @@ import os
 import time
 from datetime import UTC, datetime
 
+from tests.builders import EVERYBODY
 from trainyard.api.flavor import FlavorSpec
 from trainyard.api.names import GPU
 from trainyard.api.queue import QueueSpec
@@ -32,9 +33,8 @@ def engine() -> Engine:
             for number in range(NODES)
         ]
     )
-    everybody = {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "Exists"}]}
     quota = {"name": "gpu", "resources": [{"name": GPU, "guaranteed": NODES * 8}]}
-    queue = QueueSpec.model_validate({"namespaceSelector": everybody, "flavors": [quota]})
+    queue = QueueSpec.model_validate({"namespaceSelector": EVERYBODY, "flavors": [quota]})
     names = {"bench": {"kubernetes.io/metadata.name": "bench"}}
     made.configure(queues={"all": queue}, flavors={"gpu": FlavorSpec()}, namespaces=names)
     return made
@@ -42,7 +42,7 @@ def engine() -> Engine:
 
 def run() -> float:
     """CPU seconds in which all are placed."""
-    made, racks = engine(), {}
+    made = engine()
     gangs = [
         Workload(
             WorkloadKey("TrainingJob", "bench", f"gang-{number:04}"),

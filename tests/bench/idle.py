@@ -7,15 +7,14 @@ bar is 0. `make bench NAME=idle`.
 
 import argparse
 import json
-import os
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from dev.cluster import Cluster, ClusterSpec, up
+from dev.cluster import Cluster
 from dev.operator_process import OperatorProcess
-from tests.bench.jobs import base, ours
+from tests.bench.jobs import kwok_cluster, ours
 
 _WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 _OPERATOR = ("trainyard", "kopf", "Python")
@@ -60,24 +59,17 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=50)
     parser.add_argument("--seconds", type=int, default=60)
     arguments = parser.parse_args()
-    crds = Path(__file__).parents[2] / "crds"
-    with up(
-        ClusterSpec(name=f"idle-{os.getpid()}", kwok_nodes=20, kwok_gpus=8, audit=True, provider="local")
-    ) as cluster:
-        cluster.kubectl("apply", "-f", str(crds))
-        cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
-        cluster.kubectl("apply", "-f", "-", input=base(160))
-        with OperatorProcess(cluster) as operator:
-            operator.wait_ready()
-            jobs = [job(f"done-{index}", finishes=True) for index in range(arguments.each)]
-            jobs += [job(f"runs-{index}", finishes=False) for index in range(arguments.each)]
-            cluster.kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": jobs}))
-            wait(cluster, "Complete", arguments.each)
-            wait(cluster, "Running", arguments.each)
-            time.sleep(40)  # numbers of queues and flavors, and events, follow within half a minute
-            offset = cluster.audit_log.stat().st_size
-            time.sleep(arguments.seconds)
-            found = writes(cluster.audit_log, offset)
+    with kwok_cluster(20, provider="local", audit=True) as cluster, OperatorProcess(cluster) as operator:
+        operator.wait_ready()
+        jobs = [job(f"done-{index}", finishes=True) for index in range(arguments.each)]
+        jobs += [job(f"runs-{index}", finishes=False) for index in range(arguments.each)]
+        cluster.kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": jobs}))
+        wait(cluster, "Complete", arguments.each)
+        wait(cluster, "Running", arguments.each)
+        time.sleep(40)  # numbers of queues and flavors, and events, follow within half a minute
+        offset = cluster.audit_log.stat().st_size
+        time.sleep(arguments.seconds)
+        found = writes(cluster.audit_log, offset)
     leases = {name: count for name, count in found.items() if " leases/" in name}
     if not leases:
         raise RuntimeError("not even a Lease was written: the audit log was not read")

@@ -21,17 +21,17 @@ from numpy.typing import NDArray
 
 from tests.bench.philly_trace import guarantees, load
 from tests.bench.reference_schedulers import Jobs, easy_backfill, fifo, strict_priority
+from tests.builders import EVERYBODY
 from trainyard.api.flavor import FlavorSpec
 from trainyard.api.names import GPU
 from trainyard.api.queue import QueueSpec
 from trainyard.cli.simulation.replay import NAMESPACE, Job, Known, Replay, Site
-from trainyard.scheduling.forecast import Forecast, Line, StartBand, line_for
+from trainyard.scheduling.forecast import Forecast, Line, StartBand, crowd, line_for
 from trainyard.scheduling.snapshot import NodeView, PodSet, WorkloadKey
 
 SIZES = (800, 640)
 NODE = 8
 KNOWN: tuple[Known, ...] = ("learned", "true")
-_EVERYBODY = {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "Exists"}]}
 _FEW = 10
 """So many waits of a queue and size are a distribution; with fewer, those of the size count, or all."""
 
@@ -64,10 +64,13 @@ class Watched(Replay):
             self.forecast.observe(line, waited)
             for about in ((line.queue, line.gpus), (line.gpus,), ()):
                 self._seen[about].append(waited)
-        for job in arrived:
-            if (waiting := self.engine.pending.get(job.key)) is not None:
-                line = line_for(self.engine, waiting)
-                self._open[job.key] = (now, line, self.forecast.band(line, 0.0), self._empirical(line))
+        new = [found for job in arrived if (found := self.engine.pending.get(job.key)) is not None]
+        if not new:
+            return
+        among = crowd(self.engine)
+        for waiting in new:
+            line = line_for(self.engine, waiting, among)
+            self._open[waiting.key] = (now, line, self.forecast.band(line, 0.0), self._empirical(line))
 
     def _empirical(self, line: Line) -> tuple[float, float, float]:
         seen: list[float] = []
@@ -88,7 +91,7 @@ def site(jobs: Jobs, capacity: int) -> Site:
     for name, amount in zip(jobs.queues, guarantees(jobs, capacity).tolist(), strict=True):
         quota = {"name": "gpu", "resources": [{"name": GPU, "guaranteed": amount}]}
         queues[name] = QueueSpec.model_validate(
-            {"parent": "philly", "namespaceSelector": _EVERYBODY, "flavors": [quota]}
+            {"parent": "philly", "namespaceSelector": EVERYBODY, "flavors": [quota]}
         )
     return Site(nodes, queues, {"gpu": FlavorSpec()}, {NAMESPACE: {"kubernetes.io/metadata.name": NAMESPACE}})
 

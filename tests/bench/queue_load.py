@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from tests.builders import EVERYBODY
 from trainyard.api.flavor import FlavorSpec
 from trainyard.api.queue import QueueSpec
 from trainyard.scheduling.cycle import Cycle
@@ -84,9 +85,7 @@ class Load:
                 found[f"tree-{tree}-queue-{number}"] = QueueSpec.model_validate(
                     {
                         "parent": f"tree-{tree}",
-                        "namespaceSelector": {
-                            "matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "Exists"}]
-                        },
+                        "namespaceSelector": EVERYBODY,
                         "flavors": [{"name": FLAVOR, "resources": [quota]}],
                     }
                 )

@@ -6,15 +6,15 @@
 import json
 import os
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from random import Random
 from statistics import median
 
+from tests.builders import EVERYBODY
 from trainyard.api.flavor import FlavorSpec
 from trainyard.api.names import GPU
 from trainyard.api.queue import QueueSpec
-from trainyard.cli.asking import REMEDY_SECONDS
+from trainyard.questions.hurry import in_a_hurry
 from trainyard.questions.plan import plan
 from trainyard.scheduling.remedies import remedies
 from trainyard.scheduling.snapshot import NodeView, PodSet, Snapshot, Topology, Wait, Workload, WorkloadKey
@@ -23,7 +23,6 @@ from trainyard.scheduling.whatif import Settled, settle
 JOBS, NODES, RACKS, TREES, LEAVES = 10_000, 500, 25, 10, 4
 ASKED = 12
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-EVERYBODY = {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "Exists"}]}
 
 
 def snapshot(random: Random) -> Snapshot:
@@ -60,12 +59,6 @@ def _job(random: Random, number: int) -> Workload:
     )
 
 
-def hurry() -> Callable[[], bool]:
-    """As the commands."""
-    ends = time.monotonic() + REMEDY_SECONDS
-    return lambda: time.monotonic() > ends
-
-
 def main() -> None:
     """Print a JSON line for each figure."""
     random = Random(1)
@@ -75,12 +68,12 @@ def main() -> None:
     whys, plans, found = [], [], []
     for key in random.sample(waiting, ASKED):
         began = time.perf_counter()
-        fixes = remedies(settle(stands, NOW), key, hurry())
+        fixes = remedies(settle(stands, NOW), key, in_a_hurry())
         whys.append(time.perf_counter() - began)
         found.append(len(fixes))
     for number in range(ASKED):
         began = time.perf_counter()
-        plan(settle(stands, NOW), [_job(random, JOBS + number)], hurry())
+        plan(settle(stands, NOW), [_job(random, JOBS + number)], in_a_hurry())
         plans.append(time.perf_counter() - began)
     _print("why", whys, settled)
     _print("plan", plans, settled)

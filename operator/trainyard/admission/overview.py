@@ -170,7 +170,7 @@ class OverviewController:
         now = self._clock.now()
         if isinstance(thing, Queue):
             snapshot = self._world.snapshot(self._workloads())
-            kept = account(thing, self._accounts.get(key), quota.held(snapshot), now)
+            kept = account(thing, self._accounts.get(key), snapshot, now)
             if kept is not None:
                 self._accounts[key] = kept
             left = await self._applier.apply(key, QUEUES, plan_queue(thing, snapshot, now, kept))

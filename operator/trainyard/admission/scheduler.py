@@ -56,14 +56,14 @@ class Scheduler:
         source: WorkloadSource,
         wake: Callable[[Key, float], None],
         clock: Clock,
+        outlooks: Outlooks,
         compute: Compute = in_thread,
         listener: CycleListener = lambda _seconds, _decisions: None,
-        outlooks: Outlooks | None = None,
     ) -> None:
         self._world, self._decisions, self._source, self._wake = world, decisions, source, wake
         self._clock, self._compute, self._listener = clock, compute, listener
         self._follower = Follower(OPTIONS)
-        self._outlooks = outlooks or Outlooks(clock)
+        self._outlooks = outlooks
         self._poked = asyncio.Event()
         self._took = 0.0
 

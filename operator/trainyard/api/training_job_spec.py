@@ -52,12 +52,12 @@ class Entrypoint(Model):
 
 def _stay(path: str, *names: str) -> tuple[str, str, str]:
     """A rule by which optional fields neither come nor go, since a rule at a field that is not there is not asked."""
-    kept = " && ".join(f"has(self.{name}) == has(oldSelf.{name})" for name in names)
+    unchanged = " && ".join(f"has(self.{name}) == has(oldSelf.{name})" for name in names)
     first = f"'{names[-1]}'"
     for name in reversed(names[:-1]):
         first = f"(has(self.{name}) != has(oldSelf.{name}) ? '{name}' : {first})"
     message = "is immutable: delete the job and create it anew"
-    return kept, f"{path}: {', '.join(names)} neither come nor go", f"'{path}.' + {first} + ' {message}'"
+    return unchanged, f"{path}: {', '.join(names)} neither come nor go", f"'{path}.' + {first} + ' {message}'"
 
 
 class Workers(Model):

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,6 @@ from trainyard.questions.picture import Picture
 from trainyard.runtime.clock import SystemClock
 
 _Answer = TypeVar("_Answer", bound=Model)
-REMEDY_SECONDS = 0.2
-"""How long remedies are looked for: an answer is wanted at once."""
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
@@ -79,9 +76,3 @@ async def _ask(
             ) from None
         return await of_operator(question, found)
     return by_oneself(question, seen)
-
-
-def in_a_hurry() -> Callable[[], bool]:
-    """True when enough time went into remedies."""
-    ends = time.monotonic() + REMEDY_SECONDS
-    return lambda: time.monotonic() > ends

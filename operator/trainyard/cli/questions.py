@@ -13,13 +13,14 @@ from trainyard.api.answers import NodeShare, Plan, Planned, Top, Why
 from trainyard.api.forecast import Remedy
 from trainyard.api.meta import Model
 from trainyard.cli import asking, output
-from trainyard.cli.asking import Question, ask, in_a_hurry
+from trainyard.cli.asking import Question, ask
 from trainyard.cli.errors import CliError
 from trainyard.cli.manifests import Manifest, manifests
 from trainyard.cli.operator_endpoint import Server
 from trainyard.questions import plan as planning
 from trainyard.questions import top as topping
 from trainyard.questions import why as asking_why
+from trainyard.questions.hurry import in_a_hurry
 from trainyard.questions.picture import NotPlannedError, Picture, planned
 from trainyard.scheduling.snapshot import Workload
 from trainyard.scheduling.whatif import settle

@@ -26,7 +26,7 @@ _POD_NAME = "authentication.kubernetes.io/pod-name"
 _POD_UID = "authentication.kubernetes.io/pod-uid"
 _UNKNOWN_LIFETIME = 60.0
 _REFUSAL_SECONDS = 10.0
-_LONGEST_TOKEN = 16384
+LONGEST_TOKEN = 16384
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class TokenReviewer:
         return await asyncio.shield(task)
 
     async def _ask(self, token: str) -> _Verdict:
-        if not token or len(token) > _LONGEST_TOKEN:
+        if not token or len(token) > LONGEST_TOKEN:
             return self._refused("no token, or one that is too long")
         self.reviews += 1
         review = {

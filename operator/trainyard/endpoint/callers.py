@@ -21,11 +21,8 @@ class Callers:
 
     async def pod(self, request: web.Request) -> Object:
         """The calling pod. Raises 401 for a bad token and 403 for one that is bound to no pod we know."""
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme != "Bearer" or not token.strip():
-            raise refused(web.HTTPUnauthorized, "expected an Authorization header with a bearer token")
         try:
-            caller = await self._reviewer.review(token.strip())
+            caller = await self._reviewer.review(bearer(request))
         except TokenRejected as error:
             raise refused(web.HTTPUnauthorized, f"the token was refused: {error}") from None
         pod = self._find_pod(caller.namespace, caller.pod_name) if caller.pod_name else None
@@ -35,6 +32,14 @@ class Callers:
                 "the token is bound to no pod that is known here; pods of ours have one at /var/run/secrets/trainyard/token",
             )
         return pod
+
+
+def bearer(request: web.Request) -> str:
+    """The caller's token. Raises 401 if there is none."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme != "Bearer" or not token.strip():
+        raise refused(web.HTTPUnauthorized, "expected an Authorization header with a bearer token")
+    return token.strip()
 
 
 def refused(kind: type[web.HTTPException], message: str) -> web.HTTPException:

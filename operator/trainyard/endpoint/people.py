@@ -4,9 +4,11 @@ from aiohttp import web
 
 from trainyard.cluster.client import ClusterClient
 from trainyard.cluster.resources import SUBJECT_ACCESS_REVIEWS, TOKEN_REVIEWS, TRAINYARD_GROUP, Object
-from trainyard.endpoint.callers import refused
+from trainyard.cluster.tokens import LONGEST_TOKEN
+from trainyard.endpoint.callers import bearer, refused
 
-_LONGEST_TOKEN = 16384
+_SAME = {"user": "username", "groups": "groups", "uid": "uid", "extra": "extra"}
+"""Field of a SubjectAccessReview to that of a TokenReview."""
 
 
 class People:
@@ -34,9 +36,8 @@ class People:
             raise refused(web.HTTPForbidden, f"{name} may not {verb} {plural}.{TRAINYARD_GROUP} in {namespace!r}")
 
     async def _user(self, request: web.Request) -> Object:
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        token = token.strip()
-        if scheme != "Bearer" or not token or len(token) > _LONGEST_TOKEN:
+        token = bearer(request)
+        if len(token) > LONGEST_TOKEN:
             raise refused(web.HTTPUnauthorized, "expected an Authorization header with a bearer token")
         review = {"apiVersion": TOKEN_REVIEWS.api_version, "kind": TOKEN_REVIEWS.kind, "spec": {"token": token}}
         status = (await self._client.create(TOKEN_REVIEWS, review)).get("status") or {}
@@ -44,7 +45,3 @@ class People:
             raise refused(web.HTTPUnauthorized, f"the token was refused: {status.get('error') or 'it is not known'}")
         user: Object = status.get("user") or {}
         return user
-
-
-_SAME = {"user": "username", "groups": "groups", "uid": "uid", "extra": "extra"}
-"""Field of a SubjectAccessReview to that of a TokenReview."""

@@ -5,7 +5,6 @@ objects do not leave. One question is worked on at a time, in a thread; nothing 
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -18,6 +17,7 @@ from trainyard.cluster.resources import INFERENCE_SERVICES, TRAINING_JOBS
 from trainyard.endpoint.callers import refused
 from trainyard.endpoint.people import People
 from trainyard.questions.anonymous import anonymous
+from trainyard.questions.hurry import in_a_hurry
 from trainyard.questions.picture import Asked, NotPlannedError, Picture, planned
 from trainyard.questions.plan import plan
 from trainyard.questions.top import top
@@ -25,7 +25,6 @@ from trainyard.questions.why import why
 from trainyard.scheduling.snapshot import Workload
 from trainyard.scheduling.whatif import settle
 
-_REMEDY_SECONDS = 0.2
 _PATIENCE_SECONDS = 20.0
 _MOST_MANIFESTS = 50
 _PLURALS = {"TrainingJob": TRAINING_JOBS.plural, "InferenceService": INFERENCE_SERVICES.plural}
@@ -59,7 +58,7 @@ class Questions:
             )
         if thing.kind == "InferenceService" and kind is None:
             await self._people.may(request, "get", _PLURALS["InferenceService"], namespace)
-        return await self._answer(picture, namespace, lambda: why(picture, thing, _in_a_hurry()))
+        return await self._answer(picture, namespace, lambda: why(picture, thing, in_a_hurry()))
 
     async def _plan(self, request: web.Request) -> web.Response:
         namespace, manifests = await _asked(request)
@@ -83,7 +82,7 @@ class Questions:
         if not added:
             raise refused(web.HTTPUnprocessableEntity, "manifests: none of them wants a place")
         return await self._answer(
-            picture, namespace, lambda: plan(settle(picture.snapshot, picture.now), added, _in_a_hurry())
+            picture, namespace, lambda: plan(settle(picture.snapshot, picture.now), added, in_a_hurry())
         )
 
     async def _top(self, request: web.Request) -> web.Response:
@@ -128,8 +127,3 @@ def _planned(picture: Picture, manifest: dict[str, Any], namespace: str, at: str
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(map(str, first["loc"]))
         raise refused(web.HTTPUnprocessableEntity, f"{at}.{field}: {first['msg']}") from None
-
-
-def _in_a_hurry() -> Callable[[], bool]:
-    ends = time.monotonic() + _REMEDY_SECONDS
-    return lambda: time.monotonic() > ends

@@ -1,8 +1,8 @@
 """One admission cycle: whoever waits, in order, gets a place if quota and nodes are there; all pods of a gang or none.
 
 Order: overdue first, then priority, then whoever waits long already, then the weighted dominant share of what the queue borrows,
-then age. A workload that cannot start holds back nobody from what it could not use. Others may be asked to make way for the first of them; if that does not help,
-it gets a reservation, so that it starts in the end.
+then age. A workload that cannot start holds back nobody from what it could not use. Others may be asked to make way for the first
+of them; if that does not help, it gets a reservation, so that it starts in the end.
 """
 
 import heapq
@@ -127,12 +127,7 @@ class Cycle:
             return None
         asking.flavors = self.engine.flavors_for(workload)
         found = self._try(asking)
-        return self._named(found) if isinstance(found, _Found) else None
-
-    def _named(self, found: _Found) -> Assignment:
-        names = self.engine.fleet.nodes
-        nodes = {role: tuple(names[row].name for row in rows) for role, rows in found.places.items()}
-        return Assignment(found.flavor, nodes)
+        return named(self.engine, found.flavor, found.places) if isinstance(found, _Found) else None
 
     def _try(self, waiting: JobClass) -> _Found | Refusal:
         _, workload = waiting.head()
@@ -202,7 +197,7 @@ class Cycle:
 
     def _admit(self, waiting: JobClass, found: _Found) -> None:
         _, workload = waiting.head()
-        assignment = self._named(found)
+        assignment = named(self.engine, found.flavor, found.places)
         kept = len(self.engine.reservations)
         self.engine.hold(workload, assignment, self.now)
         self._beside.clear()

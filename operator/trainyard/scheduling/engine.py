@@ -124,7 +124,7 @@ class Engine:
                 self.fleet.set_node(node)
         for name in self.fleet.row.keys() - known.keys():
             self.fleet.remove_node(name)
-        self._forget_plans()
+        self.forget_plans()
 
     def configure(
         self,
@@ -153,7 +153,7 @@ class Engine:
         self.pending = Pending()
         for workload in waiting:
             self.arrive(workload)
-        self._forget_plans()
+        self.forget_plans()
 
     # What happens.
 
@@ -207,7 +207,7 @@ class Engine:
         _, row, grant = self.foreign.pop(pod.uid)
         if row is not None and grant is not None:
             self.fleet.give(row, grant)
-        self._forget_plans()
+        self.forget_plans()
 
     def finish(self, key: WorkloadKey) -> None:
         """It ended, and what it held is free."""
@@ -291,6 +291,7 @@ class Engine:
         for other in self.reservations:
             other.drop_plan(kept.key)
 
-    def _forget_plans(self) -> None:
+    def forget_plans(self) -> None:
+        """Nothing is kept for anybody, nothing was promised; whoever waits is asked again."""
         self.reservations, self.promised, self.slipped = [], {}, set()
         self.everything_changed = True

@@ -17,6 +17,7 @@ from trainyard.scheduling.durations import Estimate, size_class, total_quantiles
 from trainyard.scheduling.engine import Engine
 from trainyard.scheduling.fleet import DEVICE
 from trainyard.scheduling.histograms import LOGARITHMS, Context, Histograms, bin_of, normalised
+from trainyard.scheduling.quota import demand
 from trainyard.scheduling.snapshot import Workload
 
 LEVELS = (0.002, 0.5, 0.97)
@@ -67,22 +68,35 @@ class Forecast:
         return StartBand(*(max(0.0, each - waited) for each in total_quantiles(estimate, waited, *LEVELS)))
 
 
-def line_for(engine: Engine, workload: Workload) -> Line:
-    """The line in which a workload waits, itself left out."""
-    work = count = 0.0
-    for each in engine.pending.classes.values():
-        if each.standing is None:
-            work += len(each) * gpus(each.sample) * engine.seconds(each.sample)
-            count += len(each)
-    mine = gpus(workload)
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """All that waits and could start, for those who came in one cycle."""
+
+    work: float
+    """GPU-seconds that are expected of them."""
+    count: int
+    gpus: float
+    """That there are, at least one."""
+
+
+def crowd(engine: Engine) -> Crowd:
+    """As of now."""
+    asked = [each for each in engine.pending.classes.values() if each.standing is None]
     there = float(engine.fleet.capacity[:, engine.fleet.columns[GPU]].sum()) / DEVICE
-    ahead = max(0.0, work - mine * engine.seconds(workload))
-    return Line(workload.queue, mine, ahead / max(1.0, there), max(0, int(count) - 1))
+    work = sum(len(each) * gpus(each.sample) * engine.seconds(each.sample) for each in asked)
+    return Crowd(work, sum(map(len, asked)), max(1.0, there))
+
+
+def line_for(engine: Engine, workload: Workload, among: Crowd) -> Line:
+    """The line in which a workload waits, itself left out."""
+    mine = gpus(workload)
+    ahead = max(0.0, among.work - mine * engine.seconds(workload))
+    return Line(workload.queue, mine, ahead / among.gpus, max(0, among.count - 1))
 
 
 def gpus(workload: Workload) -> float:
     """GPUs of all its pods."""
-    return sum(each.count * each.requests.get(GPU, 0) for each in workload.pods) / DEVICE
+    return demand(workload).get(GPU, 0) / DEVICE
 
 
 def _contexts(line: Line) -> Iterator[Context]:

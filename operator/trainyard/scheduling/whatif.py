@@ -78,8 +78,7 @@ def trial(settled: Settled, workload: Workload, ended: Sequence[WorkloadKey] = (
     """
     engine = fork(settled.engine)
     if anew:
-        engine.reservations, engine.promised, engine.slipped = [], {}, set()
-        engine.everything_changed = True
+        engine.forget_plans()
     for key in ended:
         engine.finish(key)
     engine.withdraw(workload.key)

@@ -124,7 +124,7 @@ class TrainingController:
             report=self._reports.of(meta.uid),
             epoch=self._epoch(),
             max_run_seconds=self._max_run_seconds(job),
-            expected_seconds=self._outlooks.seconds(job),
+            expected_seconds=None if finished(job) else self._outlooks.seconds(job),
             outlook=self._outlooks.of(_workload_key(key)) if job.status.admission is None else None,
             flavors=self._world.flavors(),
             surroundings=self._surroundings(),
@@ -196,6 +196,7 @@ class TrainingController:
         self._marks.pop(uid, None)
         self._seen.pop(uid, None)
         self._reports.forget(uid)
+        self._outlooks.forget(uid)
 
     def _settle(self, key: Key, before: TrainingJob, after: TrainingJob) -> None:
         """Whoever waits should hear when places were taken or given back."""

@@ -54,26 +54,26 @@ class Applier:
         """Pods made a moment ago, which the watch may not have told of yet, and until when that is waited for."""
 
     async def apply(self, key: Key, resource: Resource, plan: Plan) -> float | None:
-        """Do what the plan says. Returns seconds until a held-back status write is due. Raises RefusedError, ClusterError."""
+        """Do what the plan says. Returns seconds until a held-back write is due, or a pod made is looked for. Raises RefusedError, ClusterError."""
         raw = self._world.raw.get(key)
         if raw is None:
             return None
         meta = raw["metadata"]
         namespace, name = meta.get("namespace"), meta["name"]
-        held_back = silent = await self._status(key, resource, plan, meta)
+        held_back = await self._status(key, resource, plan, meta)
         await asyncio.gather(
             *(
                 self._cluster.delete(PODS, namespace, each.name, uid=each.uid, grace_seconds=each.grace_seconds)
                 for each in plan.delete
             )
         )
-        held_back = sooner(held_back, await self._create(plan.create, meta["uid"]))
-        if silent is None or not plan.takes_turn:
+        unseen = await self._create(plan.create, meta["uid"])
+        if held_back is None or not plan.takes_turn:
             for note in plan.notes:
                 self.note(key, note)
         if plan.delete_self:
             await self._cluster.delete(resource, namespace, name, uid=meta["uid"])
-        return held_back
+        return sooner(held_back, unseen)
 
     def note(self, key: Key, note: Note) -> None:
         """Post an event on the object and log it."""

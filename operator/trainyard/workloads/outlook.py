@@ -4,7 +4,7 @@ All of it is learned from what happened while this process ran, and from the end
 backfill and what people read. Neighbours: `scheduling/durations`, `forecast` and `remedies` do the arithmetic.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,7 +14,7 @@ from trainyard.api.training_job import TrainingJob
 from trainyard.runtime.clock import Clock
 from trainyard.scheduling.durations import Durations, Features
 from trainyard.scheduling.engine import Engine
-from trainyard.scheduling.forecast import Forecast, Line, line_for
+from trainyard.scheduling.forecast import Forecast, Line, crowd, line_for
 from trainyard.scheduling.remedies import remedies
 from trainyard.scheduling.snapshot import Admit, Decision, Snapshot, Wait, WorkloadKey
 from trainyard.scheduling.whatif import Settled
@@ -63,7 +63,6 @@ class Outlooks:
 
     def ended(self, job: TrainingJob) -> None:
         """A job is over; one that failed or was stopped says nothing of how long such jobs run."""
-        self._expected.pop(job.metadata.uid, None)
         status = job.status
         if conditions.holds(status.conditions, ConditionType.COMPLETE) and status.start_time and status.completion_time:
             self._durations.observe(_features(job), (status.completion_time - status.start_time).total_seconds())
@@ -79,6 +78,10 @@ class Outlooks:
             self._expected[job.metadata.uid] = self._durations.predict(_features(job)).expected
         return self._expected[job.metadata.uid]
 
+    def forget(self, uid: str) -> None:
+        """The job is over or gone."""
+        self._expected.pop(uid, None)
+
     # When what waits starts.
 
     def look(self, engine: Engine, snapshot: Snapshot, now: datetime, decisions: Iterable[Decision]) -> None:
@@ -91,12 +94,17 @@ class Outlooks:
                 self._forecast.observe(known.line, (now - known.since).total_seconds())
         for key in self._waiting.keys() - waits.keys():
             self._waiting.pop(key)
-        new = [key for key in waits if key not in self._waiting][:_LINES_A_CYCLE]
+        self._take_lines(engine, now, [key for key in waits if key not in self._waiting][:_LINES_A_CYCLE])
+        self._search(engine, snapshot, now, waits)
+
+    def _take_lines(self, engine: Engine, now: datetime, new: Sequence[WorkloadKey]) -> None:
+        if not new:
+            return
+        among = crowd(engine)
         for key in new:
             waiting = engine.pending.class_of(key)
             if waiting is not None and waiting.standing is None:
-                self._waiting[key] = _Waiting(now, line_for(engine, waiting.members[key][1]))
-        self._search(engine, snapshot, now, waits)
+                self._waiting[key] = _Waiting(now, line_for(engine, waiting.members[key][1], among))
 
     def of(self, key: WorkloadKey) -> Outlook:
         """For one that waits."""

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.builders import EVERYBODY
 from trainyard.api.flavor import FlavorSpec
 from trainyard.api.names import GPU
 from trainyard.api.queue import QueueSpec
@@ -24,7 +25,6 @@ from trainyard.scheduling.snapshot import (
 )
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
-EVERYBODY = {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "Exists"}]}
 
 
 def a_queue(parent: str | None, guaranteed: int) -> QueueSpec:

@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.builders import EVERYBODY
 from trainyard.api.flavor import FlavorSpec
 from trainyard.api.names import GPU
 from trainyard.api.queue import QueueSpec
 from trainyard.scheduling.engine import Engine
-from trainyard.scheduling.forecast import Forecast, Line, gpus, line_for
+from trainyard.scheduling.forecast import Forecast, Line, crowd, gpus, line_for
 from trainyard.scheduling.snapshot import NodeView, PodSet, Workload, WorkloadKey
 
 LINE = Line("research", 8, 600, 4)
-EVERYBODY = {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "Exists"}]}
 lines = st.builds(
     Line, st.sampled_from("ab"), st.sampled_from([0, 0.5, 1, 8, 64]), st.floats(0, 1e7), st.integers(0, 10_000)
 )
@@ -66,4 +66,4 @@ def test_a_line_counts_what_is_expected_of_others_on_all_gpus_there_are() -> Non
     for each in jobs:
         engine.arrive(each)
     assert gpus(jobs[2]) == 3
-    assert line_for(engine, jobs[2]) == Line("research", 3, 300.0, 2)
+    assert line_for(engine, jobs[2], crowd(engine)) == Line("research", 3, 300.0, 2)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.builders import EVERYBODY
 from trainyard.api.flavor import FlavorSpec
 from trainyard.api.names import GPU
 from trainyard.api.queue import QueueSpec
@@ -31,7 +32,6 @@ from trainyard.scheduling.snapshot import (
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 BEGAN = NOW - timedelta(hours=1)
 OPTIONS = Options(preempting_heads=8, growing=4)
-EVERYBODY = {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "Exists"}]}
 
 
 def a_queue(guaranteed: int, parent: str | None = None, limit: int | None = None, **preemption: Any) -> QueueSpec:

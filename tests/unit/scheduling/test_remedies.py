@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.builders import EVERYBODY
 from trainyard.api.flavor import FlavorSpec
 from trainyard.api.names import GPU
 from trainyard.api.queue import QueueSpec
@@ -28,7 +29,6 @@ from trainyard.scheduling.snapshot import (
 from trainyard.scheduling.whatif import Settled, settle, trial
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-EVERYBODY = {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "Exists"}]}
 NOBODY: dict[str, Any] = {}
 
 
