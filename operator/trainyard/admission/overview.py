@@ -27,6 +27,8 @@ from trainyard.workloads.times import REFRESH_SECONDS
 from trainyard.workloads.world import World
 
 _Kept = TypeVar("_Kept", BudgetUse, RecentShare)
+_DIGITS = 6
+"""Statuses are rounded, accounts are not: what one look adds may be less than a digit, and there are very many looks."""
 
 
 def plan_queue(queue: Queue, snapshot: Snapshot, now: datetime, kept: Account | None = None) -> Plan:
@@ -58,10 +60,14 @@ def plan_queue(queue: Queue, snapshot: Snapshot, now: datetime, kept: Account | 
         admitted=admitted,
         use=rows,
         summary=_summary(tree, queue),
-        budget=_as_written(queue.status.budget, kept.budget if kept else None),
-        recent_share=_as_written(queue.status.recent_share, kept.recent_share if kept else None),
+        budget=_as_written(queue.status.budget, _rounded(kept.budget, "gpu_hours") if kept else None),
+        recent_share=_as_written(queue.status.recent_share, _rounded(kept.recent_share, "share") if kept else None),
     )
     return _plan(queue.status, status)
+
+
+def _rounded(kept: _Kept | None, field: str) -> _Kept | None:
+    return kept.model_copy(update={field: round(getattr(kept, field), _DIGITS)}) if kept is not None else None
 
 
 def _as_written(old: _Kept | None, new: _Kept | None) -> _Kept | None:

@@ -15,7 +15,6 @@ from trainyard.scheduling.resources import parse
 
 _HOUR = 3600.0
 _DEVICE = 1000
-_DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +41,15 @@ def spent(budget: Budget, before: BudgetUse | None, gpus: float, now: datetime) 
     same = before.period_start == start
     since = before.updated_at if same else max(before.updated_at, start)
     hours = (before.gpu_hours if same else 0.0) + gpus * max(0.0, (now - since).total_seconds()) / _HOUR
-    return BudgetUse(period_start=start, gpu_hours=round(hours, _DIGITS), updated_at=now)
+    return BudgetUse(period_start=start, gpu_hours=hours, updated_at=now)
 
 
 def borrowed_lately(half_life: float, before: RecentShare | None, share: float, now: datetime) -> RecentShare:
     """The average until now, if `share` was borrowed since `before` was written."""
     if before is None:
-        return RecentShare(share=round(share, _DIGITS), updated_at=now)
+        return RecentShare(share=share, updated_at=now)
     kept = 0.5 ** (max(0.0, (now - before.updated_at).total_seconds()) / half_life)
-    return RecentShare(share=round(kept * before.share + (1 - kept) * share, _DIGITS), updated_at=now)
+    return RecentShare(share=kept * before.share + (1 - kept) * share, updated_at=now)
 
 
 def gpus_held(tree: QuotaTree, queue: str, spec: QueueSpec) -> float:

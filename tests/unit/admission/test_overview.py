@@ -3,10 +3,11 @@
 from datetime import UTC, datetime
 
 from tests import builders as b
+from trainyard.admission.account import Account
 from trainyard.admission.overview import plan_flavor, plan_queue
 from trainyard.api.flavor import Flavor, FlavorSpec
 from trainyard.api.names import GPU
-from trainyard.api.queue import Queue
+from trainyard.api.queue import Queue, RecentShare
 from trainyard.scheduling.snapshot import NodeView, PodView, Snapshot
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -40,3 +41,12 @@ def test_a_flavor_without_nodes_is_not_ready_and_its_old_capacity_is_taken_out()
     none = plan_flavor(flavor, [], NOW)
     assert none.status is not None
     assert none.status["conditions"][0]["reason"] == "NoNodes"
+
+
+def test_accounts_are_rounded_in_the_status_and_written_only_when_that_differs() -> None:
+    written = {"share": 0.25, "updatedAt": "2026-11-22T00:00:00.000000Z"}
+    queue = Queue.model_validate(b.a_queue("research", b.status(recentShare=written)))
+    for share, expected in ((0.2500004, None), (0.2500006, 0.250001)):
+        kept = Account(None, RecentShare(share=share, updated_at=NOW), 0.0, 0.0)
+        status = plan_queue(queue, Snapshot(flavors={"h200": FlavorSpec()}), NOW, kept).status or {}
+        assert status.get("recentShare", {}).get("share") == expected

@@ -55,3 +55,18 @@ def test_a_queue_that_has_used_up_its_budget_says_until_when(hours: float, held:
     if held:
         assert "budget of 100 GPU-hours; the next period begins 2026-01-02 00:00Z" in found["research"]
     assert read(queues, after(25)).used_up == {}
+
+
+@pytest.mark.parametrize("half_life", [3600, 14 * 86_400, 31_622_400])
+def test_what_was_borrowed_is_forgotten_however_often_one_looks(half_life: int) -> None:
+    recent, looks = RecentShare(share=0.02, updated_at=START), 5000
+    for each in range(looks):
+        recent = borrowed_lately(half_life, recent, 0.0, START + timedelta(seconds=each + 1))
+    assert recent.share == pytest.approx(0.02 * 0.5 ** (looks / half_life), rel=1e-6)
+
+
+def test_hours_of_very_short_looks_add_up() -> None:
+    use = spent(DAY, None, 0, START)
+    for each in range(36_000):
+        use = spent(DAY, use, 0.1, START + timedelta(milliseconds=10 * (each + 1)))
+    assert use.gpu_hours == pytest.approx(0.01)
