@@ -101,9 +101,10 @@ class Cycle:
         since, workload = waiting.head()
         options = self.engine.options
         request = waiting.flavors[0][1] if waiting.flavors else ()
-        share = self.engine.tree.share(waiting.queue, request)
-        if share and (lately := self.engine.recent.get(waiting.queue)) is not None:
-            share = (*share[:-1], max(share[-1], lately))
+        share, recent = self.engine.tree.share(waiting.queue, request), self.engine.recent
+        if recent:  # families remember as their queues do
+            path = self.engine.tree.path(waiting.queue)[1:]
+            share = tuple(max(now, recent.get(name, now)) for name, now in zip(path, share, strict=True))
         overdue, late = (self.now - since >= limit for limit in (options.overdue_seconds, options.late_seconds))
         return (
             not overdue,

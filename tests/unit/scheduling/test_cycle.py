@@ -248,3 +248,19 @@ def test_pods_of_a_deleted_job_still_count_against_its_queue() -> None:
     left = PodView("p", "team", "gone-0", "n", {GPU: 1000}, "uid-gone", "worker", "q", "f")
     found = verdict(a_snapshot([a_node("n", 8)], [a_job("a")], pods=(left,), queues={"q": a_queue(1)}))
     assert "team/gone-0 (ending) 1" in found.message
+
+
+@pytest.mark.parametrize(
+    ("recent", "first"),
+    [({}, "older"), ({"left": 2.0}, "younger"), ({"left": 2.0, "right": 3.0}, "older")],
+)
+def test_a_family_that_borrowed_lately_goes_after_one_that_did_not(recent: dict[str, float], first: str) -> None:
+    queues = {
+        "root": a_queue(8),
+        **{each: a_queue(0).model_copy(update={"parent": "root"}) for each in ("left", "right")},
+        "l": a_queue(0).model_copy(update={"parent": "left"}),
+        "r": a_queue(0).model_copy(update={"parent": "right"}),
+    }
+    older = a_job("older", gpus=8, queue="l", created=NOW - timedelta(seconds=5))
+    snapshot = a_snapshot([a_node("n", 8)], [older, a_job("younger", gpus=8, queue="r")], queues=queues, recent=recent)
+    assert list(admitted(snapshot)) == [first]
