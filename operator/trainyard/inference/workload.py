@@ -65,6 +65,7 @@ def _workload(observed: Observed, serial: int, now: datetime, held: ReplicaAdmis
         throughputs=throughputs(service.spec.flavors),
         started=held.admitted_at if held else None,
         preemptible=service.spec.preemptible,
+        endless=True,
     )
 
 

@@ -132,7 +132,7 @@ class Cycle:
 
     def _try(self, waiting: JobClass) -> _Found | Refusal:
         _, workload = waiting.head()
-        ends = self.now + self.engine.seconds(workload)
+        ends = self.engine.ends(workload, self.now)
         kept = [each for each in self.engine.reservations if each.key != workload.key and each.binds(ends)]
         shortages: list[tuple[Cell, int]] = []
         no_place: list[str] = []

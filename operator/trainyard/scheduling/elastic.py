@@ -100,7 +100,7 @@ def _turn(engine: Engine, running: Running) -> tuple[int, float, WorkloadKey]:
 def _larger(engine: Engine, running: Running, place: PlaceOn, now: float) -> Assignment | None:
     """The largest place that it could have if it gave back its own."""
     workload, flavor = running.workload, running.flavor
-    kept = [each for each in engine.reservations if each.binds(now + engine.seconds(workload))]
+    kept = [each for each in engine.reservations if each.binds(engine.ends(workload, now))]
     fleet = (beside(engine.fleet, kept, workload.key) if kept else engine.fleet).copy()
     tree = engine.tree.copy()
     tree.remove(workload.queue, running.request)

@@ -5,6 +5,7 @@ through the history, but for places that the latter keeps. Neighbours: `cycle` d
 `quota_tree` do the arithmetic, `reservation` keeps places.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -184,12 +185,12 @@ class Engine:
                 if row is not None:
                     grants.append((row, self.fleet.take(row, each.requests)))
         request = self._request_of(workload, assignment)
-        held = Running(workload, assignment, request, tuple(grants), began, began + self.seconds(workload))
+        held = Running(workload, assignment, request, tuple(grants), began, self.ends(workload, began))
         if held.request:
             self.tree.add(workload.queue, held.request)
         self.pending.remove(workload.key)
         self.running[workload.key] = held
-        self.guesses += workload.duration is None
+        self.guesses += _guessed(workload)
         self._unreserve(workload.key)
         for kept in self.reservations:
             kept.admitted(workload.key, held)
@@ -214,7 +215,7 @@ class Engine:
         held = self.running.pop(key, None)
         if held is None:
             return
-        self.guesses -= held.workload.duration is None
+        self.guesses -= _guessed(held.workload)
         for row, grant in held.grants:
             self.fleet.give(row, grant)
         if held.request:
@@ -228,6 +229,10 @@ class Engine:
     def seconds(self, workload: Workload) -> float:
         """How long it is expected to run."""
         return self.options.unknown_seconds if workload.duration is None else workload.duration
+
+    def ends(self, workload: Workload, began: float) -> float:
+        """When it is expected to end if it begins then, seconds since 1970."""
+        return math.inf if workload.endless else began + self.seconds(workload)
 
     def candidates(self) -> list[JobClass]:
         """Classes whose answer may be another than last time; from now on nothing has changed."""
@@ -295,3 +300,8 @@ class Engine:
         """Nothing is kept for anybody, nothing was promised; whoever waits is asked again."""
         self.reservations, self.promised, self.slipped = [], {}, set()
         self.everything_changed = True
+
+
+def _guessed(workload: Workload) -> bool:
+    """Nobody knows when it ends. That a service goes on is known."""
+    return workload.duration is None and not workload.endless

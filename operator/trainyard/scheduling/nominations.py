@@ -96,7 +96,7 @@ def keep(engine: Engine, workload: Workload, nomination: Nominated, now: float) 
         plans,
         nominated=True,
     )
-    ends = now + engine.seconds(workload)
+    ends = engine.ends(workload, now)
     for each in others:
         if each.binds(ends):
             each.plans[workload.key] = kept.planned(each.fleet, each.tree)

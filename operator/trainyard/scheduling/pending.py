@@ -128,7 +128,15 @@ class Pending:
         """Take a workload in; `priority` is what its queue lets it have. Returns its class."""
         self.remove(workload.key)
         alone = workload.key if workload.nomination else None
-        key = (priority, about(workload.duration), workload.blocked, workload.shape, workload.preemptible, alone)
+        key = (
+            priority,
+            about(workload.duration),
+            workload.endless,
+            workload.blocked,
+            workload.shape,
+            workload.preemptible,
+            alone,
+        )
         found = self.classes.get(key)
         if found is None:
             self._numbers += 1

@@ -55,7 +55,7 @@ def search(engine: Engine, workload: Workload, flavor: str, place: PlaceOn, now:
     asked = candidates(engine, own, ranks, now, movable=engine.options.consolidate)
     if not asked.found:
         return Answer(None, asked.next_at)
-    ends = now + engine.seconds(workload)
+    ends = engine.ends(workload, now)
     kept = [each for each in engine.reservations if each.key != workload.key and each.binds(ends)]
     trial = Trial(engine, own, kept, place)
     chosen = _chosen(trial, asked.found)

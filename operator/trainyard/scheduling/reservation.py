@@ -5,6 +5,7 @@ to end before the kept place is needed, or fit beside it. A reservation only eve
 Neighbours: `engine` makes one for the first that is blocked and asks each that starts behind it.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -138,7 +139,7 @@ def reserve(
     running: Iterable[tuple[WorkloadKey, Running]],
     kept: Iterable[Reservation] = (),
 ) -> Reservation | None:
-    """The earliest place if everybody ends when expected; None if there is none even when all have ended.
+    """The earliest place if everybody ends when expected; None if there is none even when all have ended that ever do.
 
     fleet, tree: as they are now; they become the reservation's own. kept: places that others have been promised already.
     """
@@ -146,7 +147,8 @@ def reserve(
     needed = _needed(fleet, workload)
     requests_of = {each.role: each.requests for each in workload.pods}
     released: set[WorkloadKey] = set()
-    ahead = sorted(running, key=lambda pair: (pair[1].ends, pair[0]))
+    ending = (pair for pair in running if math.isfinite(pair[1].ends))
+    ahead = sorted(ending, key=lambda pair: (pair[1].ends, pair[0]))
     for number, (other, each) in enumerate(ahead):
         for row, grant in each.grants:
             fleet.give(row, grant)

@@ -138,6 +138,8 @@ class Workload:
     """Relative speed on each flavor, when the best is to be chosen by it."""
     duration: float | None = None
     """Seconds it is expected to run in all, declared or learned; None if nobody knows."""
+    endless: bool = False
+    """It runs until somebody ends it, as services do: no place is kept that waits for its end."""
     started: datetime | None = None
     """When it began to run; None while it waits."""
     checkpoint: datetime | None = None

@@ -1,6 +1,7 @@
 """Admission cycles: never more than there is, all or nothing, best first, and every wait explained."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -264,3 +265,37 @@ def test_a_family_that_borrowed_lately_goes_after_one_that_did_not(recent: dict[
     older = a_job("older", gpus=8, queue="l", created=NOW - timedelta(seconds=5))
     snapshot = a_snapshot([a_node("n", 8)], [older, a_job("younger", gpus=8, queue="r")], queues=queues, recent=recent)
     assert list(admitted(snapshot)) == [first]
+
+
+def a_service(node: str, gpus: int = 8) -> Workload:
+    pods, place = (PodSet("replica-0", 1, {GPU: gpus * 1000}),), Assignment("f", {"replica-0": (node,)})
+    key = WorkloadKey("InferenceService", "team", "service")
+    return Workload(key, "uid-service", "q", NOW, pods, admission=place, started=NOW, endless=True)
+
+
+def test_no_place_is_kept_that_waits_for_the_end_of_a_service() -> None:
+    held = Assignment("f", {"worker": ("n2",)})
+    runs = a_job("runs", gpus=4, duration=1000.0, admission=held, started=NOW)
+    head = a_job("head", count=2, gpus=8, created=NOW - timedelta(hours=1), duration=3600.0)
+    small = a_job("small", gpus=4, duration=2 * 86_400.0)
+    nodes = [a_node("n1", 8), a_node("n2", 8)]
+    assert list(admitted(a_snapshot(nodes, [a_service("n1"), runs, head, small]))) == ["small"]
+
+
+@pytest.mark.parametrize("beside", [[], [a_service("n1")]])
+def test_a_service_elsewhere_is_no_guess_that_a_kept_place_would_wait_for(beside: list[Workload]) -> None:
+    held = Assignment("f", {"worker": ("n2",)})
+    runs = a_job("runs", gpus=4, duration=1000.0, admission=held, started=NOW)
+    head = a_job("head", gpus=8, created=NOW - timedelta(seconds=60), duration=3600.0)
+    small = a_job("small", gpus=4, duration=2 * 86_400.0)
+    nodes = [a_node("n2", 8), *(a_node("n1", 8) for _ in beside)]
+    assert admitted(a_snapshot(nodes, [*beside, runs, head, small])) == {}
+
+
+def test_a_service_does_not_start_on_a_place_that_is_kept_whenever_that_is() -> None:
+    held = Assignment("f", {"worker": ("n",)})
+    runs = a_job("runs", gpus=4, duration=30 * 86_400.0, admission=held, started=NOW)
+    head = a_job("head", gpus=8, created=NOW - timedelta(hours=1), duration=3600.0)
+    waits = replace(a_service("n", 4), admission=None, started=None)
+    found = a_snapshot([a_node("n", 8)], [runs, head, waits])
+    assert admitted(found) == {}
