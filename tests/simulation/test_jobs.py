@@ -4,6 +4,7 @@ import pytest
 
 from tests import builders as b
 from tests.simulation.operator_sim import Simulation
+from trainyard.api.names import GPU
 from trainyard.cluster.resources import CLAIMS, FLAVORS, NAMESPACES, PODS, QUEUES, SERVICES, TRAINING_JOBS
 
 pytestmark = pytest.mark.looptime
@@ -283,6 +284,20 @@ async def test_a_queue_without_jobs_is_not_written_to_although_it_keeps_an_accou
         await sim.rest(60)
         before = len(sim.writes(QUEUES))
         await sim.rest(600)
+        assert len(sim.writes(QUEUES)) == before
+
+
+async def test_a_queue_that_borrowed_is_not_written_to_while_it_forgets() -> None:
+    async with Simulation(nodes=1, gpus=8) as sim:
+        sim.create(b.a_queue("org", gpus=8), b.a_queue("other", gpus=0))
+        borrows = [{"name": "h200", "resources": [{"name": GPU, "guaranteed": "0"}]}]
+        sim.change(QUEUES, "research", None, parent="org", flavors=borrows, usageHalfLifeSeconds=86_400)
+        sim.create(b.training_job("borrows", b.gpus(8), b.runs(3600)))
+        await sim.until(sim.is_("Complete", "borrows"), 4000)
+        await sim.rest(60)
+        assert (sim.api.get(QUEUES, None, "research") or {})["status"]["recentShare"]["share"] > 0.02
+        before = len(sim.writes(QUEUES))
+        await sim.rest(3600)
         assert len(sim.writes(QUEUES)) == before
 
 

@@ -26,7 +26,9 @@ class Account:
     def counts(self) -> bool:
         """Whether it changes by time alone."""
         return (self.budget is not None and self.gpus > 0) or (
-            self.recent_share is not None and abs(self.recent_share.share - self.share) > _SAME_SHARE
+            self.recent_share is not None
+            and self.share > 0  # who borrows nothing forgets by himself, as readers know
+            and abs(self.recent_share.share - self.share) > _SAME_SHARE
         )
 
 
@@ -40,8 +42,12 @@ def account(queue: Queue, before: Account | None, snapshot: Snapshot, now: datet
         return None
     if before is None:  # this process has just started: what the status says was held was held until now
         held = sum(parse(each.used) for each in status.use if each.resource == GPU) / 1000
+        borrows = any(parse(each.borrowed) for each in status.use)
         before = Account(
-            status.budget, status.recent_share, held, status.recent_share.share if status.recent_share else 0.0
+            status.budget,
+            status.recent_share,
+            held,
+            status.recent_share.share if status.recent_share and borrows else 0.0,
         )
     share = tree.share(name)
     return Account(

@@ -15,6 +15,7 @@ from trainyard.cluster.resources import FLAVORS, QUEUES
 from trainyard.runtime.clock import Clock
 from trainyard.runtime.work_queue import NEVER, Again
 from trainyard.scheduling import quota
+from trainyard.scheduling.accounts import borrowed_lately
 from trainyard.scheduling.eligibility import of_flavor
 from trainyard.scheduling.quota_tree import Cell, QuotaTree
 from trainyard.scheduling.resources import add, show
@@ -29,6 +30,8 @@ from trainyard.workloads.world import World
 _Kept = TypeVar("_Kept", BudgetUse, RecentShare)
 _DIGITS = 6
 """Statuses are rounded, accounts are not: what one look adds may be less than a digit, and there are very many looks."""
+_SAME = 2e-6
+"""Two shares that differ by their rounding only."""
 
 
 def plan_queue(queue: Queue, snapshot: Snapshot, now: datetime, kept: Account | None = None) -> Plan:
@@ -61,7 +64,7 @@ def plan_queue(queue: Queue, snapshot: Snapshot, now: datetime, kept: Account | 
         use=rows,
         summary=_summary(tree, queue),
         budget=_as_written(queue.status.budget, _rounded(kept.budget, "gpu_hours") if kept else None),
-        recent_share=_as_written(queue.status.recent_share, _rounded(kept.recent_share, "share") if kept else None),
+        recent_share=_recent_as_written(queue, _rounded(kept.recent_share, "share") if kept else None, now),
     )
     return _plan(queue.status, status)
 
@@ -75,6 +78,14 @@ def _as_written(old: _Kept | None, new: _Kept | None) -> _Kept | None:
     if old is not None and new is not None and old.model_copy(update={"updated_at": new.updated_at}) == new:
         return old
     return new
+
+
+def _recent_as_written(queue: Queue, new: RecentShare | None, now: datetime) -> RecentShare | None:
+    """The old one if it says the same to a reader, who forgets from when it was written on."""
+    old, half_life = queue.status.recent_share, queue.spec.usage_half_life_seconds
+    if old is None or new is None or half_life is None:
+        return new
+    return old if abs(borrowed_lately(half_life, old, 0.0, now).share - new.share) <= _SAME else new
 
 
 def _summary(tree: QuotaTree, queue: Queue) -> str:

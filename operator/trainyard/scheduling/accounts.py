@@ -58,14 +58,14 @@ def gpus_held(tree: QuotaTree, queue: str, spec: QueueSpec) -> float:
 
 
 def read(queues: Mapping[str, tuple[QueueSpec, QueueStatus]], now: datetime) -> Accounts:
-    """What the statuses say."""
+    """What the statuses say. What was borrowed is forgotten from when it was written on; what is borrowed now the tree knows."""
     used_up: dict[str, str] = {}
     recent: dict[str, float] = {}
     for name, (spec, status) in queues.items():
         if spec.budget is not None and (words := _used_up(name, spec.budget, status.budget, now)):
             used_up[name] = words
         if spec.usage_half_life_seconds is not None and status.recent_share is not None:
-            recent[name] = status.recent_share.share
+            recent[name] = borrowed_lately(spec.usage_half_life_seconds, status.recent_share, 0.0, now).share
     return Accounts(used_up, recent)
 
 

@@ -44,9 +44,11 @@ def test_a_flavor_without_nodes_is_not_ready_and_its_old_capacity_is_taken_out()
 
 
 def test_accounts_are_rounded_in_the_status_and_written_only_when_that_differs() -> None:
-    written = {"share": 0.25, "updatedAt": "2026-11-22T00:00:00.000000Z"}
-    queue = Queue.model_validate(b.a_queue("research", b.status(recentShare=written)))
-    for share, expected in ((0.2500004, None), (0.2500006, 0.250001)):
+    written = {"share": 0.5, "updatedAt": "2026-11-22T00:00:00.000000Z"}
+    queue = Queue.model_validate(
+        b.a_queue("research", b.spec(usageHalfLifeSeconds=86_400), b.status(recentShare=written))
+    )
+    for share, expected in ((0.25, None), (0.2500014, None), (0.2500034, 0.250003)):
         kept = Account(None, RecentShare(share=share, updated_at=NOW), 0.0, 0.0)
         status = plan_queue(queue, Snapshot(flavors={"h200": FlavorSpec()}), NOW, kept).status or {}
         assert status.get("recentShare", {}).get("share") == expected

@@ -70,3 +70,9 @@ def test_hours_of_very_short_looks_add_up() -> None:
     for each in range(36_000):
         use = spent(DAY, use, 0.1, START + timedelta(milliseconds=10 * (each + 1)))
     assert use.gpu_hours == pytest.approx(0.01)
+
+
+def test_readers_forget_from_when_it_was_written_on() -> None:
+    lately = QueueStatus(recent_share=RecentShare(share=0.8, updated_at=START))
+    queues = {"research": (QueueSpec(usage_half_life_seconds=3600), lately)}
+    assert read(queues, after(2)).recent["research"] == pytest.approx(0.2)
