@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-STAND_IN_PREFIX = "dns-"
-"""Names of members that only DNS told us about; no pod name of ours starts so."""
+STAND_IN_PREFIX = "dns_"
+"""Names of members that only DNS told us about; no pod can be called so."""
 
 MAX_WEIGHT = 256
 _MAX_PORT = 65535

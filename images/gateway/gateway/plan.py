@@ -50,8 +50,10 @@ def plan(wanted: Membership, observed: Observed, maxconn: int) -> list[RuntimeCo
     commands: list[RuntimeCommand] = []
     for server in observed.servers:
         member = members.get(server.name)
+        if member is None and _stands_in(server, wanted, observed):
+            continue
         if member is None or not _same_address(member, server):
-            commands += [] if _stands_in(server, wanted, observed) else _leave(server)
+            commands += _leave(server)
         elif not member.active:
             commands += _drain(server)
         else:

@@ -14,7 +14,7 @@ ACTIVE = Member("a", "10.0.0.1", 8080)
 DRAINING = replace(ACTIVE, wish=Wish.DRAIN)
 SERVING = Server("a", "10.0.0.1", 8080, maxconn=SHARE)
 ADDED = replace(SERVING, weight=0, check_passed=False)
-STAND_IN = Server("dns-10-0-0-1-8080", "10.0.0.1", 8080, maxconn=SHARE)
+STAND_IN = Server("dns_10-0-0-1-8080", "10.0.0.1", 8080, maxconn=SHARE)
 
 
 def wanted(*members: Member) -> Membership:

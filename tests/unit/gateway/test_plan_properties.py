@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 from gateway.members import Member, Membership, Wish
 from gateway.observed import Observed, Server
 from gateway.plan import RuntimeCommand, Verb, is_applied, plan
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 SHARE = 4
-NAMES = ("a", "b", "dns-c")
+NAMES = ("a", "b", "dns_c")
 DIGESTS = ("", "sha256:" + "a" * 64, "sha256:" + "b" * 64)
 
 
@@ -128,6 +128,7 @@ def check_commands(wanted: Membership, observed: Observed, commands: list[Runtim
 
 
 @given(steps, members)
+@example([Membership(1, (Member("dns_c", "10.0.0.2", 8080),)), 3], [Member("dns_c", "10.0.0.1", 8080)])  # moved
 @settings(max_examples=300, deadline=None)
 def test_any_history_keeps_the_rules_and_converges(
     history: list[Membership | tuple[str, str] | int], last: list[Member]
