@@ -13,7 +13,7 @@ from functools import partial
 
 from trainyard.api.queue import Queue
 from trainyard.runtime.clock import Clock
-from trainyard.scheduling.engine import Options
+from trainyard.scheduling.engine import OPERATOR
 from trainyard.scheduling.schedule import Follower
 from trainyard.scheduling.snapshot import Admit, Decision, Nominated, Preempt, Resize, Snapshot, Wait, Workload
 from trainyard.workloads.decisions import Decisions
@@ -29,9 +29,6 @@ _SHARE = 1.0
 """A cycle is followed by a pause of so many times its length, so that cycles take half of the time at most."""
 RECHECK_SECONDS = 15.0
 """A cycle runs this often even if nothing changed: avoided nodes are forgiven by time alone."""
-
-OPTIONS = Options(preempting_heads=8, growing=2)
-"""How the operator decides."""
 
 WorkloadSource = Callable[[], Iterable[tuple[Workload, int]]]
 """All workloads with the attempt that a decision would be for."""
@@ -62,7 +59,7 @@ class Scheduler:
     ) -> None:
         self._world, self._decisions, self._source, self._wake = world, decisions, source, wake
         self._clock, self._compute, self._listener = clock, compute, listener
-        self._follower = Follower(OPTIONS)
+        self._follower = Follower(OPERATOR)
         self._outlooks = outlooks
         self._poked = asyncio.Event()
         self._took = 0.0

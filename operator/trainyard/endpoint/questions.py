@@ -23,7 +23,7 @@ from trainyard.questions.plan import plan
 from trainyard.questions.top import top
 from trainyard.questions.why import why
 from trainyard.scheduling.snapshot import Workload
-from trainyard.scheduling.whatif import settle
+from trainyard.scheduling.whatif import Settler
 
 _PATIENCE_SECONDS = 20.0
 _MOST_MANIFESTS = 50
@@ -38,6 +38,7 @@ class Questions:
         """take: a picture of this moment."""
         self._people, self._take = people, take
         self._turn = asyncio.Semaphore(1)
+        self._settler = Settler()
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         router.add_get("/v1/why/{namespace}/{name}", self._why)
@@ -58,7 +59,7 @@ class Questions:
             )
         if thing.kind == "InferenceService" and kind is None:
             await self._people.may(request, "get", _PLURALS["InferenceService"], namespace)
-        return await self._answer(picture, namespace, lambda: why(picture, thing, in_a_hurry()))
+        return await self._answer(picture, namespace, lambda: why(picture, thing, in_a_hurry(), self._settler))
 
     async def _plan(self, request: web.Request) -> web.Response:
         namespace, manifests = await _asked(request)
@@ -82,14 +83,14 @@ class Questions:
         if not added:
             raise refused(web.HTTPUnprocessableEntity, "manifests: none of them wants a place")
         return await self._answer(
-            picture, namespace, lambda: plan(settle(picture.snapshot, picture.now), added, in_a_hurry())
+            picture, namespace, lambda: plan(self._settler.settle(picture.snapshot, picture.now), added, in_a_hurry())
         )
 
     async def _top(self, request: web.Request) -> web.Response:
         namespace = request.query.get("namespace", "")
         await self._people.may(request, "list", _PLURALS["TrainingJob"], namespace)
         picture = self._take()
-        return await self._answer(picture, namespace, lambda: top(settle(picture.snapshot, picture.now)))
+        return await self._answer(picture, namespace, lambda: top(self._settler.settle(picture.snapshot, picture.now)))
 
     async def _answer(self, picture: Picture, namespace: str, work: Callable[[], _Answer]) -> web.Response:
         others = tuple(picture.world.namespaces)

@@ -12,23 +12,26 @@ from trainyard.scheduling.remedies import remedies
 from trainyard.scheduling.resources import describe
 from trainyard.scheduling.running import Running
 from trainyard.scheduling.snapshot import Admit, Assignment, Wait, Workload, WorkloadKey
-from trainyard.scheduling.whatif import Settled, settle
+from trainyard.scheduling.whatif import Settled, Settler
 from trainyard.training.workload import inactive
 
 _MOST_HOLDERS = 10
 
 
 def why(
-    picture: Picture, thing: Asked, hurry: Callable[[], bool] = lambda: False, settled: Settled | None = None
+    picture: Picture, thing: Asked, hurry: Callable[[], bool] = lambda: False, settler: Settler | None = None
 ) -> Why:
-    """The answer about a job, or about the first replica of a service that waits. hurry: True ends the search for remedies."""
+    """The answer about a job, or about the first replica of a service that waits. hurry: True ends the search for remedies.
+
+    settler: one that answered before, so that this answer costs less.
+    """
     found = picture.workloads_of(thing)
     if not found:
         return _inactive(thing)
     waiting = [each for each in found if each.admission is None]
     if not waiting:
         return _placed(thing, found[0].admission, "Placed")
-    settled = settled or settle(picture.snapshot, picture.now)
+    settled = (settler or Settler()).settle(picture.snapshot, picture.now)
     workload = next((each for each in waiting if settled.waiting(each.key)), waiting[0])
     decision = settled.decisions.get(workload.key)
     if isinstance(decision, Admit):

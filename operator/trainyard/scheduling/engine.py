@@ -54,6 +54,10 @@ class Options:
     """An elastic job does not grow before it was in its place so long."""
 
 
+OPERATOR = Options(preempting_heads=8, growing=2)
+"""How the operator decides, and so what is answered to those who ask."""
+
+
 @dataclass(slots=True)
 class Counters:
     """What happened to reservations, for metrics and benchmarks."""

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from trainyard.scheduling.cycle import Cycle
-from trainyard.scheduling.engine import Engine, Options
+from trainyard.scheduling.engine import OPERATOR, Engine, Options
 from trainyard.scheduling.pending import Pending
 from trainyard.scheduling.schedule import Follower, waits
 from trainyard.scheduling.snapshot import Admit, Decision, Nominated, Preempt, Snapshot, Wait, Workload, WorkloadKey
@@ -37,14 +37,24 @@ class Settled:
         return found if isinstance(found, Wait) else None
 
 
-def settle(snapshot: Snapshot, now: datetime, options: Options | None = None) -> Settled:
-    """Run a cycle on a snapshot, as the operator does."""
-    follower = Follower(options)
-    decisions = {each.key: each for each in follower.decide(snapshot, now)}
-    workloads = tuple(_decided(each, decisions.get(each.key), now) for each in snapshot.workloads)
-    for each in follower.engine.running.values():
-        each.still_runs(now.timestamp())
-    return Settled(replace(snapshot, workloads=workloads), follower.engine, now, decisions)
+class Settler:
+    """Settles one snapshot after the other and tells its engine only what is new, so that a later question costs little."""
+
+    def __init__(self, options: Options = OPERATOR) -> None:
+        self._follower = Follower(options)
+
+    def settle(self, snapshot: Snapshot, now: datetime) -> Settled:
+        """Run a cycle on a snapshot, as the operator does. What was settled before is not to be asked any more."""
+        decisions = {each.key: each for each in self._follower.decide(snapshot, now)}
+        workloads = tuple(_decided(each, decisions.get(each.key), now) for each in snapshot.workloads)
+        for each in self._follower.engine.running.values():
+            each.still_runs(now.timestamp())
+        return Settled(replace(snapshot, workloads=workloads), self._follower.engine, now, decisions)
+
+
+def settle(snapshot: Snapshot, now: datetime) -> Settled:
+    """Run a cycle on a snapshot, as an operator does that has just started."""
+    return Settler().settle(snapshot, now)
 
 
 def _decided(workload: Workload, decision: Decision | None, now: datetime) -> Workload:

@@ -11,11 +11,12 @@ from trainyard.api.admission import JobAdmission, compact
 from trainyard.api.answers import Plan, Why
 from trainyard.api.names import GPU
 from trainyard.questions.anonymous import anonymous
+from trainyard.questions.hurry import REMEDY_SECONDS, in_a_hurry
 from trainyard.questions.picture import NotPlannedError, Picture, planned, take
 from trainyard.questions.plan import plan
 from trainyard.questions.top import top
 from trainyard.questions.why import why
-from trainyard.scheduling.whatif import settle
+from trainyard.scheduling.whatif import Settler, settle
 from trainyard.workloads.world import World
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -124,6 +125,37 @@ def test_plan_says_whose_place_changes() -> None:
         ("TrainingJob team/a", 1, 2),
         ("TrainingJob team/b", 2, 3),
     ]
+
+
+def test_plan_names_those_who_would_make_way() -> None:
+    low = a_job("low", 0, b.gpus(8), placed("n0"), b.priority(0))
+    lower = {"preemption": {"withinQueue": "LowerPriority"}}
+    seen = picture(low, b.a_queue("research", b.spec(**lower), gpus=8), nodes=1)
+    (only,) = planned_in(seen, b.training_job("new", b.gpus(8), b.priority(5))).workloads
+    assert not only.starts
+    assert [(each.who, each.goes_on) for each in only.victims] == [("TrainingJob team/low", False)]
+    assert [(each.node, each.pods) for each in only.nodes] == [("n0", 1)]
+
+
+def test_a_settler_that_answered_before_answers_as_a_new_one() -> None:
+    settler = Settler()
+    busy, mine, after = picture(*BUSY), (a_job("mine", 3, b.gpus(4)),), (BUSY[1],)
+    for objects in (BUSY, (*BUSY, *mine), (*after, *mine), (*BUSY, *mine), after):
+        seen = picture(*objects)
+        thing = seen.find("team", "mine") or seen.find("other", "secret")
+        assert thing is not None
+        assert why(seen, thing, settler=settler) == why(seen, thing)
+    assert settler.settle(busy.snapshot, NOW).decisions == settle(busy.snapshot, NOW).decisions
+
+
+def test_time_for_remedies_is_counted_from_the_first_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("trainyard.questions.hurry.time.monotonic", lambda: now)
+    hurry = in_a_hurry()
+    now = 100.0
+    assert not hurry()
+    now = 100.0 + 2 * REMEDY_SECONDS
+    assert hurry()
 
 
 def test_jobs_of_one_file_count_each_other() -> None:
