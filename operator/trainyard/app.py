@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
 
-from trainyard.admission.overview import OverviewController
+from trainyard.admission.overview import FRESH_SECONDS, OverviewController
 from trainyard.admission.scheduler import Compute, Scheduler, in_thread
 from trainyard.api.inference_service import InferenceService
 from trainyard.api.names import MANAGED_BY, MANAGED_BY_LABEL
@@ -48,6 +48,7 @@ from trainyard.workloads import conditions
 from trainyard.workloads.applier import Applier
 from trainyard.workloads.decisions import Decisions
 from trainyard.workloads.keys import Key
+from trainyard.workloads.node_health import broken
 from trainyard.workloads.outlook import Outlooks
 from trainyard.workloads.pod_template import Surroundings
 from trainyard.workloads.world import World
@@ -55,7 +56,7 @@ from trainyard.workloads.world import World
 log = logging.getLogger(__name__)
 
 OURS = {"Flavor": FLAVORS, "Queue": QUEUES, "TrainingJob": TRAINING_JOBS, "InferenceService": INFERENCE_SERVICES}
-_OVERVIEW_SECONDS = 2.0
+_OVERVIEW_SECONDS = 2 * FRESH_SECONDS
 """Numbers of queues and flavors follow this long after what they count."""
 _STALE_SECONDS = 0.2
 _POD_SECONDS = 0.1
@@ -298,5 +299,6 @@ def _node_gist(thing: Mapping[str, Any] | None) -> object:
     if thing is None:
         return None
     status = thing.get("status", {})
-    ready = [each["status"] for each in status.get("conditions", ()) if each["type"] == "Ready"]
-    return (thing["metadata"].get("labels"), thing.get("spec"), status.get("allocatable"), ready)
+    told = status.get("conditions", ())
+    ready = [each["status"] for each in told if each["type"] == "Ready"]
+    return (thing["metadata"].get("labels"), thing.get("spec"), status.get("allocatable"), ready, broken(told))

@@ -5,9 +5,9 @@ from datetime import datetime
 
 from trainyard.api.names import GPU
 from trainyard.api.queue import BudgetUse, Queue, RecentShare
-from trainyard.scheduling import accounts, quota
+from trainyard.scheduling import accounts
+from trainyard.scheduling.quota_tree import QuotaTree
 from trainyard.scheduling.resources import parse
-from trainyard.scheduling.snapshot import Snapshot
 
 _SAME_SHARE = 1e-3
 _LARGEST_SHARE = 1e6
@@ -32,12 +32,11 @@ class Account:
         )
 
 
-def account(queue: Queue, before: Account | None, snapshot: Snapshot, now: datetime) -> Account | None:
-    """The account of a queue until now; None if the queue keeps none. before: as it was when it was looked at last."""
+def account(queue: Queue, before: Account | None, tree: QuotaTree, now: datetime) -> Account | None:
+    """The account of a queue until now; None if the queue keeps none. before: as it was when it was looked at last. tree: what is held."""
     spec, name, status = queue.spec, queue.metadata.name, queue.status
     if spec.budget is None and spec.usage_half_life_seconds is None:
         return None
-    tree = quota.held(snapshot)
     if name not in tree:
         return None
     if before is None:  # this process has just started: what the status says was held was held until now

@@ -1,8 +1,8 @@
 """The status of Queues and Flavors: what they hold and offer now. Written seldom: readers of numbers can wait."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -30,22 +30,44 @@ from trainyard.workloads.world import World
 _Kept = TypeVar("_Kept", BudgetUse, RecentShare)
 _DIGITS = 6
 """Statuses are rounded, accounts are not: what one look adds may be less than a digit, and there are very many looks."""
+FRESH_SECONDS = 1.0
+"""Books are used for so long. Whoever looks because something changed has to wait longer, to see it."""
 _SAME = 2e-6
 """Two shares that differ by their rounding only."""
 
 
-def plan_queue(queue: Queue, snapshot: Snapshot, now: datetime, kept: Account | None = None) -> Plan:
-    """Numbers and the Ready condition of one queue. kept: what is known of its past, if anything is."""
-    name = queue.metadata.name
-    mine = [each for each in snapshot.workloads if each.queue == name]
-    tree = quota.held(replace(snapshot, queues={**snapshot.queues, name: queue.spec}))
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What all queues hold at one moment: added up once for all of them."""
+
+    snapshot: Snapshot
+    tree: QuotaTree
+    workloads: Mapping[str, int]
+    """By queue, what has or wants a place."""
+    admitted: Mapping[str, int]
+    """By queue, what has one."""
+
+
+def books(snapshot: Snapshot) -> Books:
+    """Add it up."""
+    return Books(
+        snapshot,
+        quota.held(snapshot),
+        Counter(each.queue for each in snapshot.workloads),
+        Counter(each.queue for each in snapshot.workloads if each.admission is not None),
+    )
+
+
+def plan_queue(queue: Queue, held: Books, now: datetime, kept: Account | None = None) -> Plan:
+    """Numbers and the Ready condition of one queue of those in the books. kept: what is known of its past, if anything is."""
+    name, tree = queue.metadata.name, held.tree
     rows = [
         _use(tree, name, (flavor.name, each.name))
         for flavor in queue.spec.flavors
         if name in tree
         for each in flavor.resources
     ]
-    ready, reason, message = _readiness(queue, tree, snapshot)
+    ready, reason, message = _readiness(queue, tree, held.snapshot)
     stated = conditions.state(
         queue.status.conditions,
         ConditionType.READY,
@@ -55,11 +77,11 @@ def plan_queue(queue: Queue, snapshot: Snapshot, now: datetime, kept: Account | 
         now=now,
         generation=queue.metadata.generation,
     )
-    admitted = sum(each.admission is not None for each in mine)
+    admitted = held.admitted.get(name, 0)
     status = QueueStatus(
         observed_generation=queue.metadata.generation,
         conditions=stated,
-        pending=len(mine) - admitted,
+        pending=held.workloads.get(name, 0) - admitted,
         admitted=admitted,
         use=rows,
         summary=_summary(tree, queue),
@@ -181,16 +203,17 @@ class OverviewController:
     ) -> None:
         self._world, self._applier, self._clock, self._workloads = world, applier, clock, workloads
         self._accounts: dict[Key, Account] = {}
+        self._books: tuple[float, Books] | None = None
 
     async def reconcile(self, key: Key) -> Again:
         thing = self._world.get(key)
         now = self._clock.now()
         if isinstance(thing, Queue):
-            snapshot = self._world.snapshot(self._workloads())
-            kept = account(thing, self._accounts.get(key), snapshot, now)
+            held = self._held(thing)
+            kept = account(thing, self._accounts.get(key), held.tree, now)
             if kept is not None:
                 self._accounts[key] = kept
-            left = await self._applier.apply(key, QUEUES, plan_queue(thing, snapshot, now, kept))
+            left = await self._applier.apply(key, QUEUES, plan_queue(thing, held, now, kept))
             if kept is not None and kept.counts():
                 left = sooner(left, REFRESH_SECONDS)
         elif isinstance(thing, Flavor):
@@ -200,3 +223,14 @@ class OverviewController:
             self._accounts.pop(key, None)
             return NEVER
         return Again(left)
+
+    def _held(self, queue: Queue) -> Books:
+        """Books that show the queue as it is. What changes many queues lets them look at about the same time."""
+        now = self._clock.monotonic()
+        if self._books is not None:
+            taken, found = self._books
+            if now - taken < FRESH_SECONDS and found.snapshot.queues.get(queue.metadata.name) is queue.spec:
+                return found
+        found = books(self._world.snapshot(self._workloads()))
+        self._books = (now, found)
+        return found

@@ -29,6 +29,8 @@ _SHARE = 1.0
 """A cycle is followed by a pause of so many times its length, so that cycles take half of the time at most."""
 RECHECK_SECONDS = 15.0
 """A cycle runs this often even if nothing changed: avoided nodes are forgiven by time alone."""
+GO_ON_SECONDS = 1.0
+"""So soon if there was no time to look for victims for all that wait."""
 
 WorkloadSource = Callable[[], Iterable[tuple[Workload, int]]]
 """All workloads with the attempt that a decision would be for."""
@@ -72,7 +74,7 @@ class Scheduler:
         """Run cycles until cancelled."""
         while True:
             try:
-                async with asyncio.timeout(RECHECK_SECONDS):
+                async with asyncio.timeout(GO_ON_SECONDS if self._follower.engine.unasked else RECHECK_SECONDS):
                     await self._poked.wait()
             except TimeoutError:
                 pass

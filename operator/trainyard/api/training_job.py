@@ -20,6 +20,10 @@ class Restarted(Model):
     cause: str = Field(max_length=1024, description="What ended it.")
     time: Time = Field(description="When it was noticed.")
     step: int | None = Field(default=None, description="Last step that the attempt reported.")
+    node: str = Field(
+        default="",
+        description="Node on which its first failure was, if one failed. Nodes on which several jobs failed are used last.",
+    )
 
 
 class Progress(Model):

@@ -1,31 +1,36 @@
 """`python -m trainyard.cli`, `trainyard` and `kubectl trainyard`."""
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Sequence
 
-from trainyard.cli import questions, simulate
 from trainyard.cli.errors import CliError
 
 _INTERRUPTED = 130
+_QUESTIONS = "trainyard.cli.questions"
+_COMMANDS = {"why": _QUESTIONS, "plan": _QUESTIONS, "top": _QUESTIONS, "simulate": "trainyard.cli.simulate"}
+"""Where each is. What is not asked for is not loaded: it would take longer than the answer."""
 
 
-def parser() -> argparse.ArgumentParser:
-    """Of all commands."""
+def parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """Of the command that comes first, or of all."""
     made = argparse.ArgumentParser(
         prog="trainyard",
         description="Asks Trainyard's scheduler: why a job waits, whether one would start, who holds what, and how a trace would go.",
     )
     commands = made.add_subparsers(required=True, metavar="COMMAND")
-    questions.add_to(commands)
-    simulate.add_to(commands)
+    wanted = [_COMMANDS[each] for each in arguments[:1] if each in _COMMANDS] or sorted(set(_COMMANDS.values()))
+    for module in wanted:
+        importlib.import_module(module).add_to(commands)
     return made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, 1 if it could not be done, 2 for a wrong call."""
-    options = parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    options = parser(words).parse_args(words)
     try:
         options.run(options)
         sys.stdout.flush()

@@ -10,3 +10,7 @@ class CliError(Exception):
     def __init__(self, message: str, code: int = FAILED) -> None:
         super().__init__(message)
         self.code = code
+
+
+class NotAllowedError(Exception):
+    """The user may not read what the scheduler has to know; the message says what."""

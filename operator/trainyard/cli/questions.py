@@ -1,13 +1,10 @@
 """`trainyard why`, `plan` and `top`."""
 
 import argparse
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
-
-from pydantic import ValidationError
 
 from trainyard.api.answers import NodeShare, Plan, Planned, Top, Why
 from trainyard.api.forecast import Remedy
@@ -15,15 +12,8 @@ from trainyard.api.meta import Model
 from trainyard.cli import asking, output
 from trainyard.cli.asking import Question, ask
 from trainyard.cli.errors import CliError
-from trainyard.cli.manifests import Manifest, manifests
+from trainyard.cli.manifests import manifests
 from trainyard.cli.operator_endpoint import Server
-from trainyard.questions import plan as planning
-from trainyard.questions import top as topping
-from trainyard.questions import why as asking_why
-from trainyard.questions.hurry import in_a_hurry
-from trainyard.questions.picture import NotPlannedError, Picture, planned
-from trainyard.scheduling.snapshot import Workload
-from trainyard.scheduling.whatif import settle
 
 _NODES_SHOWN = 8
 _MOVED_SHOWN = 10
@@ -70,11 +60,10 @@ def run_why(options: argparse.Namespace) -> None:
     """Print the answer."""
     kind, name = _kind_and_name(options.name)
 
-    def by_oneself(question: Question, picture: Picture) -> Why:
-        thing = picture.find(question.namespace, name, kind)
-        if thing is None:
-            raise CliError(_nothing_of_that_name(picture, question.namespace, name))
-        return asking_why.why(picture, thing, in_a_hurry())
+    async def by_oneself(question: Question) -> Why:
+        from trainyard.cli import oneself  # noqa: PLC0415 - who asks the operator needs no scheduler
+
+        return await oneself.why(question, kind, name)
 
     async def of_operator(question: Question, server: Server) -> Why:
         query = f"?{urlencode({'kind': kind})}" if kind else ""
@@ -99,18 +88,6 @@ def _kind_and_name(text: str) -> tuple[str | None, str]:
     if found is None:
         raise CliError(f"{text}: {kind!r} is no kind that waits; expected tyj/{name} or tyi/{name}")
     return found, name
-
-
-def _nothing_of_that_name(picture: Picture, namespace: str, name: str) -> str:
-    names = picture.names(namespace)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    if near:
-        hint = f"near to it: {', '.join(near)}"
-    elif names:
-        hint = f"there are: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"  # noqa: PLR2004  a hint, no list
-    else:
-        hint = "there is none at all; name another namespace with -n"
-    return f"no TrainingJob or InferenceService {name!r} in namespace {namespace!r}; {hint}"
 
 
 def _print_why(answer: Why) -> None:
@@ -162,9 +139,10 @@ def run_plan(options: argparse.Namespace) -> None:
     """Print the answer."""
     documents = manifests(options.filename)
 
-    def by_oneself(question: Question, picture: Picture) -> Plan:
-        added = [each for document in documents for each in _added(question, picture, document)]
-        return planning.plan(settle(picture.snapshot, picture.now), added, in_a_hurry())
+    async def by_oneself(question: Question) -> Plan:
+        from trainyard.cli import oneself  # noqa: PLC0415 - who asks the operator needs no scheduler
+
+        return await oneself.plan(question, documents)
 
     async def of_operator(question: Question, server: Server) -> Plan:
         body = {"namespace": question.namespace, "manifests": [dict(each.value) for each in documents]}
@@ -174,27 +152,6 @@ def run_plan(options: argparse.Namespace) -> None:
     if not _as_json(options, answer):
         for each in answer.workloads:
             _print_planned(each)
-
-
-def _added(question: Question, picture: Picture, document: Manifest) -> list[Workload]:
-    try:
-        thing, added = planned(picture.world, document.value, question.namespace, picture.now)
-    except NotPlannedError as error:
-        raise document.error(("kind",), str(error)) from None
-    except ValidationError as error:
-        raise document.invalid(error) from None
-    if not added:
-        raise document.error(
-            ("spec",),
-            "something that wants a place: spec.suspend is true, spec.replicas is 0, or its model does not exist yet",
-        )
-    meta = thing.metadata
-    if picture.find(meta.namespace, meta.name, thing.kind) is not None:
-        raise document.error(
-            ("metadata", "name"),
-            f"a new name: there is a {thing.kind} {meta.namespace}/{meta.name}; `trainyard why` tells of it",
-        )
-    return added
 
 
 def _print_planned(each: Planned) -> None:
@@ -228,8 +185,10 @@ def _print_planned(each: Planned) -> None:
 def run_top(options: argparse.Namespace) -> None:
     """Print the answer."""
 
-    def by_oneself(_question: Question, picture: Picture) -> Top:
-        return topping.top(settle(picture.snapshot, picture.now))
+    async def by_oneself(question: Question) -> Top:
+        from trainyard.cli import oneself  # noqa: PLC0415 - who asks the operator needs no scheduler
+
+        return await oneself.top(question)
 
     async def of_operator(question: Question, server: Server) -> Top:
         return await server.ask(Top, f"/v1/top?{urlencode({'namespace': question.namespace})}")

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 
-from trainyard.cli.errors import CliError
+from trainyard.cli.errors import CliError, NotAllowedError
 from trainyard.cluster.client import ClusterClient
 from trainyard.cluster.credentials import connect
 from trainyard.cluster.errors import ClusterError, Forbidden, NotFound
@@ -27,10 +27,6 @@ from trainyard.workloads.world import World
 
 _NEEDED = (FLAVORS, QUEUES, TRAINING_JOBS, INFERENCE_SERVICES, PODS, NODES, NAMESPACES, CLAIMS)
 _ATTEMPTS = 2
-
-
-class NotAllowedError(Exception):
-    """The user may not read what the scheduler has to know; the message says what."""
 
 
 @asynccontextmanager

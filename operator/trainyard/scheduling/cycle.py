@@ -55,8 +55,11 @@ class Cycle:
         self._lined_up: set[int] = set()
         self._beside: dict[tuple[WorkloadKey, ...], Fleet] = {}
 
-    def run(self) -> list[Admit]:
-        """Admit whatever can start now; the engine takes each over at once. What else is decided stands in the other lists."""
+    def run(self, until: WorkloadKey | None = None) -> list[Admit]:
+        """Admit whatever can start now; the engine takes each over at once. What else is decided stands in the other lists.
+
+        until: stop as soon as this one was asked, for callers that want to know nothing else.
+        """
         self.evicted += nominations.drained(self.engine, self.now)
         self.evicted += nominations.stand(self.engine, self._place, self.now)
         self._honour_reservations()
@@ -69,14 +72,17 @@ class Cycle:
                 # Shares only rise within a cycle: what comes up late was never due earlier.
                 self._push(waiting)
                 continue
-            answer = self._try(waiting)
+            asked, answer = waiting.head()[1].key, self._try(waiting)
             if isinstance(answer, Refusal):
                 waiting.refusal = answer
-                if not self._preempt(waiting):
-                    self._keep_a_place(waiting)
-                continue
-            self._admit(waiting, answer)
-            self._push(waiting)
+            else:
+                self._admit(waiting, answer)
+            if asked == until:
+                return self.admitted
+            if not isinstance(answer, Refusal):
+                self._push(waiting)
+            elif not self._preempt(waiting):
+                self._keep_a_place(waiting)
         self.resized += grown(self.engine, self.now, self._place)
         return self.admitted
 
@@ -192,9 +198,15 @@ class Cycle:
         return self._beside[names]
 
     def _place(self, workload: Workload, flavor: str, fleet: Fleet) -> Places | None:
-        spec = self.engine.rules.flavors[flavor]
-        sets = [(each, self.engine.fleet.eligible(spec, each, workload.avoid)) for each in workload.pods]
-        return place_elastic(fleet, sets, workload.topology, self.engine.placement)
+        engine = self.engine
+        spec = engine.rules.flavors[flavor]
+        for shunned in engine.health(flavor).choices:
+            avoid = workload.avoid | shunned
+            sets = [(each, engine.fleet.eligible(spec, each, avoid)) for each in workload.pods]
+            places = place_elastic(fleet, sets, workload.topology, engine.placement)
+            if places is not None:
+                return places
+        return None
 
     def _admit(self, waiting: JobClass, found: _Found) -> None:
         _, workload = waiting.head()
@@ -217,9 +229,10 @@ class Cycle:
         if workload.nomination is not None or not self.engine.options.preempting_heads:
             return False
         if not self._heads:
-            self.engine.unasked.add(waiting.number)
+            self.engine.unasked.setdefault(waiting.number)
             return False
         self._heads -= 1
+        self.engine.unasked.pop(waiting.number, None)
         answers = [search(self.engine, workload, flavor, self._place, self.now) for flavor, _ in waiting.flavors]
         taken = min((each.taken for each in answers if each.taken), key=lambda each: each.cost, default=None)
         self._look_again(answers)
@@ -240,6 +253,7 @@ class Cycle:
         kept = nominations.keep(engine, workload, nominated, self.now)
         if kept is not None:
             nominations.go_on(engine, workload, kept, self._place, self.now)
+        engine.nominees[workload.key] = replace(workload, nomination=nominated)
         engine.nominated[workload.key] = nominations.words(nominated)
         engine.counters.preemptions += 1
         self._beside.clear()

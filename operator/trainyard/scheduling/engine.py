@@ -8,11 +8,13 @@ through the history, but for places that the latter keeps. Neighbours: `cycle` d
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from trainyard.api.flavor import FlavorSpec
 from trainyard.api.queue import QueueSpec
 from trainyard.scheduling import checks
 from trainyard.scheduling.fleet import Fleet, Grant
+from trainyard.scheduling.health import Health, judge
 from trainyard.scheduling.pending import JobClass, Pending
 from trainyard.scheduling.policies import Placement
 from trainyard.scheduling.quota import demand, granted
@@ -101,14 +103,17 @@ class Engine:
         self.dirty_flavors: set[str] = set()
         """Flavors on whose nodes something changed since the last cycle."""
         self.everything_changed = True
-        self.unasked: set[int] = set()
-        """Classes for which there was no time to look for victims."""
+        self.unasked: dict[int, None] = {}
+        """Classes for which there was no time to look for victims, in the order in which they get it."""
         self.nominees: dict[WorkloadKey, Workload] = {}
         """Those that wait until others have made way."""
         self.nominated: dict[WorkloadKey, Verdict] = {}
         """Those of them whose place is kept still, and what they are told."""
         self.holders: dict[str, tuple[int, dict[Cell, list[tuple[str, int]]]]] = {}
         """By root, who holds most of each cell at a version of the root; see `explain`."""
+        self.failures: Mapping[str, int] = {}
+        """By node, how many workloads failed there lately."""
+        self._health: dict[str, Health] = {}
         self.recent: Mapping[str, float] = {}
         """Weighted share that was borrowed lately, of queues that count that."""
         self.versions: dict[str, int] = {}
@@ -129,7 +134,12 @@ class Engine:
                 self.fleet.set_node(node)
         for name in self.fleet.row.keys() - known.keys():
             self.fleet.remove_node(name)
+        self._health = {}
         self.forget_plans()
+
+    def set_failures(self, failures: Mapping[str, int]) -> None:
+        """Take these for all that failed lately."""
+        self.failures, self._health, self.everything_changed = failures, {}, True
 
     def configure(
         self,
@@ -154,6 +164,7 @@ class Engine:
                 each.request = self._request_of(each.workload, each.assignment)
                 if each.request:
                     self.tree.add(each.workload.queue, each.request)
+        self._health = {}
         waiting = list(self.pending)
         self.pending = Pending()
         for workload in waiting:
@@ -239,9 +250,12 @@ class Engine:
         return math.inf if workload.endless else began + self.seconds(workload)
 
     def candidates(self) -> list[JobClass]:
-        """Classes whose answer may be another than last time; from now on nothing has changed."""
+        """Classes whose answer may be another than last time, and the next for whom others may make way; from now on nothing has changed."""
         roots, flavors, everything = self.dirty_roots, self.dirty_flavors, self.everything_changed
-        unasked, self.unasked = self.unasked, set()
+        if self.unasked:
+            there = {each.number for each in self.pending.classes.values()}
+            self.unasked = {number: None for number in self.unasked if number in there}
+        turn = set(islice(self.unasked, self.options.preempting_heads))
         self.dirty_roots, self.dirty_flavors, self.everything_changed = set(), set(), False
         return [
             each
@@ -249,12 +263,20 @@ class Engine:
             if each.standing is None
             and (
                 everything
-                or each.number in unasked
+                or each.number in turn
                 or (refusal := each.refusal) is None
                 or (refusal.of_quota and self.root(each.queue) in roots)
                 or (refusal.of_nodes and not flavors.isdisjoint(refusal.flavors))
             )
         ]
+
+    def health(self, flavor: str) -> Health:
+        """Of a flavor's nodes; judged once until something changes."""
+        found = self._health.get(flavor)
+        if found is None:
+            nodes = (self.fleet.nodes[row] for row in self.fleet.row.values())
+            found = self._health[flavor] = judge(nodes, self.rules.flavors[flavor], self.failures)
+        return found
 
     def root(self, queue: str) -> str:
         return self.tree.root(queue) if queue in self.tree else ""

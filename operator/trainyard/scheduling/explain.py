@@ -78,7 +78,8 @@ def no_place(engine: Engine, workload: Workload, flavor: str) -> str:
     """Quota is there, nodes are not: what is free, and what other people's pods hold."""
     fleet, spec = engine.fleet, engine.rules.flavors[flavor]
     scarce = next((each for each in workload.pods if GPU in each.requests), workload.pods[0])
-    mask = fleet.eligible(spec, scarce, workload.avoid)
+    health = engine.health(flavor)
+    mask = fleet.eligible(spec, scarce, workload.avoid | health.out)
     rows = np.flatnonzero(mask)
     where = f" in one {workload.topology.level}" if workload.topology and workload.topology.mode == "required" else ""
     parts = [f"{asks_for(workload)} fit on no set of the {len(rows)} nodes of flavor {flavor} that take pods{where}"]
@@ -93,6 +94,8 @@ def no_place(engine: Engine, workload: Workload, flavor: str) -> str:
     parts.append(f"{show(free)} {resource} are free there")
     if engine.foreign and (foreign := _foreign(engine, {fleet.nodes[row].name for row in rows.tolist()}, resource)):
         parts.append(f"pods outside Trainyard hold {foreign}")
+    if health.sick and (words := health.words()):
+        parts.append(words)
     if workload.avoid:
         parts.append(f"avoided for now after a failed start: {', '.join(sorted(workload.avoid))}")
     return "; ".join(parts)

@@ -168,7 +168,7 @@ def _exists(engine: Engine, workload: Workload, assignment: Assignment) -> bool:
     if spec is None:
         return False
     for each in workload.pods:
-        mask = engine.fleet.eligible(spec, each, workload.avoid)
+        mask = engine.fleet.eligible(spec, each, workload.avoid | engine.health(assignment.flavor).out)
         if not all(name in row and mask[row[name]] for name in assignment.nodes.get(each.role, ())):
             return False
     return True

@@ -52,6 +52,7 @@ class JobClass:
         "queue",
         "refusal",
         "said",
+        "said_of",
         "sample",
         "standing",
     )
@@ -68,11 +69,21 @@ class JobClass:
         """Why the oldest could not start when it was last asked about; None if nobody asked since it came."""
         self.said: Verdict | None = None
         """The words in which that was told last."""
+        self.said_of: tuple[Refusal, int] | None = None
+        """What those words are about: they are still true of the same refusal at the same version of the root."""
         self.flavors: tuple[tuple[str, Request], ...] = ()
         """Flavors to be tried, best first, each with what it would ask of the quota tree."""
 
     def __len__(self) -> int:
         return len(self.members)
+
+    def fork(self) -> "JobClass":
+        """One with the same members that goes its own way. Thousands of them are forked for one question."""
+        twin = JobClass(self.key, self.number, self.sample, self.priority)
+        twin.members, twin._heap, twin._line = self.members.copy(), self._heap.copy(), self._line
+        twin.standing, twin.refusal, twin.flavors = self.standing, self.refusal, self.flavors
+        twin.said, twin.said_of = self.said, self.said_of
+        return twin
 
     def add(self, workload: Workload) -> None:
         since = workload.created.timestamp()
@@ -123,6 +134,15 @@ class Pending:
 
     def __iter__(self) -> Iterator[Workload]:
         return (member for each in self.classes.values() for _, member in each.members.values())
+
+    def fork(self) -> "Pending":
+        """The same, going its own way."""
+        twin = Pending()
+        twins = {each.number: each.fork() for each in self.classes.values()}
+        twin.classes = {key: twins[each.number] for key, each in self.classes.items()}
+        twin._where = {key: twins[each.number] for key, each in self._where.items()}
+        twin._numbers = self._numbers
+        return twin
 
     def add(self, workload: Workload, priority: int) -> JobClass:
         """Take a workload in; `priority` is what its queue lets it have. Returns its class."""

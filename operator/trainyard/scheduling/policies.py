@@ -27,14 +27,18 @@ from trainyard.scheduling.resources import Amounts
 
 Policy = Literal["fgd", "bestfit", "binpack", "spread"]
 _SCALE = 1_000_000
+STEPS = 50
+"""Of a gradient's score. Fewer put more nodes on a par, of which the first is filled; measured in `docs/benchmarks.md`."""
 _SHAPES = 128
 
 
 class Placement:
     """Chooses nodes by a policy. Keeps scores between calls; they never change an answer."""
 
-    def __init__(self, policy: Policy = "fgd", typical: TaskClasses | None = None) -> None:
+    def __init__(self, policy: Policy = "fgd", typical: TaskClasses | None = None, steps: int = STEPS) -> None:
+        """steps: of the score of `fgd`."""
         self.policy: Policy = policy
+        self.steps = steps
         self.typical = typical or TaskClasses()
         self._gradient: _Gradient | None = None
 
@@ -71,18 +75,18 @@ class Placement:
         while count:
             enough = np.flatnonzero(room >= count)
             if enough.size:
-                best = int(self._ranked(fleet, ask, count, rows[enough], 1)[0])
+                best = int(self.ranked(fleet, ask, count, rows[enough], 1)[0])
                 return (*chosen, *[best] * count)
             most = int(room.max())
             full = np.flatnonzero(room == most)
-            ranked = self._ranked(fleet, ask, most, rows[full], count // most)
+            ranked = self.ranked(fleet, ask, most, rows[full], count // most)
             for row in ranked.tolist():
                 chosen += [row] * most
                 count -= most
             room = np.where(np.isin(rows, ranked), 0, room)
         return tuple(chosen)
 
-    def _ranked(self, fleet: Fleet, ask: Ask, block: int, rows: Ints, wanted: int) -> Ints:
+    def ranked(self, fleet: Fleet, ask: Ask, block: int, rows: Ints, wanted: int) -> Ints:
         """The best rows for `block` pods on each, best first."""
         smaller = fleet.gpu_capacity.shape[1] - (fleet.gpu_capacity[rows] > 0).sum(axis=1, dtype=np.int64)
         scores = self._scores(fleet, ask, block, rows) * (fleet.gpu_capacity.shape[1] + 1) + smaller
@@ -100,12 +104,12 @@ class Placement:
         if self.policy == "bestfit" or not self.typical:
             return -_left(fleet, ask, block, rows, fleet.capacity.max(axis=0, keepdims=True))
         if self._gradient is None or not self._gradient.is_of(fleet):
-            self._gradient = _Gradient(fleet, self.typical)
+            self._gradient = _Gradient(fleet, self.typical, self.steps)
         return self._gradient.scores(fleet, ask, block, rows)
 
     def _apart(self, fleet: Fleet, ask: Ask, count: int, rows: Ints, room: Ints) -> tuple[int, ...]:
         """One pod to each node, the least used first, and round again."""
-        ranked = self._ranked(fleet, ask, 1, rows, len(rows))
+        ranked = self.ranked(fleet, ask, 1, rows, len(rows))
         space = dict(zip(rows.tolist(), room.tolist(), strict=True))
         line = ranked.tolist()
         held = dict.fromkeys(line, 0)
@@ -130,7 +134,8 @@ def _left(fleet: Fleet, ask: Ask, block: int, rows: Ints, whole: Ints) -> Ints:
 class _Gradient:
     """Scores by how placing a pod changes what typical tasks could use. Only rows that changed are computed again."""
 
-    def __init__(self, fleet: Fleet, typical: TaskClasses) -> None:
+    def __init__(self, fleet: Fleet, typical: TaskClasses, steps: int) -> None:
+        self._steps = steps
         self._nodes, self._columns = fleet.nodes, fleet.columns
         self._measure: Measure = measure(fleet, typical)
         nodes = len(fleet.nodes)
@@ -150,7 +155,7 @@ class _Gradient:
         )
 
     def scores(self, fleet: Fleet, ask: Ask, block: int, rows: Ints) -> Ints:
-        """Score of `block` pods on each row, 0 to 100, (rows,)."""
+        """Score of `block` pods on each row, 0 to `steps`, (rows,)."""
         self._look(fleet, rows)
         found = self._known.get((ask, block))
         if found is None:
@@ -163,7 +168,7 @@ class _Gradient:
         if old.size:
             lost = self._after(ask, block, old) - self._now[old]
             gain = -lost / (self._measure.weight * DEVICE)
-            score[old] = np.floor(100 / (1 + np.exp(-gain))).astype(np.int64)
+            score[old] = np.floor(self._steps / (1 + np.exp(-gain))).astype(np.int64)
             seen[old] = self._version[old]
         return score[rows]
 

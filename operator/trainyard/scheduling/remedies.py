@@ -18,7 +18,7 @@ from trainyard.scheduling.cycle import Cycle
 from trainyard.scheduling.engine import Engine
 from trainyard.scheduling.running import Running
 from trainyard.scheduling.snapshot import Assignment, PodSet, Workload, WorkloadKey
-from trainyard.scheduling.whatif import Settled, trial
+from trainyard.scheduling.whatif import Settled, place
 
 MOST_REMEDIES = 4
 MOST_TRIALS = 48
@@ -65,7 +65,7 @@ def remedies(settled: Settled, key: WorkloadKey, hurry: Callable[[], bool] = lam
 
 def _holds_anew(settled: Settled, fix: Fix) -> bool:
     """A scheduler that remembers nothing would start it too: the operator may restart before the user acts."""
-    return fix.workload.key in trial(settled, fix.workload, fix.ended, anew=True).admitted
+    return place(settled, fix.workload, fix.ended, anew=True) is not None
 
 
 class _Search:
@@ -87,16 +87,19 @@ class _Search:
     def is_job(self) -> bool:
         return self.workload.key.kind == "TrainingJob"
 
+    @property
+    def over(self) -> bool:
+        return self.left <= 0 or self.hurry()
+
     def place(self, workload: Workload, ended: Sequence[WorkloadKey] = ()) -> Assignment | None:
         """Where it would start, or None; None too when the search is over."""
-        if self.left <= 0 or self.hurry():
+        if self.over:
             return None
         self.left -= 1
         if not ended:
             # Everybody else was asked already and cannot start: whether this one can changes nothing for them.
             return Cycle(self.engine, self.now).look(workload)
-        found = trial(self.settled, workload, ended).admitted.get(workload.key)
-        return found.assignment if found else None
+        return place(self.settled, workload, ended)
 
     def fix(self, change: str, words: str, workload: Workload, size: float) -> Iterator[Fix]:
         """The change, if it helps. words: begins the sentence."""
@@ -264,9 +267,15 @@ def _wait(search: _Search) -> Iterator[Fix]:
 
 def _first_prefix(search: _Search, keys: list[WorkloadKey]) -> tuple[list[WorkloadKey], Assignment] | None:
     """The fewest of `keys`, from the front, whose end starts the workload; then without those that are not needed."""
-    place, low, high = search.place(search.workload, keys), 0, len(keys)
-    if place is None or not keys:
-        return None
+    low, high, place = 0, 0, None
+    while place is None:
+        # The more end, the more is to be decided anew: few first.
+        if high == len(keys):
+            return None
+        low, high = high, min(2 * high or 1, len(keys))
+        place = search.place(search.workload, keys[:high])
+        if place is None and search.over:
+            return None
     while low < high - 1:
         middle = (low + high) // 2
         tried = search.place(search.workload, keys[:middle])

@@ -68,7 +68,11 @@ class Follower:
         workloads = {each.key: each for each in snapshot.workloads}
         touched = self._changed_pods(snapshot)
         for key, old in self._workloads.items():
-            unseen = (old.admission is None and key in self.engine.running) or key in self._resized
+            unseen = (
+                (old.admission is None and key in self.engine.running)
+                or (old.nomination is None and key in self.engine.nominees)
+                or key in self._resized
+            )
             new = workloads.get(key)
             if unseen or (new is not old and new != old):
                 self._forget(key)
@@ -92,6 +96,8 @@ class Follower:
         last = self._last
         if snapshot.nodes != last.nodes:
             self.engine.set_nodes(snapshot.nodes)
+        if snapshot.failures != last.failures:
+            self.engine.set_failures(snapshot.failures)
         self.engine.recent = snapshot.recent
         if _configured(snapshot) != _configured(last):
             self.engine.configure(
@@ -171,8 +177,13 @@ def waits(engine: Engine, said: Mapping[WorkloadKey, Wait] | None = None) -> Ite
 
 def _words(engine: Engine, waiting: JobClass) -> Verdict:
     """The same object as last time if nothing else is to be said: so that a long line is compared at no cost."""
+    refusal, version = waiting.refusal, engine.versions.get(engine.root(waiting.queue), 0)
+    said, about = waiting.said, waiting.said_of
+    if said and about and about[0] is refusal and about[1] == version and not about[0].flavors:
+        return said
     found = verdict(engine, waiting)
     if found != waiting.said:
         waiting.said = found
+    waiting.said_of = (refusal, version) if refusal else None
     assert waiting.said is not None
     return waiting.said

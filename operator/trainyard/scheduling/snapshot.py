@@ -39,6 +39,8 @@ class NodeView:
     taints: tuple[Taint, ...] = ()
     ready: bool = True
     unschedulable: bool = False
+    broken: str = ""
+    """The condition by which a monitor says that its hardware is."""
 
     @property
     def healthy(self) -> bool:
@@ -178,6 +180,8 @@ class Snapshot:
     """Queues whose budget is used up, and what to say of it."""
     recent: Mapping[str, float] = field(default_factory=dict)
     """Weighted share that was borrowed lately, of queues that count that."""
+    failures: Mapping[str, int] = field(default_factory=dict)
+    """By node, how many workloads failed there lately."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,18 @@ from typing import TypeVar
 
 from trainyard.scheduling.cycle import Cycle
 from trainyard.scheduling.engine import OPERATOR, Engine, Options
-from trainyard.scheduling.pending import Pending
 from trainyard.scheduling.schedule import Follower, waits
-from trainyard.scheduling.snapshot import Admit, Decision, Nominated, Preempt, Snapshot, Wait, Workload, WorkloadKey
+from trainyard.scheduling.snapshot import (
+    Admit,
+    Assignment,
+    Decision,
+    Nominated,
+    Preempt,
+    Snapshot,
+    Wait,
+    Workload,
+    WorkloadKey,
+)
 
 _Thing = TypeVar("_Thing")
 
@@ -86,6 +95,22 @@ def trial(settled: Settled, workload: Workload, ended: Sequence[WorkloadKey] = (
 
     anew: as a scheduler would decide that has just started, which may keep other places for those that wait.
     """
+    engine = _changed(settled, workload, ended, anew)
+    cycle = Cycle(engine, settled.now.timestamp())
+    cycle.run()
+    return Outcome(engine, {each.key: each for each in cycle.admitted}, {each.key: each for each in cycle.preempting})
+
+
+def place(
+    settled: Settled, workload: Workload, ended: Sequence[WorkloadKey] = (), *, anew: bool = False
+) -> Assignment | None:
+    """Where the workload would start, or None; the rest as for `trial`, of which it is the cheap part."""
+    engine = _changed(settled, workload, ended, anew)
+    admitted = Cycle(engine, settled.now.timestamp()).run(until=workload.key)
+    return next((each.assignment for each in admitted if each.key == workload.key), None)
+
+
+def _changed(settled: Settled, workload: Workload, ended: Sequence[WorkloadKey], anew: bool) -> Engine:
     engine = fork(settled.engine)
     if anew:
         engine.forget_plans()
@@ -93,15 +118,13 @@ def trial(settled: Settled, workload: Workload, ended: Sequence[WorkloadKey] = (
         engine.finish(key)
     engine.withdraw(workload.key)
     engine.arrive(workload)
-    cycle = Cycle(engine, settled.now.timestamp())
-    cycle.run()
-    return Outcome(engine, {each.key: each for each in cycle.admitted}, {each.key: each for each in cycle.preempting})
+    return engine
 
 
 def fork(engine: Engine) -> Engine:
     """An engine in the same state that goes its own way."""
     twin = _twin(engine)
-    twin.fleet, twin.tree, twin.pending = engine.fleet.copy(), engine.tree.copy(), _pending(engine.pending)
+    twin.fleet, twin.tree, twin.pending = engine.fleet.copy(), engine.tree.copy(), engine.pending.fork()
     twin.counters = copy.copy(engine.counters)
     twin.running = {key: copy.copy(each) for key, each in engine.running.items()}
     twin.reservations = []
@@ -109,15 +132,6 @@ def fork(engine: Engine) -> Engine:
         kept = _twin(each)
         kept.fleet, kept.tree = each.fleet.copy(), each.tree.copy()
         twin.reservations.append(kept)
-    return twin
-
-
-def _pending(pending: Pending) -> Pending:
-    classes = {id(each): _twin(each) for each in pending.classes.values()}
-    twin = copy.copy(pending)
-    for name, value in vars(pending).items():
-        if isinstance(value, dict):  # whatever points to a class points to its copy
-            setattr(twin, name, {key: classes.get(id(each), each) for key, each in value.items()})
     return twin
 
 

@@ -156,7 +156,7 @@ def _conclude(case: Case, end: Ended) -> Note:
         )
     if end.consequence is Consequence.RESTART and failures >= case.spec.restart.max_restarts:
         message = f"{failures} restarts were allowed and used; last failure: {end.cause}"
-        case.draft.failed(Reason.RESTART_LIMIT, message)
+        case.draft.failed(Reason.RESTART_LIMIT, message, end.node)
         return Note(Reason.RESTART_LIMIT, message, warning=True)
     case.draft.restarting(end, counts=end.consequence is Consequence.RESTART, keep_place=not _place_lost(case))
     return Note(

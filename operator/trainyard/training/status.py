@@ -218,6 +218,7 @@ class Draft:
             cause=ended.cause[:1024],
             time=self.now,
             step=progress.step if progress else None,
+            node=ended.node if counts else "",
         )
         self.set(
             phase="Restarting",
@@ -254,8 +255,10 @@ class Draft:
         self.state(ConditionType.ADMITTED, False, Reason.SUSPENDED, "spec.suspend is true")
         self.state(ConditionType.READY, False, Reason.SUSPENDED, "spec.suspend is true")
 
-    def failed(self, reason: Reason, message: str) -> None:
-        self.set(phase="Failed", reason=reason.value, preemption=None, completion_time=self.now)
+    def failed(self, reason: Reason, message: str, node: str = "") -> None:
+        """node: where its last failure was, which may speak against the node."""
+        avoid = self._avoiding(node)
+        self.set(phase="Failed", reason=reason.value, preemption=None, completion_time=self.now, avoid=avoid)
         self.state(ConditionType.FAILED, True, reason, message)
         self.state(ConditionType.READY, False, reason, message)
 

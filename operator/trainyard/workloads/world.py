@@ -16,6 +16,7 @@ from trainyard.runtime.clock import SystemClock
 from trainyard.scheduling import accounts
 from trainyard.scheduling.resources import parse_all
 from trainyard.scheduling.snapshot import NodeView, PodView, Snapshot, Workload
+from trainyard.workloads import node_health
 from trainyard.workloads.keys import Key
 from trainyard.workloads.pod_requests import pod_requests
 from trainyard.workloads.pod_state import PodState, parse_time, pod_state
@@ -45,6 +46,8 @@ class World:
         self._now = now or SystemClock().now
         self._ours: dict[str, dict[Key, Ours]] = {kind: {} for kind in KINDS}
         self.raw: dict[Key, Object] = {}
+        self._failed: dict[Key, Ours] = {}
+        """Those whose status tells of a failure on a node."""
         self.claims: dict[tuple[str, str], tuple[str, ...]] = {}
         self.services: dict[tuple[str, str], str] = {}
         """Owner uid of each Service of ours."""
@@ -154,6 +157,7 @@ class World:
             workloads=tuple(workloads),
             used_up=kept.used_up,
             recent=kept.recent,
+            failures=node_health.failures(self._failed.values(), self._now()),
         )
 
     def _pod(self, place: tuple[str, str], old: Object | None, new: Object | None) -> set[Key]:
@@ -206,11 +210,13 @@ class World:
         if new is None:
             gone = self._ours[key.kind].pop(key, None)
             self.raw.pop(key, None)
+            self._failed.pop(key, None)
             return {key} | self._served_from(key, gone)
         old = self._ours[key.kind].get(key)
         try:
-            self._ours[key.kind][key] = KINDS[key.kind].model_validate(new)
+            found = self._ours[key.kind][key] = KINDS[key.kind].model_validate(new)
             self.raw[key] = new
+            _keep(self._failed, key, found if node_health.tells_of_failure(found) else None)
         except ValidationError as error:
             self._unreadable(key, str(error))
             return set()
@@ -315,6 +321,7 @@ def node_view(node: Object) -> NodeView:
         taints=tuple(Taint.model_validate(each) for each in spec.get("taints", ())),
         ready=ready,
         unschedulable=bool(spec.get("unschedulable")),
+        broken=node_health.broken(status.get("conditions", ())),
     )
 
 

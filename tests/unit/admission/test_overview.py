@@ -1,22 +1,28 @@
 """The status of queues and flavors."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from tests import builders as b
 from trainyard.admission.account import Account
-from trainyard.admission.overview import plan_flavor, plan_queue
+from trainyard.admission.overview import Books, books, plan_flavor, plan_queue
 from trainyard.api.flavor import Flavor, FlavorSpec
 from trainyard.api.names import GPU
 from trainyard.api.queue import Queue, RecentShare
 from trainyard.scheduling.snapshot import NodeView, PodView, Snapshot
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
+FLAVORS = {"h200": FlavorSpec()}
+
+
+def held(queue: Queue, **fields: Any) -> Books:
+    return books(Snapshot(queues={queue.metadata.name: queue.spec}, **fields))
 
 
 def test_a_queue_counts_what_its_workloads_hold() -> None:
     left = PodView("p", "team", "p", "n", {GPU: 2000}, "gone", "worker", "research", "h200")
     queue = Queue.model_validate(b.a_queue("research"))
-    plan = plan_queue(queue, Snapshot(pods=(left,), flavors={"h200": FlavorSpec()}), NOW)
+    plan = plan_queue(queue, held(queue, pods=(left,), flavors=FLAVORS), NOW)
     assert plan.status is not None
     row = {"flavor": "h200", "resource": GPU, "used": "2", "guaranteed": "8", "borrowed": "0", "lent": "0"}
     assert plan.status["use"] == [row]
@@ -24,7 +30,8 @@ def test_a_queue_counts_what_its_workloads_hold() -> None:
 
 
 def test_a_queue_with_an_unknown_flavor_is_not_ready() -> None:
-    plan = plan_queue(Queue.model_validate(b.a_queue("research")), Snapshot(), NOW)
+    queue = Queue.model_validate(b.a_queue("research"))
+    plan = plan_queue(queue, held(queue), NOW)
     assert plan.status is not None
     assert plan.status["conditions"][0]["message"] == "spec.flavors: there is no Flavor h200"
 
@@ -50,5 +57,5 @@ def test_accounts_are_rounded_in_the_status_and_written_only_when_that_differs()
     )
     for share, expected in ((0.25, None), (0.2500014, None), (0.2500034, 0.250003)):
         kept = Account(None, RecentShare(share=share, updated_at=NOW), 0.0, 0.0)
-        status = plan_queue(queue, Snapshot(flavors={"h200": FlavorSpec()}), NOW, kept).status or {}
+        status = plan_queue(queue, held(queue, flavors=FLAVORS), NOW, kept).status or {}
         assert status.get("recentShare", {}).get("share") == expected

@@ -19,6 +19,7 @@ from trainyard.scheduling.snapshot import (
     Assignment,
     NodeView,
     PodSet,
+    Preempt,
     Snapshot,
     Topology,
     Verdict,
@@ -174,6 +175,16 @@ def test_what_no_change_can_start_is_told_nothing() -> None:
     assert found(a_snapshot([a_node("n0", 8)], a_job("mine", blocked=blocked)), "mine") == {}
     assert found(a_snapshot([], a_job("mine")), "mine") == {}
     assert found(a_snapshot([a_node("n0", 8)], a_job("mine")), "mine") == {}, "it starts as it is"
+
+
+def test_who_is_about_to_be_preempted_for_another_makes_no_room_by_ending() -> None:
+    queues = {"org": a_queue(0), "q": a_queue(0, parent="org"), "r": a_queue(6, "h200", parent="org")}
+    elastic = (PodSet("worker", 4, {GPU: 2000}, least=3),)
+    jobs = (a_job("a"), a_job("b"), a_job("mine"), a_job("owner", queue="r", pods=elastic))
+    snapshot = a_snapshot([a_node("n0", 6)], *jobs, queues=queues)
+    preempting = [each for each in settle(snapshot, NOW).decisions.values() if isinstance(each, Preempt)]
+    assert [each.key.name for each in preempting] == ["owner"]
+    assert found(snapshot, "mine") == {}
 
 
 def test_a_search_ends_when_it_is_told_to_hurry() -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from trainyard.api.names import GPU
 from trainyard.cli.simulation.figures import Curve, Result
 from trainyard.scheduling.fleet import DEVICE, Fleet
-from trainyard.scheduling.fragmentation import TaskClass, TaskClasses, fragmented, learn_classes, task_class
+from trainyard.scheduling.fragmentation import Arrivals, TaskClass, TaskClasses, fragmented, learn_classes, task_class
 from trainyard.scheduling.policies import Placement, Policy
 from trainyard.scheduling.traces import MODEL_LABEL, TraceNode, TracePod
 
@@ -31,7 +31,10 @@ def place_pods(
     """Fill the fleet once for each seed. demand: GPUs asked for, as a part of those there are. step: called for each per cent."""
     gpus = sum(node.gpus for node in nodes)
     typical = learn_classes(map(_task, pods))
-    curves = tuple(_fill(nodes, pods, policy, typical, demand, Random(seed), step) for seed in seeds)  # noqa: S311  no secret
+    curves = tuple(
+        fill(nodes, pods, Placement(policy, typical), typical, demand, Random(seed), step=step)  # noqa: S311  no secret
+        for seed in seeds
+    )
     return Result(
         mode="placement",
         policy=policy,
@@ -49,16 +52,19 @@ def _task(pod: TracePod) -> TaskClass:
     return task_class(pod.requests(), ((MODEL_LABEL, pod.models),) if pod.models else ())
 
 
-def _fill(
+def fill(
     nodes: Sequence[TraceNode],
     pods: Sequence[TracePod],
-    policy: Policy,
+    placement: Placement,
     typical: TaskClasses,
     demand: float,
     random: Random,
-    step: Callable[[], None],
+    *,
+    arrivals: Arrivals | None = None,
+    step: Callable[[], None] = lambda: None,
 ) -> Curve:
-    fleet, placement = Fleet([node.view() for node in nodes]), Placement(policy, typical)
+    """Fill the fleet once. typical: what fragmentation is measured by. arrivals: lets the placement know no more than has arrived."""
+    fleet = Fleet([node.view() for node in nodes])
     total = int(fleet.gpu_capacity.sum())
     masks: Masks = {(): np.ones(len(fleet.nodes), dtype=np.bool_)}
     asked = given = 0
@@ -72,6 +78,9 @@ def _fill(
             step()
         if len(points) >= ends:
             break
+        if arrivals is not None:
+            arrivals.saw(_task(pod))
+            placement.learn(arrivals.typical())
         rows = placement.place(fleet, pod.requests(), 1, _mask(fleet, pod, masks))
         if rows is not None:
             fleet.take(rows[0], pod.requests())

@@ -1,0 +1,75 @@
+"""Which nodes of a flavor are sick, and when that judgement is not to be trusted.
+
+A node that a monitor calls broken takes no new pods. One on which several workloads failed lately is the last choice. If more than
+half of a flavor's nodes are sick, the cause is hardly in the nodes: the breaker opens, and those called broken become a last choice
+too instead of standing idle. What a node cannot do at all, being cordoned, tainted or not ready, is in `eligibility`.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from trainyard.api.flavor import FlavorSpec
+from trainyard.scheduling.eligibility import of_flavor
+from trainyard.scheduling.snapshot import NodeView
+
+SUSPECT_AFTER = 2
+"""Workloads that failed on a node lately: a single one may have failed by itself."""
+BREAKER_LEAST = 3
+"""So many nodes must be sick at least: two broken ones of three are two broken nodes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Of the nodes of one flavor."""
+
+    broken: Mapping[str, str] = field(default_factory=dict)
+    """By name, the condition that says so."""
+    suspects: Mapping[str, int] = field(default_factory=dict)
+    """By name, how many workloads failed there lately."""
+    not_ready: int = 0
+    nodes: int = 0
+    """Of this flavor in all."""
+
+    @property
+    def sick(self) -> int:
+        return self.not_ready + len(self.broken.keys() | self.suspects.keys())
+
+    @property
+    def breaker_open(self) -> bool:
+        """So many are sick that the cause is hardly in the nodes."""
+        return self.sick >= BREAKER_LEAST and self.sick * 2 > self.nodes
+
+    @property
+    def out(self) -> frozenset[str]:
+        """Nodes that take no new pods."""
+        return frozenset() if self.breaker_open else frozenset(self.broken)
+
+    @property
+    def choices(self) -> tuple[frozenset[str], ...]:
+        """Nodes to be left alone in a first attempt to find a place, in a second, and so on."""
+        last = frozenset(self.broken) | frozenset(self.suspects)
+        return (last, self.out) if last != self.out else (self.out,)
+
+    def words(self) -> str:
+        """As in "n1 (GPUMissing) takes no pods"; empty if all are well."""
+        parts = []
+        if self.broken:
+            named = ", ".join(f"{name} ({why})" for name, why in sorted(self.broken.items())[:3])
+            more = f" and {len(self.broken) - 3} more" if len(self.broken) > 3 else ""  # noqa: PLR2004  as many as are named
+            verb = "would be the last choice" if self.breaker_open else "broken, takes no pods until that is over"
+            parts.append(f"{named}{more}: {verb}")
+        if self.breaker_open:
+            parts.append(f"{self.sick} of {self.nodes} nodes are sick: look for a common cause")
+        return "; ".join(parts)
+
+
+def judge(nodes: Iterable[NodeView], flavor: FlavorSpec, failures: Mapping[str, int]) -> Health:
+    """failures: by node, how many workloads failed there lately."""
+    mine = [node for node in nodes if node.allocatable and of_flavor(node, flavor)]  # one that left offers nothing
+    ready = [node for node in mine if node.ready]
+    return Health(
+        broken={node.name: node.broken for node in ready if node.broken},
+        suspects={node.name: failures[node.name] for node in ready if failures.get(node.name, 0) >= SUSPECT_AFTER},
+        not_ready=len(mine) - len(ready),
+        nodes=len(mine),
+    )
