@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
 
+from trainyard.admission.auditor import Auditor, Finding, Sighting
 from trainyard.admission.overview import FRESH_SECONDS, OverviewController
-from trainyard.admission.scheduler import Compute, Scheduler, in_thread
+from trainyard.admission.scheduler import Scheduler
+from trainyard.admission.vitals import Vitals
 from trainyard.api.inference_service import InferenceService
 from trainyard.api.names import MANAGED_BY, MANAGED_BY_LABEL
 from trainyard.api.reasons import ConditionType
@@ -39,9 +41,11 @@ from trainyard.inference.controller import InferenceController
 from trainyard.metrics.instruments import Metrics
 from trainyard.questions.picture import Picture
 from trainyard.runtime.clock import Clock
+from trainyard.runtime.compute import Compute, in_thread
 from trainyard.runtime.work_queue import Again, WorkQueue
 from trainyard.scheduling.snapshot import Workload
 from trainyard.training.controller import TrainingController
+from trainyard.training.making_way import lost_gpu_seconds
 from trainyard.training.reports import ReportBoard
 from trainyard.training.workload import finished
 from trainyard.workloads import conditions
@@ -56,6 +60,7 @@ from trainyard.workloads.world import World
 log = logging.getLogger(__name__)
 
 OURS = {"Flavor": FLAVORS, "Queue": QUEUES, "TrainingJob": TRAINING_JOBS, "InferenceService": INFERENCE_SERVICES}
+_OWNERS = ("TrainingJob", "InferenceService")
 _OVERVIEW_SECONDS = 2 * FRESH_SECONDS
 """Numbers of queues and flavors follow this long after what they count."""
 _STALE_SECONDS = 0.2
@@ -100,16 +105,18 @@ class App:
         }
         for kind, cache in (*self.caches.items(), *self.informers.items()):
             cache.on_change(self._follow(kind))
-        self.outlooks = Outlooks(clock)
+        self.outlooks, self.vitals = Outlooks(clock, ground.metrics.missed), Vitals(clock)
+        self.auditor = Auditor(self._sighting, clock, self._violated, ground.compute)
         self.scheduler = Scheduler(
             self.world,
             self.decisions,
             self._workloads,
             self.queue.add_after,
             clock,
-            self.outlooks,
+            (self.outlooks.look, self.vitals.look, self.auditor.decided),
             ground.compute,
             ground.metrics.cycle,
+            ground.metrics.preempting,
         )
         self.applier = Applier(client, self.world, clock, self, self._learn)
         self.training = TrainingController(
@@ -165,6 +172,7 @@ class App:
                 },
             )
             _start(background, self.scheduler.run(), "scheduler")
+            _start(background, self.auditor.run(), "auditor")
             _start(background, self.events.run(), "events")
             _start(background, self._repair_now_and_then(), "repair")
             self.scheduler.poke()
@@ -197,6 +205,24 @@ class App:
     def picture(self) -> Picture:
         """The cluster at this moment, as the scheduler sees it."""
         return Picture(self.world, self.world.snapshot(each for each, _ in self._workloads()), self.ground.clock.now())
+
+    def _sighting(self) -> Sighting:
+        world = self.world
+        jobs = tuple(world.training_jobs())
+        owners = frozenset(each.metadata.uid for kind in _OWNERS for each in world.of_kind(kind))
+        return Sighting(
+            self.ground.clock.now(),
+            world.snapshot(each for each, _ in self._workloads()),
+            jobs,
+            {job.metadata.uid: pods for job in jobs if (pods := world.pods_of(job.metadata.uid))},
+            owners,
+        )
+
+    def _violated(self, finding: Finding, told: bool) -> None:
+        self.ground.metrics.violated(finding.invariant)
+        log.error("invariant violated", extra={"invariant": finding.invariant.value, "why": finding.message})
+        if told and finding.key is not None and (obj := self.world.raw.get(finding.key)) is not None:
+            self.post(obj, finding.invariant.value, f"a fault of Trainyard: {finding.message}", warning=True)
 
     def look_in(self, key: Key, seconds: float) -> None:
         """Look at the object in so many seconds."""
@@ -270,6 +296,12 @@ class App:
         metrics, queue = self.ground.metrics, after.spec.queue
         if before.status.admission is None and after.status.admission is not None and after.metadata.creation_timestamp:
             metrics.admitted(queue, (after.status.admission.time - after.metadata.creation_timestamp).total_seconds())
+        if (
+            before.status.preemption is not None
+            and after.status.admission is None
+            and before.status.admission is not None
+        ):
+            metrics.preempted(queue, lost_gpu_seconds(before, self.ground.clock.now()))
         if finished(after) and not finished(before):
             self.outlooks.ended(after)
             metrics.completed(

@@ -178,6 +178,7 @@ class Process:
                 caches=app.by_resource(),
                 events=app.events,
                 reports=app.reports.of,
+                vitals=app.vitals,
             )
         )
         health = HealthServer(self.config.host, self.config.http_port, self.metrics.handler())

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from random import Random
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from prometheus_client import CollectorRegistry
 
@@ -23,7 +23,6 @@ from tests.simulation.fake_api import FakeApi
 from tests.simulation.fake_faults import Request
 from tests.simulation.fake_nodes import FakeDeployments, FakeKubelet, FakeScheduler, node
 from tests.simulation.fake_verbs import Refused
-from trainyard.admission.scheduler import Work
 from trainyard.api.inference_service import InferenceService
 from trainyard.api.training_job import TrainingJob
 from trainyard.app import OURS, App, Ground
@@ -45,19 +44,20 @@ from trainyard.cluster.resources import (
     resource_of,
 )
 from trainyard.inference.board import SyncReport
+from trainyard.metrics.definitions import VIOLATIONS
 from trainyard.metrics.instruments import Metrics
 from trainyard.runtime.clock import LoopClock
-from trainyard.scheduling.snapshot import Decision
 from trainyard.workloads.keys import Key
 from trainyard.workloads.pod_template import Surroundings
 
 CLOCK = LoopClock(datetime(2026, 11, 23, tzinfo=UTC))
+_Answer = TypeVar("_Answer")
 _TICK = 0.001
 """A timer may fire a rounding error early; waiting for the rest of it would spin without end."""
 SURROUNDINGS = Surroundings("trainer", "server", "gateway", "https://operator:8443", "PEM")
 
 
-async def compute(work: Work) -> list[Decision]:
+async def compute(work: Callable[[], _Answer], /) -> _Answer:
     """In the event loop: a thread knows nothing of compressed time."""
     return work()
 
@@ -147,6 +147,18 @@ class Simulation:
             await self.process.kill()
         if kind is None:
             assert self.auditor.broken == [], self.auditor.broken
+            assert self.violations() == {}, self.violations()
+
+    def violations(self) -> dict[str, float]:
+        """What the operators' own auditors counted."""
+        samples = (
+            sample
+            for process in self.processes
+            for family in process.app.ground.metrics.registry.collect()
+            if family.name == VIOLATIONS.family
+            for sample in family.samples
+        )
+        return {each.labels["invariant"]: each.value for each in samples if each.value and "_total" in each.name}
 
     @property
     def process(self) -> Process:

@@ -6,19 +6,19 @@ snapshot, so that nothing is given away twice.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
 from trainyard.api.queue import Queue
 from trainyard.runtime.clock import Clock
-from trainyard.scheduling.engine import OPERATOR
+from trainyard.runtime.compute import Compute, in_thread
+from trainyard.scheduling.engine import OPERATOR, Engine
 from trainyard.scheduling.schedule import Follower
 from trainyard.scheduling.snapshot import Admit, Decision, Nominated, Preempt, Resize, Snapshot, Wait, Workload
 from trainyard.workloads.decisions import Decisions
 from trainyard.workloads.keys import Key
-from trainyard.workloads.outlook import Outlooks
 from trainyard.workloads.world import World
 
 log = logging.getLogger(__name__)
@@ -34,15 +34,10 @@ GO_ON_SECONDS = 1.0
 
 WorkloadSource = Callable[[], Iterable[tuple[Workload, int]]]
 """All workloads with the attempt that a decision would be for."""
-Work = Callable[[], list[Decision]]
-Compute = Callable[[Work], Awaitable[list[Decision]]]
-"""Does the work of a cycle where it is in nobody's way."""
 CycleListener = Callable[[float, list[Decision]], None]
-
-
-async def in_thread(work: Work) -> list[Decision]:
-    """Keeps the event loop free while a cycle computes."""
-    return await asyncio.to_thread(work)
+PreemptionListener = Callable[[str, str], None]
+"""Hears of the queue of each victim, and of the queue for which it makes way."""
+Observer = Callable[[Engine, Snapshot, datetime, Sequence[Decision]], None]
 
 
 class Scheduler:
@@ -55,14 +50,16 @@ class Scheduler:
         source: WorkloadSource,
         wake: Callable[[Key, float], None],
         clock: Clock,
-        outlooks: Outlooks,
+        observers: Sequence[Observer] = (),
         compute: Compute = in_thread,
         listener: CycleListener = lambda _seconds, _decisions: None,
+        preempting: PreemptionListener = lambda _victim, _queue: None,
     ) -> None:
+        """observers: look at what each cycle decided, in its thread."""
         self._world, self._decisions, self._source, self._wake = world, decisions, source, wake
         self._clock, self._compute, self._listener = clock, compute, listener
         self._follower = Follower(OPERATOR)
-        self._outlooks = outlooks
+        self._observers, self._preempting = observers, preempting
         self._poked = asyncio.Event()
         self._took = 0.0
 
@@ -99,6 +96,7 @@ class Scheduler:
         snapshot = self._world.snapshot(self._overlaid(workload, attempt) for workload, attempt in pairs)
         decisions = await self._compute(partial(self._decide, snapshot, self._clock.now()))
         self._decisions.void(each.key for each in decisions)
+        self._tell_of_preemptions(snapshot, decisions)
         for decision in decisions:
             seconds = self._decisions.put(decision, attempts[decision.key])
             if seconds is not None:
@@ -106,9 +104,17 @@ class Scheduler:
         self._listener(self._clock.monotonic() - began, decisions)
         return decisions
 
+    def _tell_of_preemptions(self, snapshot: Snapshot, decisions: Iterable[Decision]) -> None:
+        preempting = [each for each in decisions if isinstance(each, Preempt)]
+        queues = {each.key: each.queue for each in snapshot.workloads} if preempting else {}
+        for each in preempting:
+            for victim in each.victims:
+                self._preempting(queues.get(victim.key, ""), queues[each.key])
+
     def _decide(self, snapshot: Snapshot, now: datetime) -> list[Decision]:
         decisions = self._follower.decide(snapshot, now)
-        self._outlooks.look(self._follower.engine, snapshot, now, decisions)
+        for look in self._observers:
+            look(self._follower.engine, snapshot, now, decisions)
         return decisions
 
     def _may_change_what_runs(self, pairs: Iterable[tuple[Workload, int]]) -> bool:

@@ -127,6 +127,9 @@ class FlavorUse(Model):
     fragmentation_percent: float = Field(
         description="Free GPUs that typical workloads of now cannot use, of all its GPUs."
     )
+    health: str = Field(
+        default="", description="Which of its nodes are broken, and by what condition; empty if none is."
+    )
 
 
 class Top(Model):

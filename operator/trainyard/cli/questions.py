@@ -242,6 +242,8 @@ def _print_top(answer: Top) -> None:
         for each in answer.flavors
     ]
     output.print_table("", ("FLAVOR", "READY", "GPUS", "FREE", "LARGEST HOLE", "FRAGMENTED %"), flavors)
+    for sick in (each for each in answer.flavors if each.health):
+        output.print_line(f"{sick.flavor}:", sick.health)
     print()
     output.print_line("in all:", f"{answer.running} run, {answer.waiting} wait")
 

@@ -90,10 +90,13 @@ class ClusterClient:
         return await self._pages(resource, resource.path(namespace), query)
 
     async def create(self, resource: Resource, obj: Object, *, dry_run: bool = False) -> Object:
-        """Create it and return it as stored. Raises AlreadyExists, which after a lost answer may mean our own."""
+        """Create it and return it as stored. Raises AlreadyExists, which after a lost answer may mean our own.
+
+        A dry run without an answer is not tried again: it only tells what is to be expected, and somebody waits for that.
+        """
         metadata = obj.get("metadata") or {}
         path = resource.path(metadata.get("namespace"))
-        repeatable = dry_run or not resource.stored or bool(metadata.get("name"))
+        repeatable = not dry_run and (not resource.stored or bool(metadata.get("name")))
         call = self._write("create", "POST", resource, path, body=obj, dry_run=dry_run, repeatable=repeatable)
         return (await self._sender.send(call)).body
 

@@ -13,6 +13,7 @@ from trainyard.metrics.of_inference_services import inference_service_samples
 from trainyard.metrics.of_nodes import node_samples
 from trainyard.metrics.of_operator import Backlog, Cache, EventCounts, operator_samples
 from trainyard.metrics.of_queues import queue_samples
+from trainyard.metrics.of_scheduling import Vitals, scheduling_samples
 from trainyard.metrics.of_training_jobs import training_job_samples
 from trainyard.metrics.picture import Picture
 from trainyard.metrics.sample import CAP, Sample, families
@@ -42,11 +43,12 @@ class WorldCollector:
         caches: Mapping[str, Cache] | None = None,
         events: EventCounts | None = None,
         reports: Reports = lambda _uid: None,
+        vitals: Vitals | None = None,
         cap: int = CAP,
     ) -> None:
         self._world, self._clock, self._leader, self._pod = world, clock, leader, pod
         self._queues, self._caches, self._events, self._reports = queues, caches or {}, events, reports
-        self._cap = cap
+        self._vitals, self._cap = vitals, cap
         self._loop = _running_loop()
 
     def describe(self) -> list[Family]:
@@ -66,6 +68,7 @@ class WorldCollector:
             node_samples(picture.snapshot),
             training_job_samples(picture),
             inference_service_samples(picture),
+            scheduling_samples(self._vitals) if self._vitals is not None else iter(()),
         )
         return families(chain.from_iterable(_guarded(part) for part in parts), self._cap)
 

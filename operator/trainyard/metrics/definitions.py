@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from trainyard.api.invariants import Invariant
 from trainyard.api.reasons import Waiting
 
 PREFIX = "trainyard_"
@@ -188,6 +189,54 @@ OLDEST_PENDING = _gauge(
 ADMISSION_WAIT = _histogram(
     "admission_wait_seconds", Group.QUEUES, "From the wish for a place to the admission.", _WAIT, "queue"
 )
+QUOTA_LIMIT = _gauge(
+    "quota_limit",
+    Group.QUEUES,
+    "The most that the queue may hold, borrowed quota included; absent where it sets no limit.",
+    "queue",
+    "flavor",
+    "resource",
+)
+BORROWED_SHARE = _gauge(
+    "queue_borrowed_share",
+    Group.QUEUES,
+    "What the queue borrows of its tree, of the resource of which it borrows most, divided by its weight: the smaller goes first.",
+    "queue",
+)
+ETA_ERROR = _histogram(
+    "start_eta_error_seconds",
+    Group.QUEUES,
+    "Distance between the start that was first told to somebody who waited and the real one.",
+    _WAIT,
+    "queue",
+)
+PREEMPTIONS = _counter(
+    "preemptions",
+    Group.QUEUES,
+    "Jobs and replicas that were asked to make way, by their queue and the one that gets the place.",
+    "queue",
+    "by_queue",
+)
+PREEMPTED_SECONDS = _counter(
+    "preempted_gpu_seconds_lost",
+    Group.QUEUES,
+    "GPU-seconds of work after the last durable checkpoint of jobs that made way.",
+    "queue",
+)
+KEPT_PLACES = _counter(
+    "kept_places",
+    Group.QUEUES,
+    "Places kept for somebody who waits: made; moved later because a job ran longer than expected; moved later for no such reason, which must stay 0.",
+    "result",
+    result=("made", "moved_later", "broken"),
+)
+VIOLATIONS = _counter(
+    "invariant_violations",
+    Group.OPERATOR,
+    "Findings of the auditor: promises that only a fault of Trainyard breaks. Must stay 0; an event and the log tell the object.",
+    "invariant",
+    invariant=tuple(each.value for each in Invariant),
+)
 
 # Nodes.
 NODE_GPUS = _gauge(
@@ -199,6 +248,27 @@ NODE_GPUS = _gauge(
     "flavor",
     "state",
     state=("allocated", "free", "cordoned", "unhealthy"),
+)
+
+FRAGMENTED = _gauge(
+    "flavor_fragmented_gpus",
+    Group.NODES,
+    "Free GPUs of the flavor's nodes that typical workloads of now cannot use.",
+    "flavor",
+)
+SICK_NODES = _gauge(
+    "flavor_sick_nodes",
+    Group.NODES,
+    "Nodes of the flavor that a monitor calls broken, on which several workloads failed lately, or that are not ready.",
+    "flavor",
+    "state",
+    state=("broken", "suspect", "not_ready"),
+)
+BREAKER = _gauge(
+    "flavor_breaker_open",
+    Group.NODES,
+    "1 while so many nodes of the flavor are sick that broken ones take pods as a last choice: look for a common cause.",
+    "flavor",
 )
 
 # Training jobs.

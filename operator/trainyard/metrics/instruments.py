@@ -11,13 +11,14 @@ from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from trainyard.api.invariants import Invariant
 from trainyard.api.reasons import Reason, Waiting
 from trainyard.metrics import definitions as d
 from trainyard.metrics.exposition import HttpHandler, metrics_handler
 from trainyard.scheduling.snapshot import Admit, Decision
 
 OTHER = "other"
-_REASONS = frozenset({*(each.value for each in Reason), *(each.value for each in Waiting)})
+_REASONS = frozenset(each.value for kind in (Reason, Waiting, Invariant) for each in kind)
 _QUEUES = 1000
 
 
@@ -37,6 +38,12 @@ class Metrics:
         self._loop_lag = self._histogram(d.LOOP_LAG)
         self._admission_wait = self._histogram(d.ADMISSION_WAIT)
         self._completions = self._counter(d.COMPLETIONS)
+        self._eta_error = self._histogram(d.ETA_ERROR)
+        self._preemptions = self._counter(d.PREEMPTIONS)
+        self._preempted_seconds = self._counter(d.PREEMPTED_SECONDS)
+        self._violations = self._counter(d.VIOLATIONS)
+        for invariant in d.VIOLATIONS.values["invariant"]:
+            self._violations.labels(invariant)
         self._queues: set[str] = set()
         build = d.BUILD_INFO
         Gauge(build.name, build.meaning, build.labels, registry=registry).labels(
@@ -71,6 +78,22 @@ class Metrics:
     def completed(self, queue: str, result: Literal["complete", "failed"]) -> None:
         """A job ended for good."""
         self._completions.labels(self._known(queue), result).inc()
+
+    def missed(self, queue: str, seconds: float) -> None:
+        """Somebody started so far from the time that was first told."""
+        self._eta_error.labels(self._known(queue)).observe(seconds)
+
+    def preempting(self, queue: str, by_queue: str) -> None:
+        """Somebody was asked to make way."""
+        self._preemptions.labels(self._known(queue), self._known(by_queue)).inc()
+
+    def preempted(self, queue: str, gpu_seconds: float) -> None:
+        """A job made way, and so much work is lost."""
+        self._preempted_seconds.labels(self._known(queue)).inc(max(0.0, gpu_seconds))
+
+    def violated(self, invariant: Invariant) -> None:
+        """The auditor found something."""
+        self._violations.labels(invariant.value).inc()
 
     def event(self, event_type: Literal["Normal", "Warning"], reason: str) -> None:
         """A Kubernetes Event was asked for."""

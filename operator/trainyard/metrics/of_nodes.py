@@ -37,7 +37,7 @@ def flavor_of(node: NodeView, flavors: Mapping[str, FlavorSpec]) -> str:
 
 def _rest(node: NodeView, flavor: FlavorSpec | None) -> str:
     """State of the GPUs that no pod holds."""
-    if not node.ready:
+    if not node.ready or node.broken:
         return "unhealthy"
     if node.unschedulable or not tolerated(node, tuple(flavor.tolerations) if flavor else ()):
         return "cordoned"

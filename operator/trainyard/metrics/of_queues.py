@@ -14,6 +14,7 @@ from trainyard.metrics import definitions as d
 from trainyard.metrics.picture import Picture
 from trainyard.metrics.sample import Sample
 from trainyard.scheduling import quota
+from trainyard.scheduling.resources import parse
 from trainyard.scheduling.snapshot import Workload
 from trainyard.training.observed import Observed as JobObserved
 from trainyard.training.workload import workload as job_workload
@@ -39,6 +40,11 @@ def queue_samples(picture: Picture) -> Iterator[Sample]:
                 labels, cell = (name, flavor.name, each.name), (flavor.name, each.name)
                 yield Sample(d.QUOTA_GUARANTEED, labels, tree.guaranteed(name, cell) / 1000)
                 yield Sample(d.QUOTA_USED, labels, tree.held(name, cell) / 1000)
+                if each.limit is not None:
+                    yield Sample(d.QUOTA_LIMIT, labels, parse(each.limit) / 1000)
+        if name in tree:
+            share = tree.share(name)
+            yield Sample(d.BORROWED_SHARE, (name,), share[-1] if share else 0.0)
     admitted = Counter(each.queue for each in held)
     for name in snapshot.queues:
         yield Sample(d.ADMITTED, (name,), admitted[name])

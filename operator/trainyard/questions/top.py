@@ -6,15 +6,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from trainyard.api.answers import FlavorUse, Lender, QueueUse, Top
-from trainyard.api.flavor import FlavorSpec
-from trainyard.api.names import GPU
-from trainyard.scheduling.eligibility import of_flavor
 from trainyard.scheduling.engine import Engine
 from trainyard.scheduling.fleet import DEVICE
-from trainyard.scheduling.fragmentation import TaskClass, TaskClasses, learn_classes, measure, task_class
+from trainyard.scheduling.fragmentation import TaskClasses, learn_classes, tasks_of, unusable
 from trainyard.scheduling.quota_tree import Cell
 from trainyard.scheduling.resources import show
-from trainyard.scheduling.snapshot import Snapshot
 from trainyard.scheduling.whatif import Settled
 
 
@@ -23,10 +19,10 @@ def top(settled: Settled) -> Top:
     snapshot, engine = settled.snapshot, settled.engine
     running = Counter(each.queue for each in snapshot.workloads if each.admission)
     waiting = Counter(each.queue for each in snapshot.workloads if not each.admission)
-    typical = learn_classes(_tasks(snapshot))
+    typical = learn_classes(tasks_of(snapshot.workloads))
     return Top(
         queues=list(_queues(engine, running, waiting)),
-        flavors=[_flavor(engine, name, spec, typical) for name, spec in sorted(snapshot.flavors.items())],
+        flavors=[_flavor(engine, name, typical) for name in sorted(snapshot.flavors)],
         running=running.total(),
         waiting=waiting.total(),
     )
@@ -77,34 +73,17 @@ def _lenders(engine: Engine, name: str, cell: Cell) -> list[Lender]:
     return [Lender(queue=other, amount=show(amount)) for amount, other in sorted(lent, reverse=True) if amount]
 
 
-def _flavor(engine: Engine, name: str, spec: FlavorSpec, typical: TaskClasses) -> FlavorUse:
-    fleet = engine.fleet
-    mine = np.array([of_flavor(node, spec) for node in fleet.nodes], dtype=np.bool_)
-    ready = mine & np.array([node.healthy for node in fleet.nodes], dtype=np.bool_)
-    rows = np.flatnonzero(ready)
+def _flavor(engine: Engine, name: str, typical: TaskClasses) -> FlavorUse:
+    fleet, health, rows = engine.fleet, engine.health(name), engine.usable(name)
     free, total = np.maximum(fleet.gpu_free[rows], 0).sum(axis=1), int(fleet.gpu_capacity[rows].sum())
-    lost = 0.0
-    if typical and rows.size:
-        ruler = measure(fleet, typical)
-        lost = (
-            sum(ruler.expected(rows, fleet.free[rows][:, ruler.columns], fleet.gpu_free[rows]).tolist()) / ruler.weight
-        )
+    lost = unusable(fleet, typical, rows)
     return FlavorUse(
         flavor=name,
-        nodes=int(mine.sum()),
+        nodes=health.nodes,
         ready=len(rows),
         gpus=total / DEVICE,
         free=int(free.sum()) / DEVICE,
         largest=int(free.max(initial=0)) / DEVICE,
-        fragmentation_percent=round(100 * lost / total, 2) if total else 0.0,
+        fragmentation_percent=round(100 * lost * DEVICE / total, 2) if total else 0.0,
+        health=health.words(),
     )
-
-
-def _tasks(snapshot: Snapshot) -> Counter[TaskClass]:
-    """Pods of everything that runs or waits for a GPU."""
-    found: Counter[TaskClass] = Counter()
-    for workload in snapshot.workloads:
-        for each in workload.pods:
-            if each.requests.get(GPU):
-                found[task_class(each.requests)] += each.count
-    return found

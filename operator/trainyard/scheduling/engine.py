@@ -10,9 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+import numpy as np
+from numpy.typing import NDArray
+
 from trainyard.api.flavor import FlavorSpec
 from trainyard.api.queue import QueueSpec
 from trainyard.scheduling import checks
+from trainyard.scheduling.eligibility import of_flavor
 from trainyard.scheduling.fleet import Fleet, Grant
 from trainyard.scheduling.health import Health, judge
 from trainyard.scheduling.pending import JobClass, Pending
@@ -277,6 +281,18 @@ class Engine:
             nodes = (self.fleet.nodes[row] for row in self.fleet.row.values())
             found = self._health[flavor] = judge(nodes, self.rules.flavors[flavor], self.failures)
         return found
+
+    def usable(self, flavor: str) -> NDArray[np.int64]:
+        """Rows of a flavor's nodes that take pods now, whatever is free on them."""
+        spec, out = self.rules.flavors[flavor], self.health(flavor).out
+        return np.array(
+            [
+                row
+                for name, row in self.fleet.row.items()
+                if (node := self.fleet.nodes[row]).healthy and name not in out and of_flavor(node, spec)
+            ],
+            dtype=np.int64,
+        )
 
     def root(self, queue: str) -> str:
         return self.tree.root(queue) if queue in self.tree else ""

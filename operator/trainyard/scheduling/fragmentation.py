@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from trainyard.api.names import GPU
 from trainyard.scheduling.fleet import DEVICE, Fleet
 from trainyard.scheduling.resources import Amounts
+from trainyard.scheduling.snapshot import Workload
 
 Ints = NDArray[np.int64]
 POPULARITY = 0.95
@@ -126,12 +127,26 @@ def measure(fleet: Fleet, typical: TaskClasses) -> Measure:
 
 def fragmented(fleet: Fleet, typical: TaskClasses) -> float:
     """GPU capacity of the whole fleet that a typical task cannot use on average, in GPUs."""
-    if not typical or not fleet.nodes:
+    return unusable(fleet, typical, np.arange(len(fleet.nodes), dtype=np.int64))
+
+
+def unusable(fleet: Fleet, typical: TaskClasses, rows: Ints) -> float:
+    """Of these rows alone, in GPUs."""
+    if not typical or not rows.size:
         return 0.0
     ruler = measure(fleet, typical)
-    rows = np.arange(len(fleet.nodes), dtype=np.int64)
-    lost = ruler.expected(rows, fleet.free[:, ruler.columns], fleet.gpu_free)
+    lost = ruler.expected(rows, fleet.free[rows][:, ruler.columns], fleet.gpu_free[rows])
     return float(sum(lost.tolist()) / ruler.weight / DEVICE)
+
+
+def tasks_of(workloads: Iterable[Workload]) -> Counter[TaskClass]:
+    """Pods of everything that runs or waits for a GPU."""
+    found: Counter[TaskClass] = Counter()
+    for workload in workloads:
+        for each in workload.pods:
+            if each.requests.get(GPU):
+                found[task_class(each.requests)] += each.count
+    return found
 
 
 def _matching(fleet: Fleet, where: tuple[tuple[str, tuple[str, ...]], ...]) -> NDArray[np.bool_]:

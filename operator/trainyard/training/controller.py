@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from trainyard.api.training_job import TrainingJob
 from trainyard.cluster.client import ClusterClient
-from trainyard.cluster.errors import Forbidden, Invalid
+from trainyard.cluster.errors import Forbidden, Invalid, Unreachable
 from trainyard.cluster.resources import PODS, TRAINING_JOBS
 from trainyard.runtime.clock import Clock
 from trainyard.runtime.work_queue import NEVER, Again
@@ -165,6 +165,12 @@ class TrainingController:
         except (Forbidden, Invalid) as error:
             self._refuse(observed, mark, error.message)
             return replace(observed, refusal=error.message)
+        except Unreachable as error:
+            # The real pods will tell; meanwhile the status says what is known.
+            log.warning(
+                "whether the pod template is accepted is not known yet: %s", error, extra={"object": str(_key(job))}
+            )
+            return observed
         self._refusals.accept(mark)
         return observed
 

@@ -4,7 +4,10 @@ Each is two steps. First the status says what is to happen, with a deadline; the
 they do when a job is suspended, and are killed at the deadline. An operator that starts in between finds the status and goes on.
 """
 
+from datetime import datetime
+
 from trainyard.api.reasons import Reason
+from trainyard.api.training_job import TrainingJob
 from trainyard.scheduling.snapshot import Evict, Resize
 from trainyard.training.case import Case
 from trainyard.training.failure import Consequence, how_ended
@@ -28,6 +31,18 @@ def ran_too_long(case: Case) -> Plan | None:
     message = f"ran longer than {case.observed.max_run_seconds} s; its last checkpoint is kept"
     case.draft.failed(Reason.RUN_TIME_EXCEEDED, message)
     return case.plan(notes=(Note(Reason.RUN_TIME_EXCEEDED, message, warning=True),))
+
+
+def lost_gpu_seconds(job: TrainingJob, now: datetime) -> float:
+    """Work since its last checkpoint, or since it got its place, of a job that stops now."""
+    status = job.status
+    marks = (
+        status.start_time,
+        status.admission and status.admission.time,
+        status.checkpoint and status.checkpoint.time,
+    )
+    since = max((each for each in marks if each), default=now)
+    return float(job.gpus() * (now - since).total_seconds())
 
 
 def left_to_run(case: Case) -> float | None:

@@ -4,7 +4,7 @@ All of it is learned from what happened while this process ran, and from the end
 backfill and what people read. Neighbours: `scheduling/durations`, `forecast` and `remedies` do the arithmetic.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -44,6 +44,9 @@ class Outlook:
 class _Waiting:
     since: datetime
     line: Line
+    queue: str
+    likely: float
+    """Seconds from then to its start, as it was told first."""
     remedies: tuple[Remedy, ...] = ()
     searched: float | None = None
     reason: object = None
@@ -52,8 +55,9 @@ class _Waiting:
 class Outlooks:
     """Learns in the scheduler's thread, answers in the event loop's: each answer is one look into a dict."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock, missed: Callable[[str, float], None] = lambda _queue, _seconds: None) -> None:
+        """missed: hears of every start, in which queue and by how many seconds the first estimate missed it."""
+        self._clock, self._missed = clock, missed
         self._durations, self._forecast = Durations(), Forecast()
         self._ended, self._search_after = 0, 0.0
         self._expected: dict[str, float | None] = {}
@@ -91,7 +95,9 @@ class Outlooks:
             if isinstance(each, Wait):
                 waits[each.key] = each
             elif isinstance(each, Admit) and (known := self._waiting.pop(each.key, None)) is not None:
-                self._forecast.observe(known.line, (now - known.since).total_seconds())
+                waited = (now - known.since).total_seconds()
+                self._forecast.observe(known.line, waited)
+                self._missed(known.queue, abs(waited - known.likely))
         for key in self._waiting.keys() - waits.keys():
             self._waiting.pop(key)
         self._take_lines(engine, now, [key for key in waits if key not in self._waiting][:_LINES_A_CYCLE])
@@ -104,7 +110,8 @@ class Outlooks:
         for key in new:
             waiting = engine.pending.class_of(key)
             if waiting is not None and waiting.standing is None:
-                self._waiting[key] = _Waiting(now, line_for(engine, waiting.members[key][1], among))
+                line = line_for(engine, waiting.members[key][1], among)
+                self._waiting[key] = _Waiting(now, line, waiting.queue, self._forecast.band(line, 0.0).likely)
 
     def of(self, key: WorkloadKey) -> Outlook:
         """For one that waits."""

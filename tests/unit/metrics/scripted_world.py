@@ -8,9 +8,13 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from trainyard.admission.vitals import FlavorVitals
+from trainyard.api.invariants import Invariant
 from trainyard.api.names import ATTEMPT_LABEL, FLAVOR_LABEL, GPU, QUEUE_LABEL, ROLE_LABEL
 from trainyard.metrics.collector import WorldCollector
 from trainyard.metrics.instruments import Metrics
+from trainyard.scheduling.engine import Counters
+from trainyard.scheduling.health import Health
 from trainyard.scheduling.snapshot import Admit, Assignment, WorkloadKey
 from trainyard.training.observed import Report
 from trainyard.workloads.world import World
@@ -101,7 +105,7 @@ def flavor(name: str = "h200", **selector: str) -> Object:
 
 
 def queue(name: str = "research", gpus: int = 8) -> Object:
-    quota = {"name": "h200", "resources": [{"name": GPU, "guaranteed": gpus}]}
+    quota = {"name": "h200", "resources": [{"name": GPU, "guaranteed": gpus, "limit": 2 * gpus}]}
     return {"kind": "Queue", "metadata": {"name": name}, "spec": {"flavors": [quota]}}
 
 
@@ -235,7 +239,18 @@ def used_metrics(registry: CollectorRegistry) -> Metrics:
     metrics.completed("research", "complete")
     metrics.event("Normal", "Admitted")
     metrics.loop_lag(0.004)
+    metrics.missed("research", 40.0)
+    metrics.preempting("research", "production")
+    metrics.preempted("research", 7200.0)
+    metrics.violated(Invariant.OVER_QUOTA)
     return metrics
+
+
+class SeenVitals:
+    """What a cycle saw: one broken node of two, and half a GPU that nobody can use."""
+
+    counters = Counters(made=3, moved_later=1)
+    flavors: Mapping[str, FlavorVitals] = {"h200": FlavorVitals(Health({"node-9": "GPUMissing"}, {}, 0, 2), 0.5)}
 
 
 def collector_of(world: World, *, report: Report | None = None, **options: Any) -> WorldCollector:
@@ -250,6 +265,7 @@ def collector_of(world: World, *, report: Report | None = None, **options: Any) 
         caches={"pods": cache, "nodes": Cache()},
         events=EventCounts(),
         reports=lambda uid: report if uid == "uid-digits" else None,
+        vitals=SeenVitals(),
         **options,
     )
 

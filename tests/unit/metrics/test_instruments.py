@@ -103,3 +103,13 @@ async def test_a_blocked_event_loop_is_noticed() -> None:
     await asyncio.sleep(0.02)
     watcher.cancel()
     assert max(lags) >= 0.08
+
+
+def test_preemptions_missed_estimates_and_violations_are_counted() -> None:
+    registry = CollectorRegistry()
+    used_metrics(registry)
+    assert value(registry, "trainyard_preemptions_total", queue="research", by_queue="production") == 1
+    assert value(registry, "trainyard_preempted_gpu_seconds_lost_total", queue="research") == 7200
+    assert value(registry, "trainyard_start_eta_error_seconds_sum", queue="research") == 40
+    assert value(registry, "trainyard_invariant_violations_total", invariant="OverQuota") == 1
+    assert value(registry, "trainyard_invariant_violations_total", invariant="OrphanPods") == 0

@@ -216,3 +216,26 @@ def test_a_duration_as_people_read_it_becomes_seconds(text: str, seconds: float)
 
 def test_the_script_is_about_now() -> None:
     assert ago(seconds=0) == "2026-11-23T12:00:00Z"
+
+
+async def test_a_node_that_a_monitor_calls_broken_has_no_free_gpus(world: World) -> None:
+    sick = {"type": "GPUMissing", "status": "True"}
+    thing = node("node-2", 8)
+    thing["status"]["conditions"].append(sick)
+    world.observe("Node", None, thing)
+    assert read(world, "node_gpus", node="node-2", flavor="h200", state="unhealthy") == 8
+    assert read(world, "node_gpus", node="node-2", flavor="h200", state="free") == 0
+
+
+async def test_the_health_of_flavors_and_what_became_of_kept_places_are_told(world: World) -> None:
+    assert read(world, "flavor_sick_nodes", flavor="h200", state="broken") == 1
+    assert read(world, "flavor_sick_nodes", flavor="h200", state="suspect") == 0
+    assert read(world, "flavor_breaker_open", flavor="h200") == 0
+    assert read(world, "flavor_fragmented_gpus", flavor="h200") == 0.5
+    assert read(world, "kept_places_total", result="made") == 3
+    assert read(world, "kept_places_total", result="moved_later") == 1
+
+
+async def test_limits_and_borrowed_shares_are_told(world: World) -> None:
+    assert read(world, "quota_limit", queue="research", flavor="h200", resource=GPU) == 16
+    assert read(world, "queue_borrowed_share", queue="research") == 0

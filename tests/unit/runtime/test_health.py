@@ -1,24 +1,10 @@
 """The health port says what is wrong, by name."""
 
-from datetime import UTC, datetime
-
 import aiohttp
 from aiohttp import web
 
+from tests.hand_clock import HandClock
 from trainyard.runtime.health import HealthServer, Heartbeat
-
-
-class HandClock:
-    """Time that stands until it is moved."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def now(self) -> datetime:
-        return datetime(2026, 11, 23, tzinfo=UTC)
-
-    def monotonic(self) -> float:
-        return self.seconds
 
 
 async def get(port: int, path: str) -> tuple[int, dict[str, object]]:
