@@ -94,7 +94,8 @@ class Scheduler:
             self._decisions.void(())
             return []
         snapshot = self._world.snapshot(self._overlaid(workload, attempt) for workload, attempt in pairs)
-        decisions = await self._compute(partial(self._decide, snapshot, self._clock.now()))
+        now = self._clock.now()
+        decisions = await self._compute(partial(self._follower.decide, snapshot, now))
         self._decisions.void(each.key for each in decisions)
         self._tell_of_preemptions(snapshot, decisions)
         for decision in decisions:
@@ -102,6 +103,8 @@ class Scheduler:
             if seconds is not None:
                 self._wake(Key(decision.key.kind, decision.key.namespace, decision.key.name), seconds)
         self._listener(self._clock.monotonic() - began, decisions)
+        # Those who wait for a place do not wait for what is said of it.
+        await self._compute(partial(self._observe, snapshot, now, decisions))
         return decisions
 
     def _tell_of_preemptions(self, snapshot: Snapshot, decisions: Iterable[Decision]) -> None:
@@ -111,11 +114,9 @@ class Scheduler:
             for victim in each.victims:
                 self._preempting(queues.get(victim.key, ""), queues[each.key])
 
-    def _decide(self, snapshot: Snapshot, now: datetime) -> list[Decision]:
-        decisions = self._follower.decide(snapshot, now)
+    def _observe(self, snapshot: Snapshot, now: datetime, decisions: Sequence[Decision]) -> None:
         for look in self._observers:
             look(self._follower.engine, snapshot, now, decisions)
-        return decisions
 
     def _may_change_what_runs(self, pairs: Iterable[tuple[Workload, int]]) -> bool:
         """Whether a cycle could be of use although nobody waits: a queue is drained, or an elastic job could grow."""

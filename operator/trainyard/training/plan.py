@@ -17,7 +17,7 @@ from trainyard.training.making_way import left_to_run, make_way, ran_too_long
 from trainyard.training.observed import ROLE, Observed
 from trainyard.training.workload import finished
 from trainyard.workloads.plan import Note, Object, Plan, sooner
-from trainyard.workloads.times import BIND_SECONDS, REFRESH_SECONDS
+from trainyard.workloads.times import BIND_SECONDS, REFRESH_SECONDS, retell_seconds
 
 SETTLE_SECONDS = 1.0
 """As batch/v1 collects changes of pods for a second before it writes a Job's status."""
@@ -94,8 +94,9 @@ def without_place(case: Case) -> Plan | None:
         case.draft.set(eta=case.observed.outlook.eta, remedies=list(case.observed.outlook.remedies))
     given_up = case.status.nomination is not None and case.draft.fields["nomination"] is None
     notes = (Note(decision.verdict.reason, "nobody is asked to make way any more"),) if given_up else ()
-    # Position and arithmetic change while the reason stays: the scheduler says so, and readers get them within half a minute.
-    return replace(case.plan(create=_storage(case), notes=notes), takes_turn=not given_up)
+    # Position and arithmetic change while the reason stays: they are told now and then.
+    again = retell_seconds(decision.position)
+    return replace(case.plan(create=_storage(case), notes=notes, again=again), takes_turn=not given_up)
 
 
 def _nominated(case: Case, decision: Preempt) -> Plan:

@@ -5,8 +5,8 @@ A decision belongs to one attempt of one object: after the place was given back,
 
 from collections.abc import Collection, Iterable
 
-from trainyard.scheduling.snapshot import Admit, Decision, Evict, Preempt, Resize, WorkloadKey
-from trainyard.workloads.times import REFRESH_SECONDS
+from trainyard.scheduling.snapshot import Admit, Decision, Evict, Preempt, Resize, Wait, WorkloadKey
+from trainyard.workloads.times import REFRESH_SECONDS, distance
 
 Token = tuple[WorkloadKey, str, int]
 """Workload, uid, attempt (or serial)."""
@@ -21,7 +21,11 @@ class Decisions:
         """Those that hold a place and may be asked something."""
 
     def put(self, decision: Decision, attempt: int) -> float | None:
-        """Remember a decision. Returns seconds until a controller should look: soon if it is another, later for a new number."""
+        """Remember a decision. Returns seconds until a controller should look; None if it will in good time.
+
+        Soon if the decision is another; a little later if somebody who waits came much nearer to the front. Mere numbers are told
+        when the controller looks of its own accord.
+        """
         old = self._standing.get(decision.key)
         if old is not None and old[0] is decision and old[1] == attempt:
             return None
@@ -30,7 +34,7 @@ class Decisions:
             self._asked.add(decision.key)
         if old is None or old[1] != attempt or _gist(old[0]) != _gist(decision):
             return 0.0
-        return None if old[0] == decision else REFRESH_SECONDS
+        return REFRESH_SECONDS if _nearer(old[0], decision) else None
 
     def of(self, key: WorkloadKey, uid: str, attempt: int) -> Decision | None:
         """The standing decision for that attempt of that object."""
@@ -56,6 +60,10 @@ class Decisions:
         """Forget workloads that are gone; what is said of them means nothing, it only takes room."""
         if len(self._standing) > len(keys):
             self._standing = {key: self._standing[key] for key in keys if key in self._standing}
+
+
+def _nearer(old: Decision, new: Decision) -> bool:
+    return isinstance(old, Wait) and isinstance(new, Wait) and distance(new.position) < distance(old.position)
 
 
 def _gist(decision: Decision) -> tuple[object, ...]:

@@ -5,4 +5,16 @@ BIND_SECONDS = 30.0
 AVOID_SECONDS = 300.0
 """The node it was meant for is not tried again for so long."""
 REFRESH_SECONDS = 30.0
-"""Arithmetic of a wait changes while its reason stays: readers get it within half a minute."""
+"""Arithmetic of a wait changes while its reason stays: readers near the front of the line get it within half a minute."""
+_NEAR = 20
+"""So many of a queue are near the front."""
+
+
+def distance(position: int) -> int:
+    """0 near the front of the line; one more for each doubling of the place behind."""
+    return (position // _NEAR).bit_length()
+
+
+def retell_seconds(position: int) -> float:
+    """How often somebody at that place is told the arithmetic anew: the farther behind, the less it is worth, and the more they are."""
+    return REFRESH_SECONDS * max(1.0, position / _NEAR)

@@ -13,7 +13,7 @@ from trainyard.workloads.decisions import Decisions
 from trainyard.workloads.plan import changed, sooner
 from trainyard.workloads.ration import Ration
 from trainyard.workloads.refusals import REFUSED_SECONDS, Refusals, fingerprint
-from trainyard.workloads.times import REFRESH_SECONDS
+from trainyard.workloads.times import REFRESH_SECONDS, retell_seconds
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 KEY = WorkloadKey("TrainingJob", "team", "a")
@@ -111,9 +111,19 @@ def test_a_decision_belongs_to_one_attempt_of_one_object() -> None:
     assert decisions.of(KEY, "other", 1) is None
     assert decisions.put(Wait(KEY, "u", Verdict(Waiting.ON_HOLD, "held"), 1), 1) == 0
     assert decisions.put(Wait(KEY, "u", Verdict(Waiting.ON_HOLD, "held"), 1), 1) is None
-    assert decisions.put(Wait(KEY, "u", Verdict(Waiting.ON_HOLD, "held still"), 2), 1) == REFRESH_SECONDS
+    assert decisions.put(Wait(KEY, "u", Verdict(Waiting.ON_HOLD, "held still"), 2), 1) is None, "told in good time"
     decisions.keep_only([])
     assert decisions.of(KEY, "u", 1) is None
+
+
+def test_whoever_comes_much_nearer_to_the_front_hears_of_it_soon() -> None:
+    decisions, verdict = Decisions(), Verdict(Waiting.ON_HOLD, "held")
+    told = [decisions.put(Wait(KEY, "u", verdict, position), 1) for position in (500, 499, 320, 319, 60, 20, 19, 1)]
+    assert told == [0, None, None, REFRESH_SECONDS, REFRESH_SECONDS, REFRESH_SECONDS, REFRESH_SECONDS, None]
+
+
+def test_the_farther_behind_the_seldomer_numbers_are_told() -> None:
+    assert [retell_seconds(position) for position in (1, 20, 40, 2000)] == [30, 30, 60, 3000]
 
 
 def test_a_patch_names_what_differs() -> None:
