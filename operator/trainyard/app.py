@@ -220,8 +220,10 @@ class App:
 
     def _violated(self, finding: Finding, told: bool) -> None:
         self.ground.metrics.violated(finding.invariant)
+        if not told:  # as many others of its kind, of which those before it told
+            return
         log.error("invariant violated", extra={"invariant": finding.invariant.value, "why": finding.message})
-        if told and finding.key is not None and (obj := self.world.raw.get(finding.key)) is not None:
+        if finding.key is not None and (obj := self.world.raw.get(finding.key)) is not None:
             self.post(obj, finding.invariant.value, f"a fault of Trainyard: {finding.message}", warning=True)
 
     def look_in(self, key: Key, seconds: float) -> None:
@@ -246,6 +248,8 @@ class App:
     def _follow(self, kind: str) -> Callable[[dict[str, Any] | None, dict[str, Any] | None], None]:
         def changed(old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
             for key in self.world.observe(kind, old, new):
+                if key.kind == "TrainingJob":
+                    self.training.noticed(key)
                 # A pod changes several times in a moment: created, bound, started. One look is enough for all.
                 self.queue.add_after(key, _POD_SECONDS if kind == "Pod" and new is not None else 0.0)
             self._spread(kind, old, new)

@@ -93,7 +93,11 @@ class Scheduler:
         if all(workload.admission is not None for workload, _ in pairs) and not self._may_change_what_runs(pairs):
             self._decisions.void(())
             return []
-        snapshot = self._world.snapshot(self._overlaid(workload, attempt) for workload, attempt in pairs)
+        workloads = {workload.key: workload for workload, _ in pairs}
+        for key in self._decisions.acting():
+            if key in workloads:
+                workloads[key] = self._overlaid(workloads[key], attempts[key])
+        snapshot = self._world.snapshot(workloads.values())
         now = self._clock.now()
         decisions = await self._compute(partial(self._follower.decide, snapshot, now))
         self._decisions.void(each.key for each in decisions)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from trainyard.scheduling.quota_tree import Cell, Request
-from trainyard.scheduling.snapshot import Verdict, Workload, WorkloadKey
+from trainyard.scheduling.snapshot import Verdict, Words, Workload, WorkloadKey
 
 ClassKey = tuple[object, ...]
 _STEPS_PER_DOUBLING = 2
@@ -51,10 +51,10 @@ class JobClass:
         "priority",
         "queue",
         "refusal",
-        "said",
-        "said_of",
         "sample",
         "standing",
+        "told_of",
+        "words",
     )
 
     def __init__(self, key: ClassKey, number: int, sample: Workload, priority: int) -> None:
@@ -67,10 +67,10 @@ class JobClass:
         """Why none of them can start whatever else runs."""
         self.refusal: Refusal | None = None
         """Why the oldest could not start when it was last asked about; None if nobody asked since it came."""
-        self.said: Verdict | None = None
-        """The words in which that was told last."""
-        self.said_of: tuple[Refusal, int] | None = None
-        """What those words are about: they are still true of the same refusal at the same version of the root."""
+        self.words: Words | None = None
+        """In which that was told last."""
+        self.told_of: tuple[Refusal, int] | None = None
+        """What they are about: they are still true of the same refusal at the same version of the root."""
         self.flavors: tuple[tuple[str, Request], ...] = ()
         """Flavors to be tried, best first, each with what it would ask of the quota tree."""
 
@@ -82,7 +82,6 @@ class JobClass:
         twin = JobClass(self.key, self.number, self.sample, self.priority)
         twin.members, twin._heap, twin._line = self.members.copy(), self._heap.copy(), self._line
         twin.standing, twin.refusal, twin.flavors = self.standing, self.refusal, self.flavors
-        twin.said, twin.said_of = self.said, self.said_of
         return twin
 
     def add(self, workload: Workload) -> None:

@@ -5,7 +5,8 @@ Neighbours: `engine` holds the state, `cycle` decides, `explain` finds the words
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 
@@ -15,13 +16,16 @@ from trainyard.scheduling.explain import verdict
 from trainyard.scheduling.nominations import ENDING
 from trainyard.scheduling.pending import JobClass
 from trainyard.scheduling.snapshot import (
+    Admit,
     Assignment,
     Decision,
     PodSet,
     PodView,
+    Preempt,
+    Resize,
     Snapshot,
-    Verdict,
     Wait,
+    Words,
     Workload,
     WorkloadKey,
 )
@@ -46,20 +50,21 @@ class Follower:
         """Unfinished pods by the uid of their owner; those of nobody we know under ""."""
         self._beyond: dict[str, list[WorkloadKey | PodView]] = defaultdict(list)
         """By owner uid, what the engine was told of pods that no admission promises."""
-        self._said: dict[WorkloadKey, Wait] = {}
-        """What those that wait were told in the last cycle."""
-        self._resized: set[WorkloadKey] = set()
-        """Those that the engine gave another place in the last cycle, which no snapshot has shown yet."""
+        self._told: dict[str, Line] = {}
+        """By queue, what those that wait were told in the last cycle."""
+        self._decided: set[WorkloadKey] = set()
+        """Those for which the last cycle decided something that no snapshot has shown yet."""
 
     def decide(self, snapshot: Snapshot, now: datetime) -> list[Decision]:
         """A decision for every workload that has no place, best first. Those admitted count as placed from now on."""
         self.follow(snapshot, now)
         cycle = Cycle(self.engine, now.timestamp())
         admitted = cycle.run()
-        self._resized = {each.key for each in cycle.resized}
-        nominated = {each.key for each in cycle.preempting}
-        waiting = [each for each in waits(self.engine, self._said) if each.key not in nominated]
-        self._said = {each.key: each for each in waiting}
+        moved: list[Admit | Preempt | Resize] = [*admitted, *cycle.preempting, *cycle.resized]
+        self._decided = {each.key for each in moved}
+        waiting = waits(self.engine, self._told)
+        if cycle.preempting:
+            waiting = [each for each in waiting if each.key not in self._decided]
         return [*admitted, *cycle.preempting, *cycle.evicted, *cycle.resized, *waiting]
 
     def follow(self, snapshot: Snapshot, now: datetime) -> None:
@@ -67,21 +72,16 @@ class Follower:
         self._configuration(snapshot)
         workloads = {each.key: each for each in snapshot.workloads}
         touched = self._changed_pods(snapshot)
-        for key, old in self._workloads.items():
-            unseen = (
-                (old.admission is None and key in self.engine.running)
-                or (old.nomination is None and key in self.engine.nominees)
-                or key in self._resized
-            )
-            new = workloads.get(key)
-            if unseen or (new is not old and new != old):
+        known, decided = self._workloads, self._decided
+        for key in [key for key, old in known.items() if workloads.get(key) is not old or key in decided]:
+            if key in decided or workloads.get(key) != known[key]:
                 self._forget(key)
-                touched.add(old.uid)
-        for key, workload in workloads.items():
-            if key not in self.engine.running and key not in self.engine.pending:
-                self._learn(workload)
-                touched.add(workload.uid)
-        self._workloads = workloads
+                touched.add(known[key].uid)
+                known.pop(key)
+        for key in [key for key in workloads if key not in known]:
+            self._learn(workloads[key])
+            touched.add(workloads[key].uid)
+        self._workloads, self._decided = workloads, set()
         promised: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
         for each in snapshot.workloads:
             if each.admission is not None and each.uid in touched:  # replicas of a service have one uid
@@ -158,32 +158,66 @@ def _ending(pod: PodView) -> Workload:
     return Workload(key, pod.uid, pod.queue, _LONG_AGO, pods, duration=_ENDS_SECONDS, preemptible=False)
 
 
-def waits(engine: Engine, said: Mapping[WorkloadKey, Wait] | None = None) -> Iterable[Wait]:
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A queue's line as it was told, and what it was made of: it is the same while that is."""
+
+    waits: list[Wait]
+    classes: tuple[tuple[object, Words], ...]
+    nominated: tuple[WorkloadKey, ...]
+
+    def is_of(self, classes: tuple[tuple[object, Words], ...], nominated: tuple[WorkloadKey, ...]) -> bool:
+        return (
+            self.nominated == nominated
+            and len(self.classes) == len(classes)
+            and all(one[0] is other[0] and one[1] is other[1] for one, other in zip(self.classes, classes, strict=True))
+        )
+
+
+def waits(engine: Engine, told: dict[str, Line] | None = None) -> list[Wait]:
     """Everything that waits, by queue in the order in which it would start, with its place.
 
-    said: what was said last time; who is told the same again gets the same object.
+    told: the lines of last time, brought up to date; who is told the same again gets the same object.
     """
-    said = said or {}
-    for classes in engine.pending.by_queue().values():
-        words = {each.number: _words(engine, each) for each in classes}
-        line = sorted(chain.from_iterable(each.line() for each in classes))
-        for position, (_, _, key, uid, number) in enumerate(line, start=1):
-            old, new = said.get(key), engine.nominated.get(key, words[number])
-            if old is not None and old.position == position and old.verdict is new and old.uid == uid:
-                yield old
-            else:
-                yield Wait(key, uid, new, position)
+    told = {} if told is None else told
+    queues = engine.pending.by_queue()
+    for name in told.keys() - queues.keys():
+        del told[name]
+    found: list[Wait] = []
+    for name, classes in queues.items():
+        parts = tuple((each.line(), _words(engine, each)) for each in classes)
+        nominated = tuple(key for key in engine.nominated if any(key in each.members for each in classes))
+        known = told.get(name)
+        if known is None or not known.is_of(parts, nominated):
+            known = told[name] = Line(_in_line(engine, classes, known), parts, nominated)
+        found += known.waits
+    return found
 
 
-def _words(engine: Engine, waiting: JobClass) -> Verdict:
-    """The same object as last time if nothing else is to be said: so that a long line is compared at no cost."""
+def _in_line(engine: Engine, classes: Sequence[JobClass], before: Line | None) -> list[Wait]:
+    said = {each.key: each for each in before.waits} if before else {}
+    words = {each.number: each.words for each in classes}
+    line = sorted(chain.from_iterable(each.line() for each in classes))
+    found = []
+    for position, (_, _, key, uid, number) in enumerate(line, start=1):
+        old, mine = said.get(key), words[number]
+        assert mine is not None
+        if key in engine.nominated:
+            mine = Words(engine.nominated[key])
+        same = old is not None and old.position == position and old.words is mine and old.uid == uid
+        found.append(old if old is not None and same else Wait(key, uid, mine, position))
+    return found
+
+
+def _words(engine: Engine, waiting: JobClass) -> Words:
+    """The same object as last time while the reason is the same: so that a long line is told the news at no cost."""
     refusal, version = waiting.refusal, engine.versions.get(engine.root(waiting.queue), 0)
-    said, about = waiting.said, waiting.said_of
-    if said and about and about[0] is refusal and about[1] == version and not about[0].flavors:
-        return said
+    words, about = waiting.words, waiting.told_of
+    if words and about and about[0] is refusal and about[1] == version and not about[0].flavors:
+        return words
     found = verdict(engine, waiting)
-    if found != waiting.said:
-        waiting.said = found
-    waiting.said_of = (refusal, version) if refusal else None
-    assert waiting.said is not None
-    return waiting.said
+    if words is None or words.verdict.reason is not found.reason:
+        words = waiting.words = Words(found)
+    words.verdict = found
+    waiting.told_of = (refusal, version) if refusal else None
+    return words

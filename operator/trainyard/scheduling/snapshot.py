@@ -193,14 +193,25 @@ class Admit:
     assignment: Assignment
 
 
+@dataclass(slots=True)
+class Words:
+    """What is said to all that wait for one reason. The arithmetic in it is that of the last cycle; another reason has words of its own."""
+
+    verdict: Verdict
+
+
 @dataclass(frozen=True, slots=True)
 class Wait:
     """The workload waits, at this place in its queue."""
 
     key: WorkloadKey
     uid: str
-    verdict: Verdict
+    words: Words
     position: int
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.words.verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,9 @@ class TrainingController:
         self._refusals = Refusals(clock)
         self._uids: dict[Key, str] = {}
         self._marks: dict[str, str] = {}
-        self._seen: dict[str, tuple[TrainingJob, tuple[Workload, int] | None]] = {}
+        self._seen: dict[Key, tuple[Workload, int]] = {}
+        self._news: set[Key] = set()
+        """Jobs of which the scheduler may have to be told something else."""
 
     async def reconcile(self, key: Key) -> Again:
         observed = self._observe(key)
@@ -69,7 +71,7 @@ class TrainingController:
             self._poke()
             return NEVER
         self._uids[key] = observed.job.metadata.uid
-        self._seen.pop(observed.job.metadata.uid, None)
+        self._news.add(key)
         observed = await self._try_template(observed)
         plan = plan_training_job(observed, self._clock.now())
         try:
@@ -87,24 +89,27 @@ class TrainingController:
 
         A job looks the same until it changes or somebody looked at it again. One that cannot be understood is left out.
         """
-        found, seen = [], self._seen
-        for job in self._world.training_jobs():
-            known = seen.get(job.metadata.uid)
-            if known is None or known[0] is not job:
-                known = seen[job.metadata.uid] = (job, self._look(job))
-            if known[1] is not None:
-                found.append(known[1])
-        return found
+        for key in self._news:
+            found = self._look(key)
+            if found is None:
+                self._seen.pop(key, None)
+            else:
+                self._seen[key] = found
+        self._news.clear()
+        return list(self._seen.values())
 
-    def _look(self, job: TrainingJob) -> tuple[Workload, int] | None:
-        key = Key("TrainingJob", job.metadata.namespace, job.metadata.name)
+    def noticed(self, key: Key) -> None:
+        """The job changed, came or went."""
+        self._news.add(key)
+
+    def _look(self, key: Key) -> tuple[Workload, int] | None:
         try:
             observed = self._observe(key)
             found = workload(observed, self._clock.now()) if observed else None
         except Exception:
             log.exception("object is left out of scheduling", extra={"object": str(key)})
             return None
-        return (found, job.status.attempt) if found else None
+        return (found, observed.job.status.attempt) if observed and found else None
 
     def _observe(self, key: Key) -> Observed | None:
         job = self._world.get(key)
@@ -200,7 +205,6 @@ class TrainingController:
     def _forget(self, uid: str) -> None:
         """The job is over or gone."""
         self._marks.pop(uid, None)
-        self._seen.pop(uid, None)
         self._reports.forget(uid)
         self._outlooks.forget(uid)
 

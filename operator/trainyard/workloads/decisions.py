@@ -17,6 +17,8 @@ class Decisions:
 
     def __init__(self) -> None:
         self._standing: dict[WorkloadKey, tuple[Decision, int]] = {}
+        self._acting: set[WorkloadKey] = set()
+        """Those for which it is more than a word to somebody who waits."""
         self._asked: set[WorkloadKey] = set()
         """Those that hold a place and may be asked something."""
 
@@ -30,6 +32,10 @@ class Decisions:
         if old is not None and old[0] is decision and old[1] == attempt:
             return None
         self._standing[decision.key] = (decision, attempt)
+        if not isinstance(decision, Wait):
+            self._acting.add(decision.key)
+        elif self._acting:
+            self._acting.discard(decision.key)
         if isinstance(decision, Evict | Resize):
             self._asked.add(decision.key)
         if old is None or old[1] != attempt or _gist(old[0]) != _gist(decision):
@@ -43,9 +49,14 @@ class Decisions:
             return None
         return found[0]
 
+    def acting(self) -> tuple[WorkloadKey, ...]:
+        """Workloads whose place the standing decision changes; some of them may be gone."""
+        return tuple(self._acting)
+
     def drop(self, key: WorkloadKey) -> None:
         """The decision is durable, or void."""
         self._standing.pop(key, None)
+        self._acting.discard(key)
 
     def void(self, asked: Iterable[WorkloadKey]) -> None:
         """What those that hold a place were asked to do, and are not asked any more."""
@@ -53,13 +64,14 @@ class Decisions:
             return
         for key in self._asked.difference(asked):
             if key in self._standing and isinstance(self._standing[key][0], Evict | Resize):
-                del self._standing[key]
+                self.drop(key)
             self._asked.discard(key)
 
     def keep_only(self, keys: Collection[WorkloadKey]) -> None:
         """Forget workloads that are gone; what is said of them means nothing, it only takes room."""
         if len(self._standing) > len(keys):
             self._standing = {key: self._standing[key] for key in keys if key in self._standing}
+            self._acting.intersection_update(self._standing)
 
 
 def _nearer(old: Decision, new: Decision) -> bool:

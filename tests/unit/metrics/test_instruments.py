@@ -16,7 +16,7 @@ from trainyard.metrics.instruments import Metrics
 from trainyard.metrics.loop_lag import watch_event_loop
 from trainyard.runtime.clock import SystemClock
 from trainyard.runtime.health import HealthServer
-from trainyard.scheduling.snapshot import Verdict, Wait, WorkloadKey
+from trainyard.scheduling.snapshot import Verdict, Wait, Words, WorkloadKey
 
 OPEN_METRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 
@@ -48,7 +48,7 @@ def test_reconciles_are_counted_by_result() -> None:
 
 def test_a_cycle_is_told_by_what_came_out_of_it() -> None:
     metrics = Metrics(CollectorRegistry())
-    wait = Wait(WorkloadKey("TrainingJob", "team", "a"), "uid", Verdict(Waiting.ON_HOLD, ""), 1)
+    wait = Wait(WorkloadKey("TrainingJob", "team", "a"), "uid", Words(Verdict(Waiting.ON_HOLD, "")), 1)
     metrics.cycle(0.1, [])
     metrics.cycle(0.1, [wait])
     name = "trainyard_admission_cycle_seconds_count"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from trainyard.api.meta import Condition
 from trainyard.api.reasons import ConditionType, Waiting
-from trainyard.scheduling.snapshot import Admit, Assignment, Verdict, Wait, WorkloadKey
+from trainyard.scheduling.snapshot import Admit, Assignment, Verdict, Wait, Words, WorkloadKey
 from trainyard.workloads import conditions
 from trainyard.workloads.decisions import Decisions
 from trainyard.workloads.plan import changed, sooner
@@ -109,16 +109,18 @@ def test_a_decision_belongs_to_one_attempt_of_one_object() -> None:
     assert decisions.of(KEY, "u", 1) == admit
     assert decisions.of(KEY, "u", 2) is None
     assert decisions.of(KEY, "other", 1) is None
-    assert decisions.put(Wait(KEY, "u", Verdict(Waiting.ON_HOLD, "held"), 1), 1) == 0
-    assert decisions.put(Wait(KEY, "u", Verdict(Waiting.ON_HOLD, "held"), 1), 1) is None
-    assert decisions.put(Wait(KEY, "u", Verdict(Waiting.ON_HOLD, "held still"), 2), 1) is None, "told in good time"
+    assert decisions.put(Wait(KEY, "u", Words(Verdict(Waiting.ON_HOLD, "held")), 1), 1) == 0
+    assert decisions.put(Wait(KEY, "u", Words(Verdict(Waiting.ON_HOLD, "held")), 1), 1) is None
+    assert decisions.put(Wait(KEY, "u", Words(Verdict(Waiting.ON_HOLD, "held still")), 2), 1) is None, (
+        "told in good time"
+    )
     decisions.keep_only([])
     assert decisions.of(KEY, "u", 1) is None
 
 
 def test_whoever_comes_much_nearer_to_the_front_hears_of_it_soon() -> None:
-    decisions, verdict = Decisions(), Verdict(Waiting.ON_HOLD, "held")
-    told = [decisions.put(Wait(KEY, "u", verdict, position), 1) for position in (500, 499, 320, 319, 60, 20, 19, 1)]
+    decisions, words = Decisions(), Words(Verdict(Waiting.ON_HOLD, "held"))
+    told = [decisions.put(Wait(KEY, "u", words, position), 1) for position in (500, 499, 320, 319, 60, 20, 19, 1)]
     assert told == [0, None, None, REFRESH_SECONDS, REFRESH_SECONDS, REFRESH_SECONDS, REFRESH_SECONDS, None]
 
 
