@@ -141,6 +141,7 @@ class App:
             ground.surroundings,
             self.scheduler.poke,
             ground.epoch,
+            self.outlooks,
         )
         self.overview = OverviewController(
             self.world, self.applier, clock, lambda: (workload for workload, _ in self._workloads())

@@ -36,9 +36,14 @@ async def test_replicas_are_admitted_one_by_one_as_far_as_the_quota_reaches() ->
         await sim.rest(10)
         assert sim.served("s")["reason"] == "WaitingForQuota"
         assert "2 of 3 replicas wait" in condition_of(sim.served("s"), "Admitted")["message"]
+        await sim.until(lambda: sim.served("s").get("remedies"), 60)
+        assert [each["change"] for each in sim.served("s")["remedies"]] == ["end of TrainingJob team/a"]
+        assert sim.served("s")["eta"]["likely"]
         await sim.delete(TRAINING_JOBS, "a")
         await ready(sim)
         assert len(sim.names("s")) == 3
+        assert not sim.served("s").get("remedies")
+        assert not sim.served("s").get("eta")
 
 
 async def test_scaling_down_drains_the_idlest_and_waits_for_the_gateways() -> None:

@@ -29,6 +29,8 @@ _SHARE = 1.0
 """A cycle is followed by a pause of so many times its length, so that cycles take half of the time at most."""
 RECHECK_SECONDS = 15.0
 """A cycle runs this often even if nothing changed: avoided nodes are forgiven by time alone."""
+CYCLE_SECONDS = 0.5
+"""A cycle decides for so long; whoever it did not come to is asked in the next one, which follows at once."""
 GO_ON_SECONDS = 1.0
 """So soon if there was no time to look for victims for all that wait."""
 
@@ -98,8 +100,12 @@ class Scheduler:
             if key in workloads:
                 workloads[key] = self._overlaid(workloads[key], attempts[key])
         snapshot = self._world.snapshot(workloads.values())
-        now = self._clock.now()
-        decisions = await self._compute(partial(self._follower.decide, snapshot, now))
+        now, ends = self._clock.now(), self._clock.monotonic() + CYCLE_SECONDS
+        decisions = await self._compute(
+            partial(self._follower.decide, snapshot, now, lambda: self._clock.monotonic() > ends)
+        )
+        if self._follower.unfinished:
+            self.poke()
         self._decisions.void(each.key for each in decisions)
         self._tell_of_preemptions(snapshot, decisions)
         for decision in decisions:

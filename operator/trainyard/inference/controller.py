@@ -20,6 +20,7 @@ from trainyard.scheduling.snapshot import Decision, Workload
 from trainyard.workloads.applier import Applier, RefusedError
 from trainyard.workloads.decisions import Decisions
 from trainyard.workloads.keys import Key
+from trainyard.workloads.outlook import Outlooks
 from trainyard.workloads.plan import Note, sooner
 from trainyard.workloads.pod_state import PodState
 from trainyard.workloads.pod_template import Surroundings
@@ -42,8 +43,9 @@ class InferenceController:
         surroundings: Callable[[], Surroundings],
         poke: Callable[[], None],
         epoch: Callable[[], int],
+        outlooks: Outlooks,
     ) -> None:
-        self._world, self._applier, self._clock = world, applier, clock
+        self._world, self._applier, self._clock, self._outlooks = world, applier, clock, outlooks
         self._decisions, self._gateways, self._surroundings = decisions, gateways, surroundings
         self._poke, self._epoch = poke, epoch
         self._refusals = Refusals(clock)
@@ -105,8 +107,10 @@ class InferenceController:
             flavors=self._world.flavors(),
             surroundings=self._surroundings(),
         )
-        standing = {serial: found for serial in wanted(observed) if (found := self._decision(service, serial))}
-        return replace(observed, decisions=standing)
+        missing = wanted(observed)
+        standing = {serial: found for serial in missing if (found := self._decision(service, serial))}
+        outlook = self._outlooks.of(workload_key(service, missing[0])) if missing else None
+        return replace(observed, decisions=standing, outlook=outlook)
 
     def _named_services(self, service: InferenceService) -> list[tuple[tuple[str, str], str]]:
         places = [(service.metadata.namespace, name) for name in (service.metadata.name, names.headless_name(service))]

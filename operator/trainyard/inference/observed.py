@@ -9,6 +9,7 @@ from trainyard.api.flavor import FlavorSpec
 from trainyard.api.inference_service import InferenceService
 from trainyard.api.training_job import TrainingJob
 from trainyard.scheduling.snapshot import Decision
+from trainyard.workloads.outlook import Outlook
 from trainyard.workloads.pod_state import PodState
 from trainyard.workloads.pod_template import Surroundings
 
@@ -42,6 +43,8 @@ class Observed:
     claim_exists: bool = True
     deployment: Mapping[str, Any] | None = None
     services_exist: frozenset[str] = frozenset()
+    outlook: Outlook | None = None
+    """When the first of the missing replicas is expected to start, and what would start it now; None if none is missing."""
     lost_nodes: frozenset[str] = frozenset()
     refusal: str = ""
     epoch: int = 0

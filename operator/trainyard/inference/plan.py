@@ -24,7 +24,7 @@ from trainyard.workloads.times import AVOID_SECONDS, BIND_SECONDS, REFRESH_SECON
 
 DRAIN_POLL_SECONDS = 0.5
 _REFUSED_EXIT = 65
-_CALM = frozenset({"conditions", "gateways", "gpus", "avoid"})
+_CALM = frozenset({"conditions", "gateways", "gpus", "avoid", "eta", "remedies"})
 
 
 def plan_inference_service(observed: Observed, now: datetime) -> Plan:
@@ -49,6 +49,8 @@ class _Round:
         status = self._status(replicas)
         before, after = _dump(self.service.status), _dump(status)
         patch = changed(before, after)
+        if patch.keys() <= {"eta"}:  # an estimate moves all the time: it is told with other news
+            patch = {}
         urgent = not patch.keys() <= _CALM or _statements(self.service.status) != _statements(status)
         durable = {each.serial: each for each in self.service.status.admission}
         acting = [each for each in replicas if durable.get(each.serial) == each]
@@ -234,6 +236,8 @@ class _Round:
             "next_serial": max([service.status.next_serial, *(each.serial + 1 for each in replicas)]),
             "admission": replicas,
             "avoid": self.avoid,
+            "eta": self.observed.outlook.eta if self.observed.outlook else None,
+            "remedies": list(self.observed.outlook.remedies) if self.observed.outlook else [],
             "ready_time": service.status.ready_time or (self.now if serving else None),
         }
         if serving and not conditions.holds(service.status.conditions, ConditionType.READY):

@@ -6,7 +6,7 @@ of them; if that does not help, it gets a reservation, so that it starts in the 
 """
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -55,10 +55,11 @@ class Cycle:
         self._lined_up: set[int] = set()
         self._beside: dict[tuple[WorkloadKey, ...], Fleet] = {}
 
-    def run(self, until: WorkloadKey | None = None) -> list[Admit]:
+    def run(self, until: WorkloadKey | None = None, hurry: Callable[[], bool] = lambda: False) -> list[Admit]:
         """Admit whatever can start now; the engine takes each over at once. What else is decided stands in the other lists.
 
-        until: stop as soon as this one was asked, for callers that want to know nothing else.
+        until: stop as soon as this one was asked, for callers that want to know nothing else. hurry: asked before each; True leaves
+        the rest, who come last, to the next cycle.
         """
         self.evicted += nominations.drained(self.engine, self.now)
         self.evicted += nominations.stand(self.engine, self._place, self.now)
@@ -66,6 +67,9 @@ class Cycle:
         self._lose_patience()
         self._line_up()
         while self._heap:
+            if hurry():
+                self.engine.left = set(self._lined_up)
+                return self.admitted
             _, number, version, waiting = heapq.heappop(self._heap)
             self._lined_up.discard(number)
             if version != self._version(waiting):

@@ -109,6 +109,8 @@ class Engine:
         self.everything_changed = True
         self.unasked: dict[int, None] = {}
         """Classes for which there was no time to look for victims, in the order in which they get it."""
+        self.left: set[int] = set()
+        """Classes that a cycle had no time to ask at all."""
         self.nominees: dict[WorkloadKey, Workload] = {}
         """Those that wait until others have made way."""
         self.nominated: dict[WorkloadKey, Verdict] = {}
@@ -217,6 +219,23 @@ class Engine:
         self.versions[root] = self.versions.get(root, 0) + 1
         return held
 
+    def confirm(self, workload: Workload, began: float) -> bool:
+        """Its status shows the place that it was given. False if that is another place, or another workload."""
+        held, there = self.running.get(workload.key), workload.admission
+        if (
+            held is None
+            or held.assignment != there
+            or (held.workload.uid, held.workload.shape)
+            != (
+                workload.uid,
+                workload.shape,
+            )
+        ):
+            return False
+        self.guesses += _guessed(workload) - _guessed(held.workload)
+        held.workload, held.began, held.ends = workload, began, self.ends(workload, began)
+        return True
+
     def foreign_came(self, pod: PodView) -> None:
         """Somebody else's pod uses what it uses."""
         row = self.fleet.row.get(pod.node)
@@ -259,7 +278,8 @@ class Engine:
         if self.unasked:
             there = {each.number for each in self.pending.classes.values()}
             self.unasked = {number: None for number in self.unasked if number in there}
-        turn = set(islice(self.unasked, self.options.preempting_heads))
+        turn = set(islice(self.unasked, self.options.preempting_heads)) | self.left
+        self.left = set()
         self.dirty_roots, self.dirty_flavors, self.everything_changed = set(), set(), False
         return [
             each

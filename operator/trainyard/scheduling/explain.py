@@ -32,9 +32,14 @@ def _words(engine: Engine, workload: Workload, refusal: Refusal) -> Verdict:
     if refusal.kept_for is not None:
         kept = refusal.kept_for
         at = datetime.fromtimestamp(refusal.until, UTC).strftime("%Y-%m-%d %H:%MZ")
+        remedy = (
+            "it goes on after that one, for it ends only when somebody ends it"
+            if workload.endless
+            else "a job that ends before then may start now: say so with spec.expectedSeconds"
+        )
         return Verdict(
             Waiting.WAITING_FOR_QUOTA if not refusal.flavors else Waiting.TOPOLOGY_PLACEMENT_FAILED,
-            f"what it needs is kept for {kept.namespace}/{kept.name}, which came first and starts by {at}; a job that ends before then may start now: say so with spec.expectedSeconds",
+            f"what it needs is kept for {kept.namespace}/{kept.name}, which came first and starts by {at}; {remedy}",
         )
     if refusal.flavors:
         return Verdict(Waiting.TOPOLOGY_PLACEMENT_FAILED, no_place(engine, workload, refusal.flavors[0]))

@@ -5,7 +5,7 @@ Neighbours: `engine` holds the state, `cycle` decides, `explain` finds the words
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
@@ -24,6 +24,7 @@ from trainyard.scheduling.snapshot import (
     Preempt,
     Resize,
     Snapshot,
+    Verdict,
     Wait,
     Words,
     Workload,
@@ -55,17 +56,25 @@ class Follower:
         self._decided: set[WorkloadKey] = set()
         """Those for which the last cycle decided something that no snapshot has shown yet."""
 
-    def decide(self, snapshot: Snapshot, now: datetime) -> list[Decision]:
-        """A decision for every workload that has no place, best first. Those admitted count as placed from now on."""
+    def decide(self, snapshot: Snapshot, now: datetime, hurry: Callable[[], bool] = lambda: False) -> list[Decision]:
+        """A decision for every workload that has no place, best first. Those admitted count as placed from now on.
+
+        hurry: True ends the cycle; those that it leaves are asked in the next one, for which there is reason as long as `unfinished`.
+        """
         self.follow(snapshot, now)
         cycle = Cycle(self.engine, now.timestamp())
-        admitted = cycle.run()
+        admitted = cycle.run(hurry=hurry)
         moved: list[Admit | Preempt | Resize] = [*admitted, *cycle.preempting, *cycle.resized]
         self._decided = {each.key for each in moved}
         waiting = waits(self.engine, self._told)
         if cycle.preempting:
             waiting = [each for each in waiting if each.key not in self._decided]
         return [*admitted, *cycle.preempting, *cycle.evicted, *cycle.resized, *waiting]
+
+    @property
+    def unfinished(self) -> bool:
+        """Somebody was not asked for want of time."""
+        return bool(self.engine.left)
 
     def follow(self, snapshot: Snapshot, now: datetime) -> None:
         """Tell the engine what is new."""
@@ -74,7 +83,10 @@ class Follower:
         touched = self._changed_pods(snapshot)
         known, decided = self._workloads, self._decided
         for key in [key for key, old in known.items() if workloads.get(key) is not old or key in decided]:
-            if key in decided or workloads.get(key) != known[key]:
+            new = workloads.get(key)
+            if new is not None and key in decided and self.engine.confirm(new, _began(new)):
+                touched.add(new.uid)
+            elif key in decided or new != known[key]:
                 self._forget(key)
                 touched.add(known[key].uid)
                 known.pop(key)
@@ -120,7 +132,7 @@ class Follower:
 
     def _learn(self, workload: Workload) -> None:
         if workload.admission:
-            self.engine.hold(workload, workload.admission, (workload.started or workload.created).timestamp())
+            self.engine.hold(workload, workload.admission, _began(workload))
         else:
             self.engine.arrive(workload)
 
@@ -147,6 +159,10 @@ class Follower:
                 self._beyond[uid].append(pod)
 
 
+def _began(workload: Workload) -> float:
+    return (workload.started or workload.created).timestamp()
+
+
 def _configured(snapshot: Snapshot) -> tuple[object, ...]:
     return (snapshot.queues, snapshot.flavors, snapshot.namespaces, snapshot.used_up)
 
@@ -164,9 +180,9 @@ class Line:
 
     waits: list[Wait]
     classes: tuple[tuple[object, Words], ...]
-    nominated: tuple[WorkloadKey, ...]
+    nominated: Mapping[WorkloadKey, Verdict]
 
-    def is_of(self, classes: tuple[tuple[object, Words], ...], nominated: tuple[WorkloadKey, ...]) -> bool:
+    def is_of(self, classes: tuple[tuple[object, Words], ...], nominated: Mapping[WorkloadKey, Verdict]) -> bool:
         return (
             self.nominated == nominated
             and len(self.classes) == len(classes)
@@ -186,7 +202,9 @@ def waits(engine: Engine, told: dict[str, Line] | None = None) -> list[Wait]:
     found: list[Wait] = []
     for name, classes in queues.items():
         parts = tuple((each.line(), _words(engine, each)) for each in classes)
-        nominated = tuple(key for key in engine.nominated if any(key in each.members for each in classes))
+        nominated = {
+            key: said for key, said in engine.nominated.items() if any(key in each.members for each in classes)
+        }
         known = told.get(name)
         if known is None or not known.is_of(parts, nominated):
             known = told[name] = Line(_in_line(engine, classes, known), parts, nominated)

@@ -1,5 +1,6 @@
 """Admission cycles: never more than there is, all or nothing, best first, and every wait explained."""
 
+import itertools
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -137,6 +138,50 @@ def test_equal_states_get_equal_answers_and_every_waiting_workload_gets_one(snap
     assert first == second
     assert {each.key for each in first} == {each.key for each in snapshot.workloads if each.admission is None}
     assert all(each.verdict.message for each in first if isinstance(each, Wait))
+
+
+def shown(snapshot: Snapshot, decisions: list[Decision]) -> Snapshot:
+    """The snapshot in which the statuses show who was admitted."""
+    places = {each.key: each.assignment for each in decisions if isinstance(each, Admit)}
+    workloads = (
+        replace(each, admission=places[each.key], started=NOW) if each.key in places else each
+        for each in snapshot.workloads
+    )
+    return replace(snapshot, workloads=tuple(workloads))
+
+
+@given(clusters(), st.integers(1, 3))
+@settings(max_examples=100, deadline=None)
+def test_cycles_that_are_cut_short_come_to_everybody_and_decide_the_same(snapshot: Snapshot, most: int) -> None:
+    whole = {each.key: each.assignment for each in schedule(snapshot) if isinstance(each, Admit)}
+    follower, left, cycles = scheduling.Follower(), snapshot, 0
+    admitted: dict[WorkloadKey, Assignment] = {}
+    while True:
+        asked = itertools.count()
+        decisions = follower.decide(left, NOW, lambda asked=asked: next(asked) >= most)  # type: ignore[misc]
+        admitted |= {each.key: each.assignment for each in decisions if isinstance(each, Admit)}
+        left, cycles = shown(left, decisions), cycles + 1
+        if not follower.unfinished:
+            break
+        assert cycles <= len(snapshot.workloads)
+    assert admitted == whole
+
+
+@given(clusters())
+@settings(max_examples=100, deadline=None)
+def test_who_is_admitted_and_whose_status_shows_it_is_not_told_anew(snapshot: Snapshot) -> None:
+    follower = scheduling.Follower()
+    after = shown(snapshot, follower.decide(snapshot, NOW))
+    follower.decide(after, NOW)
+    fresh = scheduling.Follower()
+    fresh.decide(after, NOW)
+    for each in (follower, fresh):
+        assert {key: held.workload for key, held in each.engine.running.items()} == {
+            each.key: each for each in after.workloads if each.admission
+        }
+    assert (follower.engine.fleet.free == fresh.engine.fleet.free).all()
+    kinds = [{each.key: type(each) for each in one.decide(after, NOW)} for one in (follower, fresh)]
+    assert kinds[0] == kinds[1]
 
 
 @given(clusters())
