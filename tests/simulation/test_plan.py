@@ -46,3 +46,27 @@ async def test_the_operator_does_what_plan_says(seed: int) -> None:
             answer = why(seen, thing)
             assert (answer.reason, answer.position) == (expected.reason, expected.position)
             assert answer.message == sim.message(name)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_the_operator_asks_those_to_make_way_whom_plan_names(seed: int) -> None:
+    random = Random(seed)
+    async with Simulation(nodes=3, gpus=8) as sim:
+        client = ClusterClient(sim.api.connect("user"), CLOCK, Random(1))
+        for number in range(6):
+            sim.create(b.training_job(f"low{number}", b.gpus(4), b.runs(5000)))
+            await sim.rest(random.choice([5, 20, 60]))
+        manifest = b.training_job("high", b.workers(random.choice([1, 2])), b.gpus(8), b.priority(5))
+        seen = await picture(client, CLOCK)
+        _, added = planned(seen.world, manifest, "team", seen.now)
+        (expected,) = plan(settle(seen.snapshot, seen.now), added).workloads
+        assert not expected.starts
+        assert expected.victims
+        sim.create(manifest)
+        await sim.until(sim.is_("Running", "high"), 300)
+        preempted = {
+            f"TrainingJob team/low{number}" for number in range(6) if "Preempted" in sim.events(f"low{number}")
+        }
+        assert preempted == {each.who for each in expected.victims}
+        nodes = [each.node for each in expected.nodes for _ in range(each.pods)]
+        assert sorted(sim.nodes("high")) == sorted(nodes)

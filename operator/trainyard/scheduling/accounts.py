@@ -75,6 +75,6 @@ def _used_up(name: str, budget: Budget, use: BudgetUse | None, now: datetime) ->
         return ""
     ends = (start + timedelta(seconds=budget.period_seconds)).strftime("%Y-%m-%d %H:%MZ")
     return (
-        f"Queue {name!r} has used up its budget of {budget.gpu_hours} GPU-hours; the next period begins {ends}, "
+        f"Queue {name!r} has used {use.gpu_hours:.1f} of its budget of {budget.gpu_hours} GPU-hours; the next period begins {ends}, "
         "or raise spec.budget.gpuHours"
     )
