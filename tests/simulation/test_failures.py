@@ -8,7 +8,7 @@ import pytest
 from tests import builders as b
 from tests.simulation.fake_nodes import Behaviour, annotated, node
 from tests.simulation.operator_sim import CLOCK, Simulation
-from trainyard.cluster.resources import NODES, PODS, TRAINING_JOBS, Object
+from trainyard.cluster.resources import NODES, PODS, QUEUES, TRAINING_JOBS, Object
 from trainyard.workloads.keys import Key
 
 pytestmark = pytest.mark.looptime
@@ -91,6 +91,63 @@ async def test_a_job_on_a_lost_node_goes_on_elsewhere() -> None:
         assert lost not in sim.nodes("a")
         assert sim.status("a")["disruptions"] == 1
         assert f"node {lost}" in sim.status("a")["lastRestart"]["cause"]
+
+
+async def test_a_gang_that_lost_a_node_keeps_the_rest_of_its_place_though_others_wait() -> None:
+    async with Simulation(nodes=5, gpus=4, quota=20) as sim:
+        sim.change(QUEUES, "research", None, preemption={"withinQueue": "Never"})
+        sim.create(b.training_job("a", b.workers(3), b.gpus(4)))
+        await sim.until(sim.is_("Running", "a"), 10)
+        sim.create(b.training_job("b", b.workers(3), b.gpus(4), b.priority(5)), b.training_job("c", b.gpus(4)))
+        await sim.until(sim.is_("Running", "c"), 10)
+        before = sim.nodes("a")
+        sim.stop_node(before[1])
+        await sim.until(lambda: sim.status("a")["attempt"] == 2 and sim.phase("a") == "Running", 60)
+        after = sim.nodes("a")
+        assert [after[0], after[2]] == [before[0], before[2]]
+        assert after[1] not in before
+        assert sim.pods("b") == []
+        assert "NodeLost" in sim.events("a")
+        assert sim.status("a")["disruptions"] == 1
+
+
+async def test_a_gang_that_lost_a_node_and_finds_no_other_gives_its_place_back_and_waits() -> None:
+    async with Simulation(nodes=3, gpus=4) as sim:
+        sim.create(b.training_job("a", b.workers(3), b.gpus(4)))
+        await sim.until(sim.is_("Running", "a"), 10)
+        lost = sim.nodes("a")[0]
+        sim.stop_node(lost)
+        await sim.until(lambda: sim.status("a").get("admission") is None, 60)
+        sim.create(b.training_job("small", b.gpus(4)))
+        await sim.until(sim.is_("Running", "small"), 20)
+        assert sim.pods("a") == []
+        assert sim.status("a")["attempt"] == 2
+
+
+async def test_a_job_that_lost_a_node_goes_on_where_it_is_when_the_node_is_back_in_time() -> None:
+    async with Simulation(nodes=2, gpus=4) as sim:
+        sim.create(b.training_job("a", b.workers(2), b.gpus(4)))
+        await sim.until(sim.is_("Running", "a"), 10)
+        before = sim.nodes("a")
+        sim.stop_node(before[0])
+        await sim.until(lambda: sim.status("a")["attempt"] == 2, 60)
+        sim.kubelet.start_node(before[0])
+        await sim.until(sim.is_("Running", "a"), 60)
+        assert sim.nodes("a") == before
+        assert sim.status("a")["attempt"] == 2
+
+
+async def test_an_operator_that_starts_anew_mends_a_place_too() -> None:
+    async with Simulation(nodes=4, gpus=4) as sim:
+        sim.create(b.training_job("a", b.workers(3), b.gpus(4)))
+        await sim.until(sim.is_("Running", "a"), 10)
+        before = sim.nodes("a")
+        sim.stop_node(before[2])
+        await sim.until(lambda: sim.status("a")["attempt"] == 2, 60)
+        await sim.restart()
+        await sim.until(sim.is_("Running", "a"), 60)
+        assert sim.nodes("a")[:2] == before[:2]
+        assert sim.nodes("a")[2] not in before
 
 
 async def test_a_lost_node_is_noticed_also_when_a_report_had_set_an_earlier_time_to_look() -> None:

@@ -15,6 +15,7 @@ from trainyard.scheduling.elastic import grown, named
 from trainyard.scheduling.engine import Engine
 from trainyard.scheduling.fleet import Fleet
 from trainyard.scheduling.gang import place_elastic
+from trainyard.scheduling.mending import mended
 from trainyard.scheduling.pending import JobClass, Refusal
 from trainyard.scheduling.preemption import Answer, Taken, search
 from trainyard.scheduling.quota_tree import Cell, Request
@@ -63,6 +64,7 @@ class Cycle:
         """
         self.evicted += nominations.drained(self.engine, self.now)
         self.evicted += nominations.stand(self.engine, self._place, self.now)
+        self.resized += mended(self.engine, self.now)
         self._honour_reservations()
         self._lose_patience()
         self._line_up()

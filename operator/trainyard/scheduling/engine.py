@@ -111,6 +111,8 @@ class Engine:
         """Classes for which there was no time to look for victims, in the order in which they get it."""
         self.left: set[int] = set()
         """Classes that a cycle had no time to ask at all."""
+        self.wounded: set[WorkloadKey] = set()
+        """Those that run in a place that has lost nodes."""
         self.nominees: dict[WorkloadKey, Workload] = {}
         """Those that wait until others have made way."""
         self.nominated: dict[WorkloadKey, Verdict] = {}
@@ -211,6 +213,7 @@ class Engine:
             self.tree.add(workload.queue, held.request)
         self.pending.remove(workload.key)
         self.running[workload.key] = held
+        self._look_for_wounds(held)
         self.guesses += _guessed(workload)
         self._unreserve(workload.key)
         for kept in self.reservations:
@@ -234,6 +237,7 @@ class Engine:
             return False
         self.guesses += _guessed(workload) - _guessed(held.workload)
         held.workload, held.began, held.ends = workload, began, self.ends(workload, began)
+        self._look_for_wounds(held)
         return True
 
     def foreign_came(self, pod: PodView) -> None:
@@ -254,6 +258,7 @@ class Engine:
         if held is None:
             return
         self.guesses -= _guessed(held.workload)
+        self.wounded.discard(key)
         for row, grant in held.grants:
             self.fleet.give(row, grant)
         if held.request:
@@ -334,6 +339,13 @@ class Engine:
         if workload.queue not in self.tree:
             return ()
         return self.tree.request(workload.queue, assignment.flavor, granted(workload, assignment))
+
+    def _look_for_wounds(self, held: Running) -> None:
+        lost = held.workload.lost
+        if lost and any(not lost.isdisjoint(names) for names in held.assignment.nodes.values()):
+            self.wounded.add(held.workload.key)
+        else:
+            self.wounded.discard(held.workload.key)
 
     def _changed(self, queue: str, flavor: str) -> None:
         root = self.root(queue)

@@ -7,8 +7,10 @@ are in no domain: `required` never uses them, the others, which are wishes, only
 in name order. Neighbours: `topology` shares pods out over domains, `policies` chooses nodes in a domain, `fleet` says what is free.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +74,29 @@ def place_elastic(fleet: Fleet, sets: Sets, topology: Topology | None, placement
     return found
 
 
+def replace_failed(
+    fleet: Fleet,
+    sets: Sets,
+    topology: Topology | None,
+    placement: Placement,
+    held: Mapping[str, Sequence[int]],
+    failed: frozenset[int],
+) -> Places | None:
+    """Other nodes for the pods on failed rows; those that are left stay. None if there is no such place.
+
+    held: role to the row of each pod, in rank order; negative for a node that is gone. The fleet counts the pods that are left as taken and the lost ones as given
+    back, and is left as it was. A slice is mended in its own domain; where `required`, all stays in the domain that the rest is in.
+    """
+    gang = _Gang(fleet, topology or _ANYWHERE, placement)
+    whole = [(replace(pods, count=len(held.get(pods.role, ()))), mask & ~_marked(mask, failed)) for pods, mask in sets]
+    try:
+        if all(row in failed for rows in held.values() for row in rows):
+            return gang.place(whole)
+        return gang.mend(whole, held, failed)
+    finally:
+        gang.undo()
+
+
 class _Gang:
     """One attempt. It takes what it places, so that roles see each other, until that is undone."""
 
@@ -110,6 +135,20 @@ class _Gang:
             return rows
 
         return self._all(ordered, near)
+
+    def mend(self, sets: Sets, held: Mapping[str, Sequence[int]], failed: frozenset[int]) -> Places | None:
+        """The pods on failed rows anew, the others where they are, or None."""
+        ordered = sorted(sets, key=lambda each: self._appetite(each[0]), reverse=True)
+        left = [row for rows in held.values() for row in rows if row not in failed]
+        used = [domain for domain, _ in Counter(self.domain[left].tolist()).most_common()]
+        near = [(pods, mask & np.isin(self.domain, used)) for pods, mask in ordered]
+        attempts = {"required": (near,), "preferred": (near, ordered), "spread": (ordered,)}[self.mode]
+        for attempt in attempts:
+            found = self._all(attempt, lambda pods, mask: self._mended(pods, mask, held.get(pods.role, ()), failed))
+            if found is not None:
+                return found
+            self.undo()
+        return None
 
     def _all(self, sets: Sets, place: Callable[[PodSet, Mask], Rows | None]) -> Places | None:
         """Every role in turn, seeing what those before it took."""
@@ -169,6 +208,42 @@ class _Gang:
             rows += self.placement.place(self.fleet, requests, share, mask & (inner == domain)) or ()
         return rows if len(rows) == count else None
 
+    def _mended(self, pods: PodSet, mask: Mask, held: Sequence[int], failed: frozenset[int]) -> Rows | None:
+        rows = list(held)
+        lost = [rank for rank, row in enumerate(held) if row in failed]
+        whole: list[int] = []
+        for _, group in groupby(lost, key=lambda rank: rank // self.size):
+            ranks = list(group)
+            begin = ranks[0] // self.size * self.size
+            rest = [row for row in held[begin : begin + self.size] if row not in failed]
+            if not rest:
+                whole += ranks
+                continue
+            found = self.placement.place(
+                self.fleet, pods.requests, len(ranks), mask & (self.inner == self.inner[rest[0]])
+            )
+            if found is None:
+                return None
+            self._take(pods, found)
+            for rank, row in zip(ranks, found, strict=True):
+                rows[rank] = row
+        there = (
+            np.bincount(self.domain[[row for row in held if row not in failed]], minlength=self.known + 1) // self.size
+        )
+        begin_with = [int(domain) for domain in np.argsort(-there, kind="stable") if there[domain]]
+        found = self._shared(
+            replace(pods, count=len(whole)),
+            mask,
+            (lambda room, units: evenly(room, units, there))
+            if self.mode == "spread"
+            else (lambda room, units: fewest(room, units, begin_with)),
+        )
+        if found is None:
+            return None
+        for rank, row in zip(whole, found, strict=True):
+            rows[rank] = row
+        return tuple(rows)
+
     def _room(self, requests: Amounts, mask: Mask) -> Ints:
         """Slices that fit in each domain of the level, (known + 1,)."""
         room = (
@@ -214,3 +289,9 @@ def _highest(low: int, high: int, at: Callable[[int], Places | None], found: Pla
         else:
             low, found = step, places
     return low, found
+
+
+def _marked(mask: Mask, rows: frozenset[int]) -> Mask:
+    marked = np.zeros(len(mask), dtype=np.bool_)
+    marked[[row for row in rows if row >= 0]] = True
+    return marked

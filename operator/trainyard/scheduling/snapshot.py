@@ -155,6 +155,8 @@ class Workload:
     """The place that it waits for until others have made way."""
     leaving: bool = False
     """It is about to give its place back: it makes way, or its queue is drained."""
+    lost: frozenset[str] = frozenset()
+    """Nodes of its place that will not answer again soon."""
 
     @property
     def shape(self) -> tuple[object, ...]:
@@ -258,7 +260,7 @@ class Evict:
 
 @dataclass(frozen=True, slots=True)
 class Resize:
-    """An elastic workload goes on, from its last checkpoint, with more pods."""
+    """A workload that runs goes on, from its last checkpoint, in another place: an elastic one with more pods, or one that lost nodes."""
 
     key: WorkloadKey
     uid: str

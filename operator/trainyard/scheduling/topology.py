@@ -49,23 +49,24 @@ def fewest(room: Ints, units: int, begin: Sequence[int] = ()) -> Shares | None:
     return shares
 
 
-def evenly(room: Ints, units: int) -> Shares | None:
-    """Over as many domains as possible, as evenly as possible, like water. None if too little.
+def evenly(room: Ints, units: int, held: Ints | None = None) -> Shares | None:
+    """Over as many domains as possible, as evenly as possible: water poured over an uneven floor. None if too little.
 
-    room: (domains,) units that fit in each. What is left over after the last full level goes to the roomiest, then to the lower
-    number.
+    room: (domains,) units that fit in each. held: (domains,) units that are there already. What is left over after the last
+    full level goes to the roomiest, then to the lower number.
     """
     if np.minimum(room, units).sum() < units:
         return None
-    low, high = 0, units
+    floor = np.zeros(len(room), dtype=np.int64) if held is None else held
+    low, high = 0, units + (int(floor.max()) if len(floor) else 0)
     while low < high:  # the highest level that does not take more than there is
         level = (low + high + 1) // 2
-        if np.minimum(level, room).sum() <= units:
+        if np.clip(level - floor, 0, room).sum() <= units:
             low = level
         else:
             high = level - 1
-    share = np.minimum(low, room)
-    above = np.flatnonzero(share < room)
+    share = np.clip(low - floor, 0, room)
+    above = np.flatnonzero((share < room) & (floor + share <= low))
     ranked = above[np.lexsort((above, -(room - share)[above]))]
     share[ranked[: units - int(share.sum())]] += 1
     return [(int(domain), int(share[domain])) for domain in np.flatnonzero(share)]

@@ -10,7 +10,7 @@ from trainyard.cluster.errors import Forbidden, Invalid, Unreachable
 from trainyard.cluster.resources import PODS, TRAINING_JOBS
 from trainyard.runtime.clock import Clock
 from trainyard.runtime.work_queue import NEVER, Again
-from trainyard.scheduling.snapshot import Decision, Evict, Workload, WorkloadKey
+from trainyard.scheduling.snapshot import Decision, Evict, Resize, Workload, WorkloadKey
 from trainyard.training import pods
 from trainyard.training.case import Case
 from trainyard.training.failure import Consequence, Ended
@@ -212,7 +212,10 @@ class TrainingController:
         """Whoever waits should hear when places were taken or given back."""
         if finished(after):
             self._forget(after.metadata.uid)
-        if after.status.admission is not None or finished(after):
+        same_place = before.status.admission == after.status.admission
+        if finished(after) or (
+            after.status.admission is not None and not (same_place and isinstance(self._decision(key, after), Resize))
+        ):
             self._decisions.drop(_workload_key(key))
         if _gist(before) != _gist(after):
             self._poke()

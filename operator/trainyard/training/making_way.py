@@ -12,6 +12,7 @@ from trainyard.scheduling.snapshot import Evict, Resize
 from trainyard.training.case import Case
 from trainyard.training.failure import Consequence, how_ended
 from trainyard.training.status import goes_on, stopping
+from trainyard.training.workload import lost_of_place
 from trainyard.workloads.plan import Note, Plan
 
 
@@ -62,7 +63,7 @@ def make_way(case: Case) -> Plan | None:
     if stopping(case.status) is Reason.QUEUE_DRAINED:
         return _drained(case)
     decision = case.observed.decision
-    if isinstance(decision, Resize):
+    if isinstance(decision, Resize) and not lost_of_place(case.observed):
         case.draft.resized(decision.assignment, case.observed.epoch, "grows into idle capacity")
         return case.plan(notes=(Note(Reason.RESIZED, _resized(case, "grows into idle capacity")),), again=0.0)
     return _begin(case, decision) if isinstance(decision, Evict) else None

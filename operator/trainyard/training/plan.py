@@ -9,21 +9,23 @@ from dataclasses import replace
 from datetime import datetime
 
 from trainyard.api.reasons import Reason, Waiting
-from trainyard.scheduling.snapshot import Admit, Preempt, Wait
+from trainyard.scheduling.snapshot import Admit, Preempt, Resize, Wait
 from trainyard.training import pods as children
 from trainyard.training.case import Case, Rule
 from trainyard.training.failure import Consequence, Ended, how_ended
 from trainyard.training.making_way import left_to_run, make_way, ran_too_long
 from trainyard.training.observed import ROLE, Observed
-from trainyard.training.workload import finished
+from trainyard.training.workload import finished, lost_of_place
 from trainyard.workloads.plan import Note, Object, Plan, sooner
 from trainyard.workloads.times import BIND_SECONDS, REFRESH_SECONDS, retell_seconds
 
 SETTLE_SECONDS = 1.0
 """As batch/v1 collects changes of pods for a second before it writes a Job's status."""
 
+MEND_SECONDS = 10.0
+"""A job that lost nodes keeps the rest of its place for so long, while others are looked for."""
 _NAMED = 3
-"""Victims that an event names."""
+"""Victims, or nodes, that an event names."""
 
 
 def plan_training_job(observed: Observed, now: datetime) -> Plan:
@@ -159,18 +161,11 @@ def _conclude(case: Case, end: Ended) -> Note:
         message = f"{failures} restarts were allowed and used; last failure: {end.cause}"
         case.draft.failed(Reason.RESTART_LIMIT, message, end.node)
         return Note(Reason.RESTART_LIMIT, message, warning=True)
-    case.draft.restarting(end, counts=end.consequence is Consequence.RESTART, keep_place=not _place_lost(case))
+    case.draft.restarting(end, counts=end.consequence is Consequence.RESTART)
     return Note(
         Reason.RESTARTING,
         f"attempt {case.status.attempt} ended: {end.cause}; restarting from the last checkpoint",
         warning=True,
-    )
-
-
-def _place_lost(case: Case) -> bool:
-    admission = case.status.admission
-    return admission is not None and any(
-        node in case.observed.lost_nodes for role in admission.roles for node in role.nodes()
     )
 
 
@@ -188,6 +183,25 @@ def _vanished(case: Case) -> Ended | None:
         if missing
         else None
     )
+
+
+def mend(case: Case) -> Plan | None:
+    """The place has lost nodes: other nodes take their part. If there are none soon, the place is given back."""
+    lost = sorted(lost_of_place(case.observed))
+    if not lost or case.current:
+        return None
+    decision, names = case.observed.decision, ", ".join(lost[:_NAMED])
+    if isinstance(decision, Resize):
+        case.draft.moved(decision.assignment, case.observed.epoch)
+        message = f"keeps its place; pods of {len(lost)} lost nodes ({names}) go to others"
+        return case.plan(notes=(Note(Reason.NODE_LOST, message),), again=0.0)
+    since = case.status.last_restart.time if case.status.last_restart else case.now
+    left = MEND_SECONDS - (case.now - since).total_seconds()
+    if left > 0:
+        return case.plan(again=left)
+    message = f"no other node can take the part of {names} in its place; it is placed anew"
+    case.draft.lost_place(message)
+    return case.plan(notes=(Note(Reason.NODE_LOST, message, warning=True),), again=0.0)
 
 
 def _never_bound(case: Case) -> Ended | None:
@@ -312,5 +326,6 @@ RULES: tuple[Rule, ...] = (
     ran_too_long,
     make_way,
     ended,
+    mend,
     gang,
 )

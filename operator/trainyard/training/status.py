@@ -211,7 +211,16 @@ class Draft:
         self.state(ConditionType.ADMITTED, False, Reason.ATTEMPT_UNDONE, ended.cause)
         self.state(ConditionType.READY, False, Reason.ATTEMPT_UNDONE, ended.cause)
 
-    def restarting(self, ended: Ended, *, counts: bool, keep_place: bool) -> None:
+    def moved(self, assignment: Assignment, epoch: int) -> None:
+        """Other nodes take the part of lost ones. No pod of this attempt was made yet."""
+        self.set(admission=self._admission(assignment, epoch))
+
+    def lost_place(self, message: str) -> None:
+        """The place is given back; no pod of this attempt was made in it."""
+        self.set(phase="Pending", reason=Reason.NODE_LOST.value, admission=None, preemption=None)
+        self.state(ConditionType.ADMITTED, False, Reason.NODE_LOST, message)
+
+    def restarting(self, ended: Ended, *, counts: bool) -> None:
         progress = self.fields["progress"]
         restarted = Restarted(
             attempt=self.fields["attempt"],
@@ -229,9 +238,6 @@ class Draft:
         )
         if not counts:
             self.set(disruptions=self.fields["disruptions"] + 1)
-        if not keep_place:
-            self.set(admission=None, preemption=None)
-            self.state(ConditionType.ADMITTED, False, Reason.NODE_LOST, ended.cause)
         self.state(ConditionType.READY, False, Reason.RESTARTING, ended.cause)
 
     def suspending(self, left: int) -> None:

@@ -65,7 +65,16 @@ def workload(observed: Observed, now: datetime) -> Workload | None:
         placed=status.admission.time if status.admission else None,
         nomination=_nomination(job),
         leaving=stopping(status) is not None or (status.preemption is not None and not goes_on(status)),
+        lost=lost_of_place(observed),
     )
+
+
+def lost_of_place(observed: Observed) -> frozenset[str]:
+    """Nodes of the place that the job holds which will not answer again soon."""
+    admission = observed.job.status.admission
+    if admission is None or not observed.lost_nodes:
+        return frozenset()
+    return observed.lost_nodes & {node for role in admission.roles for node in role.nodes()}
 
 
 def _assignment(job: TrainingJob) -> Assignment | None:

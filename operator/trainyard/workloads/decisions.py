@@ -36,7 +36,7 @@ class Decisions:
             self._acting.add(decision.key)
         elif self._acting:
             self._acting.discard(decision.key)
-        if isinstance(decision, Evict | Resize):
+        if isinstance(decision, Evict):
             self._asked.add(decision.key)
         if old is None or old[1] != attempt or _gist(old[0]) != _gist(decision):
             return 0.0
@@ -59,11 +59,11 @@ class Decisions:
         self._acting.discard(key)
 
     def void(self, asked: Iterable[WorkloadKey]) -> None:
-        """What those that hold a place were asked to do, and are not asked any more."""
+        """Who was asked to make way, and is not asked any more. Another place to go on in stands until it is taken."""
         if not self._asked:
             return
         for key in self._asked.difference(asked):
-            if key in self._standing and isinstance(self._standing[key][0], Evict | Resize):
+            if key in self._standing and isinstance(self._standing[key][0], Evict):
                 self.drop(key)
             self._asked.discard(key)
 

@@ -36,15 +36,18 @@ def test_domains_to_begin_with_are_filled_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("room", "units", "expected"),
+    ("room", "units", "held", "expected"),
     [
-        ([9, 9, 9], 7, [(0, 3), (1, 2), (2, 2)]),
-        ([1, 9, 9], 7, [(0, 1), (1, 3), (2, 3)]),
-        ([1, 1, 1], 4, None),
+        ([9, 9, 9], 7, None, [(0, 3), (1, 2), (2, 2)]),
+        ([1, 9, 9], 7, None, [(0, 1), (1, 3), (2, 3)]),
+        ([9, 9, 9], 3, [4, 0, 1], [(1, 2), (2, 1)]),
+        ([1, 1, 1], 4, None, None),
     ],
 )
-def test_water_finds_its_level(room: list[int], units: int, expected: list[tuple[int, int]] | None) -> None:
-    assert evenly(ints(room), units) == expected
+def test_water_finds_its_level(
+    room: list[int], units: int, held: list[int] | None, expected: list[tuple[int, int]] | None
+) -> None:
+    assert evenly(ints(room), units, ints(held) if held else None) == expected
 
 
 @given(ROOMS, st.integers(0, 40))
