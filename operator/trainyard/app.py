@@ -13,6 +13,7 @@ from random import Random
 from typing import Any, Literal
 
 from trainyard.admission.auditor import Auditor, Finding, Sighting
+from trainyard.admission.memory import Memory
 from trainyard.admission.overview import FRESH_SECONDS, OverviewController
 from trainyard.admission.scheduler import Scheduler
 from trainyard.admission.vitals import Vitals
@@ -79,6 +80,7 @@ class Ground:
     epoch: Callable[[], int]
     identity: str
     metrics: Metrics
+    namespace: str = "trainyard-system"
     compute: Compute = in_thread
     workers: int = 32
     repair_seconds: float = 180.0
@@ -106,6 +108,7 @@ class App:
         for kind, cache in (*self.caches.items(), *self.informers.items()):
             cache.on_change(self._follow(kind))
         self.outlooks, self.vitals = Outlooks(clock, ground.metrics.missed), Vitals(clock)
+        self.memory = Memory(client, self.outlooks, ground.namespace)
         self.auditor = Auditor(self._sighting, clock, self._violated, ground.compute)
         self.scheduler = Scheduler(
             self.world,
@@ -161,9 +164,8 @@ class App:
                 _start(background, informer.run(), f"informer-{kind}")
             await asyncio.gather(*(informer.synced.wait() for informer in self.informers.values()), self.repair())
             self.synced = True
-            for job in self.world.training_jobs():
-                if finished(job):
-                    self.outlooks.ended(job)
+            await self.memory.recall()
+            self.outlooks.ended_before(each for each in self.world.training_jobs() if finished(each))
             log.info(
                 "caches are filled",
                 extra={
@@ -174,10 +176,12 @@ class App:
             )
             _start(background, self.scheduler.run(), "scheduler")
             _start(background, self.auditor.run(), "auditor")
+            _start(background, self.memory.run(), "memory")
             _start(background, self.events.run(), "events")
             _start(background, self._repair_now_and_then(), "repair")
             self.scheduler.poke()
             await self.queue.run(self.reconcile, workers=self.ground.workers, stop=stop, limit=120)
+        await self.memory.save()
         await self.events.flush()
 
     async def repair(self) -> None:

@@ -158,6 +158,7 @@ class Process:
             epoch=lambda: lease.epoch,
             identity=self.identity,
             metrics=self.metrics,
+            namespace=self.config.namespace,
             workers=self.config.workers,
             repair_seconds=self.config.repair_seconds,
         )

@@ -35,6 +35,8 @@ SPARE = {
     "create apps/deployments": "an apply of something new is authorised as a create too, and audited as a patch",
     "patch /events": "an event that happens again is counted",
     "patch /secrets": "the certificate is renewed weeks later",
+    "create /configmaps": "what was learned is written every five minutes",
+    "patch /configmaps": "what was learned is written every five minutes",
     "create authentication.k8s.io/tokenreviews": "no pod of this tier runs our images and calls the endpoint",
     "create authorization.k8s.io/subjectaccessreviews": "no person asks the endpoint here",
 }

@@ -265,6 +265,20 @@ async def test_how_long_jobs_run_is_learned_from_those_that_ended() -> None:
         assert 30 < (outlooks.seconds(job) or 0) < 240
 
 
+async def test_an_operator_that_starts_anew_knows_how_long_jobs_ran_that_are_gone() -> None:
+    async with Simulation(nodes=1, gpus=8) as sim:
+        sim.create(*(b.training_job(f"early-{number}", b.gpus(1), b.runs(60), b.ttl(1)) for number in range(24)))
+        await sim.until(
+            lambda: not sim.process.app.world.training_jobs() and sim.process.app.outlooks.learned > 24, 600
+        )
+        await sim.process.stop()
+        await sim.start()
+        sim.create(b.training_job("late", b.gpus(1), b.runs(60)))
+        await sim.until(sim.is_("Running", "late"), 10)
+        (job,) = sim.process.app.world.training_jobs()
+        assert 30 < (sim.process.app.outlooks.seconds(job) or 0) < 240
+
+
 async def test_a_queue_that_has_used_up_its_budget_holds_new_jobs_until_the_next_period() -> None:
     async with Simulation(nodes=1, gpus=8) as sim:
         sim.change(QUEUES, "research", None, budget={"gpuHours": "1", "periodSeconds": 3600})

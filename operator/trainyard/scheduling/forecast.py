@@ -7,8 +7,9 @@ queue, is learned as a distribution. That costs next to nothing. Neighbours: `du
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -56,6 +57,15 @@ class Forecast:
 
     def __init__(self, learned: Histograms | None = None) -> None:
         self._learned = learned or Histograms()
+
+    def to_dict(self) -> dict[str, Any]:
+        """What was learned, as JSON can hold it."""
+        return self._learned.to_dict()
+
+    @classmethod
+    def from_dict(cls, kept: Mapping[str, Any]) -> "Forecast":
+        """The inverse of `to_dict`. Raises ValueError if it is damaged."""
+        return cls(Histograms.from_dict(kept))
 
     def observe(self, line: Line, waited: float) -> None:
         """Something that found this line started after so many seconds."""

@@ -71,10 +71,11 @@ class Histograms:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it. Weights are rounded to three digits."""
-        rounded = np.array(list(self._counts.values())).astype("<f2")
+        contexts = list(self._counts.items())  # at once: another thread may learn meanwhile
+        rounded = np.array([counts for _, counts in contexts]).astype("<f2")
         return {
             "format": _FORMAT,
-            "contexts": [list(context) for context in self._counts],
+            "contexts": [list(context) for context, _ in contexts],
             "counts": base64.b64encode(zlib.compress(rounded.tobytes(), 9)).decode(),
         }
 

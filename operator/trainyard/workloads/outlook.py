@@ -1,12 +1,13 @@
 """What is to be expected: how long jobs will run, when those that wait will start, and what would start them now.
 
-All of it is learned from what happened while this process ran, and from the ended jobs that it found; nothing hangs on it but
-backfill and what people read. Neighbours: `scheduling/durations`, `forecast` and `remedies` do the arithmetic.
+All of it is learned from what happened while this process ran, from the ended jobs that it found, and from what `admission/memory`
+kept; nothing hangs on it but backfill and what people read. Neighbours: `scheduling/durations`, `forecast` and `remedies` do the arithmetic.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from trainyard.api.forecast import Remedy, StartEstimate
 from trainyard.api.reasons import ConditionType
@@ -60,6 +61,10 @@ class Outlooks:
         self._clock, self._missed = clock, missed
         self._durations, self._forecast = Durations(), Forecast()
         self._ended, self._search_after = 0, 0.0
+        self._newest: datetime | None = None
+        """When the last job ended of those that were counted."""
+        self.learned = 0
+        """Counted up whenever something was learned."""
         self._expected: dict[str, float | None] = {}
         self._waiting: dict[WorkloadKey, _Waiting] = {}
 
@@ -71,6 +76,34 @@ class Outlooks:
         if conditions.holds(status.conditions, ConditionType.COMPLETE) and status.start_time and status.completion_time:
             self._durations.observe(_features(job), (status.completion_time - status.start_time).total_seconds())
             self._ended += 1
+            self.learned += 1
+            self._newest = max(status.completion_time, self._newest or status.completion_time)
+
+    def ended_before(self, jobs: Iterable[TrainingJob]) -> None:
+        """Jobs that were found over: those that ended later than what is remembered are news."""
+        known = self._newest
+        for job in jobs:
+            if known is None or (job.status.completion_time is not None and job.status.completion_time > known):
+                self.ended(job)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What was learned, as JSON can hold it."""
+        return {
+            "ended": self._ended,
+            "newest": self._newest.isoformat() if self._newest else None,
+            "durations": self._durations.to_dict(),
+            "waits": self._forecast.to_dict(),
+        }
+
+    def recall(self, kept: Mapping[str, Any]) -> None:
+        """The inverse of `to_dict`, for one that has learned nothing yet. Raises ValueError if it is damaged."""
+        try:
+            durations, forecast = Durations.from_dict(kept["durations"]), Forecast.from_dict(kept["waits"])
+            newest = datetime.fromisoformat(kept["newest"]).astimezone(UTC) if kept["newest"] else None
+            ended = int(kept["ended"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"what was learned is damaged and is to be deleted: {error!r}") from error
+        self._durations, self._forecast, self._newest, self._ended = durations, forecast, newest, ended
 
     def seconds(self, job: TrainingJob) -> float | None:
         """How long it is expected to run: what it says, else what was learned; None if nobody knows. Stays as it was first told."""
@@ -97,6 +130,7 @@ class Outlooks:
             elif isinstance(each, Admit) and (known := self._waiting.pop(each.key, None)) is not None:
                 waited = (now - known.since).total_seconds()
                 self._forecast.observe(known.line, waited)
+                self.learned += 1
                 self._missed(known.queue, abs(waited - known.likely))
         for key in self._waiting.keys() - waits.keys():
             self._waiting.pop(key)

@@ -1,0 +1,167 @@
+"""What was learned outlives the process; whatever is wrong with it costs a warning, and nothing else."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests import builders as b
+from tests.hand_clock import HandClock
+from trainyard.admission.memory import CONFIG_MAP, Memory
+from trainyard.api.training_job import TrainingJob
+from trainyard.cluster.errors import AlreadyExists, Forbidden, Unreachable
+from trainyard.cluster.resources import Resource
+from trainyard.workloads.outlook import ENOUGH, Outlooks
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+class OneConfigMap:
+    """An API server that holds at most this one object."""
+
+    def __init__(self, text: str | None = None) -> None:
+        self.obj: dict[str, Any] | None = {"data": {"learned.json": text}} if text is not None else None
+        self.writes: list[str] = []
+        self.fails: Exception | None = None
+        self.hidden = False
+
+    async def get(self, _resource: Resource, _namespace: str | None, name: str) -> dict[str, Any] | None:
+        assert name == CONFIG_MAP
+        self._fail()
+        return None if self.hidden else self.obj
+
+    async def create(self, _resource: Resource, obj: dict[str, Any]) -> dict[str, Any]:
+        self._fail()
+        if self.obj is not None:
+            raise AlreadyExists("there")
+        self.writes.append("create")
+        self.obj = obj
+        return obj
+
+    async def patch(
+        self, _resource: Resource, _namespace: str | None, _name: str, patch: dict[str, Any]
+    ) -> dict[str, Any]:
+        self._fail()
+        self.writes.append("patch")
+        self.obj = patch
+        return patch
+
+    def _fail(self) -> None:
+        if self.fails is not None:
+            raise self.fails
+
+
+def a_job(number: int, seconds: float = 600.0) -> TrainingJob:
+    ended = NOW + timedelta(minutes=number)
+    status = {
+        "startTime": (ended - timedelta(seconds=seconds)).isoformat(),
+        "completionTime": ended.isoformat(),
+        "conditions": [
+            {"type": "Complete", "status": "True", "reason": "Completed", "lastTransitionTime": ended.isoformat()}
+        ],
+    }
+    made = b.training_job(f"train-{number}")
+    return TrainingJob.model_validate(
+        {**made, "metadata": {**made["metadata"], "uid": f"uid-{number}"}, "status": status}
+    )
+
+
+def waiting() -> TrainingJob:
+    made = b.training_job("train-999")
+    return TrainingJob.model_validate({**made, "metadata": {**made["metadata"], "uid": "uid-new"}})
+
+
+async def remembering(client: OneConfigMap) -> tuple[Memory, Outlooks]:
+    outlooks = Outlooks(HandClock())
+    memory = Memory(client, outlooks, "trainyard-system")
+    await memory.recall()
+    return memory, outlooks
+
+
+async def test_another_process_knows_how_long_jobs_run() -> None:
+    client = OneConfigMap()
+    memory, outlooks = await remembering(client)
+    for number in range(ENOUGH):
+        outlooks.ended(a_job(number))
+    await memory.save()
+    expected = outlooks.seconds(waiting())
+    assert expected is not None
+    _, other = await remembering(client)
+    assert other.seconds(waiting()) == pytest.approx(expected, rel=0.01)
+
+
+async def test_jobs_that_were_counted_before_are_not_counted_again_and_later_ones_are() -> None:
+    client = OneConfigMap()
+    memory, outlooks = await remembering(client)
+    jobs = [a_job(number) for number in range(ENOUGH)]
+    outlooks.ended_before(jobs)
+    await memory.save()
+    _, other = await remembering(client)
+    other.ended_before([*jobs, a_job(ENOUGH)])
+    assert other.learned == 1
+
+
+async def test_nothing_is_written_when_nothing_was_learned() -> None:
+    client = OneConfigMap()
+    memory, outlooks = await remembering(client)
+    await memory.save()
+    assert client.writes == []
+    outlooks.ended(a_job(1))
+    await memory.save()
+    await memory.save()
+    assert client.writes == ["create"]
+    outlooks.ended(a_job(2))
+    await memory.save()
+    assert client.writes == ["create", "patch"]
+
+
+async def test_what_another_wrote_meanwhile_is_written_over() -> None:
+    client = OneConfigMap("{}")
+    client.hidden = True
+    memory, outlooks = await remembering(client)
+    outlooks.ended(a_job(1))
+    await memory.save()
+    assert client.writes == ["patch"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no json",
+        "[]",
+        "{}",
+        '{"ended": 3, "newest": null, "durations": 7, "waits": {}}',
+        json.dumps(
+            {
+                "ended": 1,
+                "newest": None,
+                "durations": {"format": 1, "contexts": [["all"]], "counts": "AA=="},
+                "waits": {},
+            }
+        ),
+        '{"ended": "many", "newest": "yesterday", "durations": {}, "waits": {}}',
+    ],
+)
+async def test_damaged_memories_are_left_and_learning_begins_anew(text: str, caplog: pytest.LogCaptureFixture) -> None:
+    client = OneConfigMap(text)
+    memory, outlooks = await remembering(client)
+    assert bool(caplog.records) is bool(text)
+    assert outlooks.seconds(waiting()) is None
+    outlooks.ended(a_job(1))
+    await memory.save()
+    assert client.writes == ["patch"]
+
+
+@pytest.mark.parametrize("error", [Forbidden("not yours"), Unreachable("no answer")])
+async def test_an_api_server_that_refuses_costs_a_warning(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    client = OneConfigMap()
+    client.fails = error
+    memory, outlooks = await remembering(client)
+    outlooks.ended(a_job(1))
+    await memory.save()
+    assert len(caplog.records) == 2
+    client.fails = None
+    await memory.save()
+    assert client.writes == ["create"], "tried again"
