@@ -187,15 +187,15 @@ def _vanished(case: Case) -> Ended | None:
 
 def mend(case: Case) -> Plan | None:
     """The place has lost nodes: other nodes take their part. If there are none soon, the place is given back."""
-    lost = sorted(lost_of_place(case.observed))
-    if not lost or case.current:
+    admission, lost = case.status.admission, sorted(lost_of_place(case.observed))
+    if admission is None or not lost or case.current:
         return None
     decision, names = case.observed.decision, ", ".join(lost[:_NAMED])
     if isinstance(decision, Resize):
         case.draft.moved(decision.assignment, case.observed.epoch)
         message = f"keeps its place; pods of {len(lost)} lost nodes ({names}) go to others"
         return case.plan(notes=(Note(Reason.NODE_LOST, message),), again=0.0)
-    since = case.status.last_restart.time if case.status.last_restart else case.now
+    since = max(admission.time, case.status.last_restart.time if case.status.last_restart else admission.time)
     left = MEND_SECONDS - (case.now - since).total_seconds()
     if left > 0:
         return case.plan(again=left)

@@ -14,7 +14,7 @@ from trainyard.scheduling.snapshot import Admit, Assignment, WorkloadKey
 from trainyard.training import pods
 from trainyard.training.failure import Consequence, how_ended
 from trainyard.training.observed import Observed
-from trainyard.training.plan import plan_training_job
+from trainyard.training.plan import MEND_SECONDS, plan_training_job
 from trainyard.training.reports import BadReport, ReportBoard, parse_last_words
 from trainyard.training.status import Draft, _duration
 from trainyard.training.workload import workload
@@ -93,6 +93,15 @@ def test_pods_on_a_lost_node_are_deleted_without_waiting_and_others_asked() -> N
     assert plan_training_job(observed, NOW).delete[0].grace_seconds is None
     lost = replace(observed, lost_nodes=frozenset({"n0"}))
     assert plan_training_job(lost, NOW).delete[0].grace_seconds == 0
+
+
+@pytest.mark.parametrize(("seconds", "kept"), [(0, True), (MEND_SECONDS - 1, True), (MEND_SECONDS, False)])
+def test_a_place_that_lost_its_node_before_pods_were_there_is_kept_for_a_while(seconds: float, kept: bool) -> None:
+    admitted = {**ADMISSION, "time": (NOW - timedelta(seconds=seconds)).isoformat()}
+    plan = plan_training_job(Observed(a_job(b.status(admission=admitted)), lost_nodes=frozenset({"n0"})), NOW)
+    assert plan.create == ()
+    assert ("admission" in (plan.status or {})) is not kept
+    assert plan.again == MEND_SECONDS - seconds
 
 
 def test_an_idle_running_job_has_no_news() -> None:
