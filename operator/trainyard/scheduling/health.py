@@ -1,7 +1,7 @@
 """Which nodes of a flavor are sick, and when that judgement is not to be trusted.
 
-A node that a monitor calls broken takes no new pods. One on which several workloads failed lately is the last choice. If more than
-half of a flavor's nodes are sick, the cause is hardly in the nodes: the breaker opens, and those called broken become a last choice
+A node that a monitor calls broken takes no new pods. One on which several workloads failed lately, and far more than on the others, is
+the last choice: programs fail everywhere. If more than half of a flavor's nodes are sick, the cause is hardly in the nodes: the breaker opens, and those called broken become a last choice
 too instead of standing idle. What a node cannot do at all, being cordoned, tainted or not ready, is in `eligibility`.
 """
 
@@ -14,6 +14,8 @@ from trainyard.scheduling.snapshot import NodeView
 
 SUSPECT_AFTER = 2
 """Workloads that failed on a node lately: a single one may have failed by itself."""
+SUSPECT_RATIO = 3.0
+"""So many times as many as on the other nodes of the flavor, on average."""
 BREAKER_LEAST = 3
 """So many nodes must be sick at least: two broken ones of three are two broken nodes."""
 
@@ -25,7 +27,7 @@ class Health:
     broken: Mapping[str, str] = field(default_factory=dict)
     """By name, the condition that says so."""
     suspects: Mapping[str, int] = field(default_factory=dict)
-    """By name, how many workloads failed there lately."""
+    """By name, how many workloads failed there lately, where that is remarkable."""
     not_ready: int = 0
     nodes: int = 0
     """Of this flavor in all."""
@@ -69,7 +71,17 @@ def judge(nodes: Iterable[NodeView], flavor: FlavorSpec, failures: Mapping[str, 
     ready = [node for node in mine if node.ready]
     return Health(
         broken={node.name: node.broken for node in ready if node.broken},
-        suspects={node.name: failures[node.name] for node in ready if failures.get(node.name, 0) >= SUSPECT_AFTER},
+        suspects=_suspects([node.name for node in ready], failures),
         not_ready=len(mine) - len(ready),
         nodes=len(mine),
     )
+
+
+def _suspects(names: list[str], failures: Mapping[str, int]) -> dict[str, int]:
+    counts = {name: failures.get(name, 0) for name in names}
+    total, others = sum(counts.values()), max(1, len(names) - 1)
+    return {
+        name: count
+        for name, count in counts.items()
+        if count >= SUSPECT_AFTER and count >= SUSPECT_RATIO * (total - count) / others
+    }

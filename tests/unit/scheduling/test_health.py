@@ -44,6 +44,23 @@ def test_a_node_on_which_several_workloads_failed_is_the_last_choice() -> None:
     assert where(a_snapshot(nodes(1), job, failures={"n0": 2})) == "n0", "better there than not at all"
 
 
+@pytest.mark.parametrize(
+    ("failures", "suspects"),
+    [
+        ({"n0": 2}, {"n0"}),
+        ({"n0": 2, "n1": 2, "n2": 2, "n3": 2}, set()),
+        ({"n0": 9, "n1": 2, "n2": 2, "n3": 2}, {"n0"}),
+        ({"n0": 5, "n1": 2, "n2": 2, "n3": 2}, set()),
+        ({"n0": 4, "n1": 4}, {"n0", "n1"}),
+        ({"elsewhere": 9, "n0": 1}, set()),
+    ],
+)
+def test_only_a_node_that_stands_out_is_suspect_for_programs_fail_everywhere(
+    failures: dict[str, int], suspects: set[str]
+) -> None:
+    assert set(judge(nodes(4), FlavorSpec(), failures).suspects) == suspects
+
+
 def test_the_breaker_opens_when_more_than_half_are_sick() -> None:
     assert where(a_snapshot(nodes(5, 0, 1, 2), a_job("mine", gpus=8))) == "n3"
     assert where(a_snapshot(nodes(5, 0, 1, 2), a_job("mine", count=5, gpus=8))) == "n0", "better there than not at all"
@@ -76,8 +93,8 @@ def test_whoever_waits_is_asked_again_when_a_node_is_well() -> None:
 
 
 def test_whoever_waits_is_asked_again_when_failures_open_the_breaker() -> None:
-    follower, job = Follower(), a_job("mine", count=3, gpus=8)
-    (decision,) = follower.decide(a_snapshot(nodes(3, 0), job), NOW)
+    follower, job = Follower(), a_job("mine", count=5, gpus=8)
+    (decision,) = follower.decide(a_snapshot(nodes(5, 0, 1), job), NOW)
     assert isinstance(decision, Wait)
-    (decision,) = follower.decide(a_snapshot(nodes(3, 0), job, failures={"n1": 2, "n2": 3}), NOW)
+    (decision,) = follower.decide(a_snapshot(nodes(5, 0, 1), job, failures={"n2": 2}), NOW)
     assert isinstance(decision, Admit)
