@@ -7,13 +7,14 @@ from itertools import chain
 
 from prometheus_client.metrics_core import Metric as Family
 
+from trainyard.admission.vitals import Vitals
 from trainyard.api.inference_service import InferenceService
 from trainyard.api.training_job import TrainingJob
 from trainyard.metrics.of_inference_services import inference_service_samples
 from trainyard.metrics.of_nodes import node_samples
 from trainyard.metrics.of_operator import Backlog, Cache, EventCounts, operator_samples
 from trainyard.metrics.of_queues import queue_samples
-from trainyard.metrics.of_scheduling import Vitals, scheduling_samples
+from trainyard.metrics.of_scheduling import scheduling_samples
 from trainyard.metrics.of_training_jobs import training_job_samples
 from trainyard.metrics.picture import Picture
 from trainyard.metrics.sample import CAP, Sample, families

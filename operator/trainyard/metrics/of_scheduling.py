@@ -1,32 +1,10 @@
 """What the last admission cycle saw of flavors, and what became of kept places."""
 
-from collections.abc import Iterator, Mapping
-from typing import Protocol
+from collections.abc import Iterator
 
+from trainyard.admission.vitals import Vitals
 from trainyard.metrics import definitions as d
 from trainyard.metrics.sample import Sample
-from trainyard.scheduling.engine import Counters
-from trainyard.scheduling.health import Health
-
-
-class FlavorVitals(Protocol):
-    """Of `admission.vitals`, as far as it is measured."""
-
-    @property
-    def health(self) -> Health: ...
-
-    @property
-    def fragmented(self) -> float: ...
-
-
-class Vitals(Protocol):
-    """Of `admission.vitals`."""
-
-    @property
-    def counters(self) -> Counters: ...
-
-    @property
-    def flavors(self) -> Mapping[str, FlavorVitals]: ...
 
 
 def scheduling_samples(vitals: Vitals) -> Iterator[Sample]:

@@ -224,16 +224,10 @@ class Engine:
 
     def confirm(self, workload: Workload, began: float) -> bool:
         """Its status shows the place that it was given. False if that is another place, or another workload."""
-        held, there = self.running.get(workload.key), workload.admission
-        if (
-            held is None
-            or held.assignment != there
-            or (held.workload.uid, held.workload.shape)
-            != (
-                workload.uid,
-                workload.shape,
-            )
-        ):
+        held = self.running.get(workload.key)
+        if held is None or held.assignment != workload.admission:
+            return False
+        if held.workload.uid != workload.uid or held.workload.shape != workload.shape:
             return False
         self.guesses += _guessed(workload) - _guessed(held.workload)
         held.workload, held.began, held.ends = workload, began, self.ends(workload, began)

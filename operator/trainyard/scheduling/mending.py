@@ -25,7 +25,6 @@ def mended(engine: Engine, now: float) -> Iterator[Resize]:
         if found is not None:
             engine.finish(key)
             engine.hold(running.workload, found, now)
-            engine.wounded.discard(key)
             yield Resize(key, running.workload.uid, found)
 
 

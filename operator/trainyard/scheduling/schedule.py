@@ -51,7 +51,7 @@ class Follower:
         """Unfinished pods by the uid of their owner; those of nobody we know under ""."""
         self._beyond: dict[str, list[WorkloadKey | PodView]] = defaultdict(list)
         """By owner uid, what the engine was told of pods that no admission promises."""
-        self._told: dict[str, Line] = {}
+        self._told: dict[str, ToldLine] = {}
         """By queue, what those that wait were told in the last cycle."""
         self._decided: set[WorkloadKey] = set()
         """Those for which the last cycle decided something that no snapshot has shown yet."""
@@ -175,7 +175,7 @@ def _ending(pod: PodView) -> Workload:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ToldLine:
     """A queue's line as it was told, and what it was made of: it is the same while that is."""
 
     waits: list[Wait]
@@ -190,7 +190,7 @@ class Line:
         )
 
 
-def waits(engine: Engine, told: dict[str, Line] | None = None) -> list[Wait]:
+def waits(engine: Engine, told: dict[str, ToldLine] | None = None) -> list[Wait]:
     """Everything that waits, by queue in the order in which it would start, with its place.
 
     told: the lines of last time, brought up to date; who is told the same again gets the same object.
@@ -207,12 +207,12 @@ def waits(engine: Engine, told: dict[str, Line] | None = None) -> list[Wait]:
         }
         known = told.get(name)
         if known is None or not known.is_of(parts, nominated):
-            known = told[name] = Line(_in_line(engine, classes, known), parts, nominated)
+            known = told[name] = ToldLine(_in_line(engine, classes, known), parts, nominated)
         found += known.waits
     return found
 
 
-def _in_line(engine: Engine, classes: Sequence[JobClass], before: Line | None) -> list[Wait]:
+def _in_line(engine: Engine, classes: Sequence[JobClass], before: ToldLine | None) -> list[Wait]:
     said = {each.key: each for each in before.waits} if before else {}
     words = {each.number: each.words for each in classes}
     line = sorted(chain.from_iterable(each.line() for each in classes))

@@ -45,7 +45,6 @@ class Outlook:
 class _Waiting:
     since: datetime
     line: Line
-    queue: str
     likely: float
     """Seconds from then to its start, as it was told first."""
     remedies: tuple[Remedy, ...] = ()
@@ -131,7 +130,7 @@ class Outlooks:
                 waited = (now - known.since).total_seconds()
                 self._forecast.observe(known.line, waited)
                 self.learned += 1
-                self._missed(known.queue, abs(waited - known.likely))
+                self._missed(known.line.queue, abs(waited - known.likely))
         for key in self._waiting.keys() - waits.keys():
             self._waiting.pop(key)
         self._take_lines(engine, now, [key for key in waits if key not in self._waiting][:_LINES_A_CYCLE])
@@ -145,7 +144,7 @@ class Outlooks:
             waiting = engine.pending.class_of(key)
             if waiting is not None and waiting.standing is None:
                 line = line_for(engine, waiting.members[key][1], among)
-                self._waiting[key] = _Waiting(now, line, waiting.queue, self._forecast.band(line, 0.0).likely)
+                self._waiting[key] = _Waiting(now, line, self._forecast.band(line, 0.0).likely)
 
     def of(self, key: WorkloadKey) -> Outlook:
         """For one that waits."""

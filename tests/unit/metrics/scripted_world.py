@@ -8,7 +8,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from trainyard.admission.vitals import FlavorVitals
+from trainyard.admission.vitals import FlavorVitals, Vitals
 from trainyard.api.invariants import Invariant
 from trainyard.api.names import ATTEMPT_LABEL, FLAVOR_LABEL, GPU, QUEUE_LABEL, ROLE_LABEL
 from trainyard.metrics.collector import WorldCollector
@@ -246,11 +246,12 @@ def used_metrics(registry: CollectorRegistry) -> Metrics:
     return metrics
 
 
-class SeenVitals:
+def seen_vitals() -> Vitals:
     """What a cycle saw: one broken node of two, and half a GPU that nobody can use."""
-
-    counters = Counters(made=3, moved_later=1)
-    flavors: Mapping[str, FlavorVitals] = {"h200": FlavorVitals(Health({"node-9": "GPUMissing"}, {}, 0, 2), 0.5)}
+    vitals = Vitals(FixedClock())
+    vitals.counters = Counters(made=3, moved_later=1)
+    vitals.flavors = {"h200": FlavorVitals(Health({"node-9": "GPUMissing"}, {}, 0, 2), 0.5)}
+    return vitals
 
 
 def collector_of(world: World, *, report: Report | None = None, **options: Any) -> WorldCollector:
@@ -265,7 +266,7 @@ def collector_of(world: World, *, report: Report | None = None, **options: Any) 
         caches={"pods": cache, "nodes": Cache()},
         events=EventCounts(),
         reports=lambda uid: report if uid == "uid-digits" else None,
-        vitals=SeenVitals(),
+        vitals=seen_vitals(),
         **options,
     )
 
