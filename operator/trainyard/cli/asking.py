@@ -10,7 +10,8 @@ from typing import TypeVar
 from trainyard.api.meta import Model
 from trainyard.cli.errors import CliError, NotAllowedError
 from trainyard.cli.operator_endpoint import SERVER, Server, server
-from trainyard.cluster.credentials import Credentials, NoClusterError, credentials
+from trainyard.cluster.credentials import Credentials, credentials
+from trainyard.cluster.errors import NoClusterError
 
 _Answer = TypeVar("_Answer", bound=Model)
 

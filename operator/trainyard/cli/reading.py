@@ -8,7 +8,6 @@ from random import Random
 
 from trainyard.cli.errors import CliError, NotAllowedError
 from trainyard.cluster.client import ClusterClient
-from trainyard.cluster.credentials import connect
 from trainyard.cluster.errors import ClusterError, Forbidden, NotFound
 from trainyard.cluster.resources import (
     CLAIMS,
@@ -21,6 +20,7 @@ from trainyard.cluster.resources import (
     TRAINING_JOBS,
 )
 from trainyard.cluster.sender import ClientSettings
+from trainyard.cluster.transport import KubeTransport
 from trainyard.questions.picture import Picture, take
 from trainyard.runtime.clock import Clock, SystemClock
 from trainyard.workloads.world import World
@@ -32,7 +32,7 @@ _ATTEMPTS = 2
 @asynccontextmanager
 async def connected(kubeconfig: Path | None, context: str | None) -> AsyncIterator[ClusterClient]:
     """A client with the user's rights. Raises NoClusterError."""
-    transport = await connect(kubeconfig, context)
+    transport = await KubeTransport.connect(kubeconfig, context)
     client = ClusterClient(transport, SystemClock(), Random(), ClientSettings(attempts=_ATTEMPTS))  # noqa: S311  jitter
     try:
         yield client

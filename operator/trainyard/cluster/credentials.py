@@ -1,20 +1,16 @@
-"""Who somebody is to the cluster: the namespace and the bearer token of a kubeconfig, for asking the operator's endpoint as oneself."""
+"""Who somebody is to the cluster: the namespace and the bearer token of a kubeconfig, for asking the operator's endpoint as oneself.
+
+Most kubeconfigs are one file that has the token in it: that is read here, since loading the Kubernetes client takes longer than the
+operator's answer. Whatever else there is (several files, plugins, certificates, a pod's service account) is left to the client.
+"""
 
 import asyncio
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from kubernetes.aio.client.configuration import Configuration
-from kubernetes.aio.config import ConfigException, list_kube_config_contexts, load_incluster_config, load_kube_config
-
-from trainyard.cluster.transport import KubeTransport
-
-_SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-_BEARER = "bearer "
-
-
-class NoClusterError(Exception):
-    """No kubeconfig, or one that cannot be used; the message says why."""
+import yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,36 +21,40 @@ class Credentials:
     token: str
 
 
-async def connect(kubeconfig: Path | None = None, context: str | None = None) -> KubeTransport:
-    """A connection with the user's rights. Raises NoClusterError."""
-    try:
-        return await KubeTransport.connect(kubeconfig, context)
-    except (ConfigException, OSError) as error:
-        raise NoClusterError(str(error)) from None
-
-
 async def credentials(kubeconfig: Path | None = None, context: str | None = None) -> Credentials:
-    """Of the same user. Raises NoClusterError."""
-    configuration = Configuration()
+    """Of the user at hand. Raises NoClusterError."""
+    plain = await asyncio.to_thread(_plain, kubeconfig, context)
+    return plain or await _by_client(kubeconfig, context)
+
+
+def _plain(kubeconfig: Path | None, context: str | None) -> Credentials | None:
+    """Of one file with a token in it; None for anything else."""
+    path = kubeconfig or _own_file()
     try:
-        namespace = await _namespace(configuration, kubeconfig, context)
-    except (ConfigException, OSError) as error:
-        raise NoClusterError(str(error)) from None
-    token = str(configuration.api_key.get("BearerToken") or "")
-    return Credentials(namespace, token[len(_BEARER) :] if token.lower().startswith(_BEARER) else token)
+        content: Any = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader) if path else None
+        chosen = _named(content["contexts"], context or content["current-context"])["context"]
+        user = _named(content["users"], chosen["user"])["user"]
+        if "tokenFile" in user:  # relative to the kubeconfig, and in force where both are given
+            return None
+        return Credentials(str(chosen.get("namespace") or "default"), str(user["token"]))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError, StopIteration):
+        return None
 
 
-async def _namespace(configuration: Configuration, kubeconfig: Path | None, context: str | None) -> str:
-    """Load the configuration in the order of the transport: what is named, the pod's service account, the user's own."""
-    if kubeconfig is None:
-        try:
-            load_incluster_config(configuration)
-        except ConfigException:
-            pass
-        else:
-            return (await asyncio.to_thread(_SERVICE_ACCOUNT_NAMESPACE.read_text)).strip()
-    path = str(kubeconfig) if kubeconfig else None
-    await load_kube_config(path, context, client_configuration=configuration, persist_config=False)
-    contexts, active = await asyncio.to_thread(list_kube_config_contexts, path)
-    chosen = next((each for each in contexts if each["name"] == context), active)
-    return str(chosen.get("context", {}).get("namespace") or "default")
+def _own_file() -> Path | None:
+    """The only kubeconfig that counts, if one file alone does."""
+    if os.environ.get("KUBERNETES_SERVICE_HOST"):
+        return None
+    named = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+    return None if os.pathsep in named else Path(named)
+
+
+def _named(entries: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    return next(each for each in entries if each["name"] == name)
+
+
+async def _by_client(kubeconfig: Path | None, context: str | None) -> Credentials:
+    from trainyard.cluster import kubeconfig as client  # noqa: PLC0415 - see above
+
+    access = await client.load(kubeconfig, context)
+    return Credentials(access.namespace, access.token)

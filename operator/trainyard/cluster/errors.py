@@ -22,6 +22,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
+class NoClusterError(Exception):
+    """No kubeconfig, or one that cannot be used; the message says why."""
+
+
 class ClusterError(Exception):
     """A request that did not succeed. `message` is the API server's own, fit for a condition."""
 

@@ -7,7 +7,6 @@ kubernetes.aio loads the configuration and builds the session. Its request layer
 of the session below it, encodes JSON slowly, and cannot bound the silence of a stream.
 """
 
-import asyncio
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -20,10 +19,10 @@ import aiohttp
 import orjson
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 from yarl import URL
 
 from trainyard.cluster.errors import ClusterError, Silent, Unreachable, error_from
+from trainyard.cluster.kubeconfig import load
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -116,19 +115,8 @@ class KubeTransport:
 
     @classmethod
     async def connect(cls, kubeconfig: Path | str | None = None, context: str | None = None) -> "KubeTransport":
-        """From the given kubeconfig, else the pod's service account, else the user's own kubeconfig."""
-        configuration = Configuration()
-        if kubeconfig is None:
-            try:
-                load_incluster_config(configuration)
-            except ConfigException:
-                await load_kube_config(context=context, client_configuration=configuration, persist_config=False)
-        else:
-            path = Path(kubeconfig)
-            if not await asyncio.to_thread(path.is_file):
-                raise ConfigException(f"kubeconfig {path} does not exist")
-            await load_kube_config(str(path), context, client_configuration=configuration, persist_config=False)
-        return cls(configuration)
+        """Raises NoClusterError."""
+        return cls((await load(kubeconfig, context)).configuration)
 
     async def request(
         self,

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 from kubernetes.aio.client.configuration import Configuration
-from kubernetes.aio.config import ConfigException
 from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 
-from trainyard.cluster.errors import Forbidden, Gone, Silent, Unreachable
+from trainyard.cluster.errors import Forbidden, Gone, NoClusterError, Silent, Unreachable
 from trainyard.cluster.transport import MERGE_PATCH, KubeTransport
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -180,5 +179,5 @@ async def test_a_service_accounts_token_is_read_again_after_the_kubelet_replaced
 
 
 async def test_a_kubeconfig_that_does_not_exist_is_named() -> None:
-    with pytest.raises(ConfigException, match="/nowhere/config does not exist"):
+    with pytest.raises(NoClusterError, match="/nowhere/config does not exist"):
         await KubeTransport.connect("/nowhere/config")
