@@ -176,6 +176,21 @@ def own_claim(*modes: str, reclaim: str = "Retain") -> Modifier:
     return spec(storage={"claimTemplate": {"accessModes": list(modes or ("ReadWriteMany",))}, "reclaim": reclaim})
 
 
+def role(name: str, count: int = 1, gpu: int = 0, seconds: float | None = None, code: int = 0) -> Modifier:
+    """One more role that runs `NAME.py`; in simulations each of its pods ends after so many seconds."""
+
+    def modify(obj: Object) -> None:
+        made: Object = {"name": name, "replicas": count, "entrypoint": {"command": ["python", f"{name}.py"]}}
+        if gpu:
+            made["resources"] = {"limits": {GPU: str(gpu)}}
+        if seconds is not None:
+            notes = {"sim/run-seconds": str(seconds), "sim/exit-code": str(code)}
+            made["template"] = {"metadata": {"annotations": notes}}
+        obj["spec"]["roles"] = [*obj["spec"].get("roles", []), made]
+
+    return modify
+
+
 def suspended(value: bool = True) -> Modifier:
     return spec(suspend=value)
 

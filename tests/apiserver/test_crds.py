@@ -48,6 +48,20 @@ REFUSED: dict[str, tuple[list[b.Modifier], list[str]]] = {
         [b.workers(8193)],
         ["spec.workers.replicas: Invalid value: 8193", "less than or equal to 8192"],
     ),
+    "a role called worker": ([b.role("worker")], ["spec.roles: worker is the role of spec.workers"]),
+    "a role without a program": (
+        [b.role("ps"), lambda obj: obj["spec"]["roles"][0].pop("entrypoint")],
+        ["spec.roles[0].entrypoint: Required value"],
+    ),
+    "the same role twice": ([b.role("ps"), b.role("ps", 2)], ["spec.roles[1]: Duplicate value"]),
+    "a name too long for its role": (
+        [b.meta(name="a" * 48), b.role("evaluator-of-a-model")],
+        ["metadata.name and the name of a role must be at most 57 characters together"],
+    ),
+    "too many pods of all roles": (
+        [b.workers(8000), b.role("ps", 200)],
+        ["spec.workers and spec.roles must be at most 8192 pods together"],
+    ),
     "model and entrypoint": (
         [b.spec(entrypoint={"command": ["python", "train.py"]})],
         ["spec takes exactly one of model and entrypoint"],
@@ -228,6 +242,13 @@ def test_an_elastic_job_may_change_its_size_and_not_its_least(settled: Yard) -> 
         settled.patch("TrainingJob", "elastic", {"spec": {"workers": {"replicas": 1}}})
     with pytest.raises(ApiError, match=r"spec\.workers\.minReplicas is immutable"):
         settled.patch("TrainingJob", "elastic", {"spec": {"workers": {"minReplicas": None}}})
+
+
+def test_roles_stay_as_they_are(settled: Yard) -> None:
+    settled.job("roles", b.role("ps", 2))
+    for roles in ([], None, [{"name": "ps", "replicas": 3, "entrypoint": {"command": ["python", "ps.py"]}}]):
+        with pytest.raises(ApiError, match=r"spec\.roles is immutable"):
+            settled.patch("TrainingJob", "roles", {"spec": {"roles": roles}})
 
 
 def test_gates_are_lifted_one_by_one_and_never_added(settled: Yard) -> None:

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 
 from tests.simulation.fake_api import FakeApi
 from tests.simulation.fake_nodes import requests_of
-from trainyard.api.names import ATTEMPT_LABEL, FLAVOR_LABEL, GPU, INDEX_LABEL, JOB_LABEL, QUEUE_LABEL
+from trainyard.api.names import ATTEMPT_LABEL, FLAVOR_LABEL, GPU, INDEX_LABEL, JOB_LABEL, QUEUE_LABEL, ROLE_LABEL
 from trainyard.cluster.resources import NODES, PODS, QUEUES, Object, Resource
 from trainyard.scheduling.resources import parse
 
@@ -94,7 +94,8 @@ class Auditor:
         attempts: dict[str, list[str]] = defaultdict(list)
         for pod in alive:
             if any(each["uid"] == owner for each in pod["metadata"].get("ownerReferences", ())):
-                attempts[pod["metadata"]["labels"][ATTEMPT_LABEL]].append(pod["metadata"]["labels"][INDEX_LABEL])
+                its = pod["metadata"]["labels"]
+                attempts[its[ATTEMPT_LABEL]].append(f"{its[ROLE_LABEL]} {its[INDEX_LABEL]}")
         if len(attempts) > 1:
             self.broken.append(f"pods of attempts {sorted(attempts)} of job {labels[JOB_LABEL]} may run together")
         for attempt, ranks in attempts.items():

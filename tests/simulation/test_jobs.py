@@ -35,6 +35,43 @@ async def test_a_gang_starts_with_all_its_pods_or_with_none() -> None:
         assert sorted(sim.nodes("gang")) == ["n0", "n1"]
 
 
+async def test_all_roles_start_together_and_the_rest_is_stopped_when_the_workers_are_done() -> None:
+    async with Simulation(nodes=2, gpus=4) as sim:
+        sim.create(b.training_job("first", b.gpus(4), b.runs(30)))
+        await sim.until(sim.is_("Running", "first"), 10)
+        sim.create(b.training_job("gang", b.workers(2), b.gpus(2), b.runs(60), b.role("ps", 2, gpu=1), b.role("eval")))
+        await sim.until(sim.is_("Pending", "gang"), 10)
+        await sim.rest(10)
+        assert sim.pods("gang") == []
+        assert sim.status("gang")["gpus"] == 6
+        await sim.until(sim.is_("Running", "gang"), 40)
+        assert sim.names("gang") == [
+            "gang-eval-0-1",
+            "gang-ps-0-1",
+            "gang-ps-1-1",
+            "gang-worker-0-1",
+            "gang-worker-1-1",
+        ]
+        ready = next(each for each in sim.status("gang")["conditions"] if each["type"] == "Ready")
+        assert ready["message"] == "all 5 pods run"
+        await sim.until(sim.is_("Complete", "gang"), 80)
+        assert sim.status("gang")["workers"]["succeeded"] == 2
+        await sim.rest(10)
+        left = [pod["metadata"]["name"] for pod in sim.pods("gang") if pod["status"]["phase"] == "Running"]
+        assert left == []
+
+
+async def test_a_role_that_is_done_early_holds_up_nobody_and_one_that_fails_restarts_the_gang() -> None:
+    async with Simulation() as sim:
+        sim.create(b.training_job("early", b.runs(30), b.role("loader", seconds=5)))
+        sim.create(b.training_job("broken", b.runs(60), b.role("eval", seconds=8, code=1), b.max_restarts(1)))
+        await sim.until(sim.is_("Complete", "early"), 60)
+        assert sim.status("early")["restarts"] == 0
+        await sim.until(sim.is_("Failed", "broken"), 90)
+        assert sim.status("broken")["restarts"] == 1
+        assert "broken-eval-0-2 ended with exit code 1" in sim.message("broken", "Failed")
+
+
 async def test_a_small_job_passes_a_large_one_that_cannot_start() -> None:
     async with Simulation(nodes=1, gpus=4) as sim:
         sim.create(b.training_job("running", b.gpus(2)))

@@ -11,6 +11,7 @@ JOB_LABEL = f"{GROUP}/job"
 """Name of the TrainingJob that owns the object."""
 SERVICE_LABEL = f"{GROUP}/service"
 """Name of the InferenceService that owns the object."""
+ADDRESSED_LABEL = "trainyard.dev/addressed"
 ROLE_LABEL = f"{GROUP}/role"
 """worker, replica or gateway."""
 ATTEMPT_LABEL = f"{GROUP}/attempt"
@@ -38,5 +39,9 @@ TOKEN_AUDIENCE = GROUP
 FIELD_MANAGER = "trainyard"
 MAX_NAME = 50
 """Longest name of a job or service: pod hostnames and label values derive from it and hold 63 characters."""
+WORKER = "worker"
+"""Role of spec.workers."""
+MAX_HOSTNAME = 57
+"""Longest name of a job and of one of its roles together: with two dashes and four digits they make a hostname."""
 MAX_PODS = 8192
 """Largest gang: keeps the admission record, and so the object, below 512 KiB."""

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 from trainyard.api.admission import AvoidedNode, JobAdmission
 from trainyard.api.forecast import Remedy, StartEstimate
 from trainyard.api.meta import Conditions, Model, ObjectMeta, PreciseTime, Time, rules
-from trainyard.api.names import API_VERSION, GPU, MAX_NAME
+from trainyard.api.names import API_VERSION, GPU, MAX_HOSTNAME, MAX_NAME, WORKER
 from trainyard.api.preemption import Nomination, Preemption
 from trainyard.api.quantity import parse
 from trainyard.api.training_job_spec import TrainingJobSpec
@@ -139,7 +139,11 @@ class TrainingJob(Model):
             (
                 f"size(self.metadata.name) <= {MAX_NAME}",
                 f"metadata.name must be at most {MAX_NAME} characters: the hostnames of the workers derive from it",
-            )
+            ),
+            (
+                f"!has(self.spec.roles) || self.spec.roles.all(r, size(self.metadata.name) + size(r.name) <= {MAX_HOSTNAME})",
+                f"metadata.name and the name of a role must be at most {MAX_HOSTNAME} characters together: hostnames derive from them",
+            ),
         )
     )
 
@@ -152,17 +156,23 @@ class TrainingJob(Model):
     plural: ClassVar[str] = "trainingjobs"
     short: ClassVar[str] = "tyj"
 
-    def size(self) -> int:
-        """Pods that the gang has a place for, or would like to have while it waits."""
+    def counts(self) -> dict[str, int]:
+        """Pods of each role that the gang has a place for, or would like to have while it waits."""
         admission = self.status.admission
         if admission is None:
-            return self.spec.workers.replicas
-        return sum(run.count for role in admission.roles for run in role.runs)
+            return {WORKER: self.spec.workers.replicas} | {each.name: each.replicas for each in self.spec.roles}
+        return {role.name: sum(run.count for run in role.runs) for role in admission.roles}
+
+    def size(self) -> int:
+        """The same of all roles together."""
+        return sum(self.counts().values())
 
     def gpus(self) -> int:
         """GPUs that the whole gang holds, or asks for while it waits; parts of a GPU count together. Never complains."""
+        counts = self.counts()
+        asked = {WORKER: self.spec.workers.resources} | {each.name: each.resources for each in self.spec.roles}
         try:
-            each = parse(self.spec.workers.resources.limits.get(GPU, "0"))
+            milli = sum(parse(each.limits.get(GPU, "0")) * counts.get(name, 0) for name, each in asked.items())
         except ValueError:
             return 0
-        return max(0, each * self.size()) // 1000
+        return max(0, milli) // 1000

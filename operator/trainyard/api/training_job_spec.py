@@ -102,6 +102,35 @@ class Workers(Model):
     )
 
 
+class Role(Model):
+    """Further pods of the gang that are no workers: parameter servers, an evaluator, a loader of data."""
+
+    name: str = Field(
+        min_length=1,
+        max_length=20,
+        pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$",
+        description="What the role is called, in the names of its pods too. The workers' own is worker.",
+    )
+    replicas: int = Field(
+        default=1, ge=1, le=MAX_PODS, description="Number of pods; all of them start, or no pod of the job."
+    )
+    entrypoint: Entrypoint = Field(
+        description="Their program. PET_* variables tell of the pods of the same role, TRAINYARD_ROLES how many there are of each, and pod I of role R is $TRAINYARD_JOB-R-I.$TRAINYARD_DOMAIN (of the workers only the first)."
+    )
+    resources: ResourceRequirements = Field(
+        default_factory=ResourceRequirements, description="Resources of each pod, as in core/v1."
+    )
+    template: PodTemplate | None = Field(
+        default=None,
+        description="A core/v1 PodTemplateSpec that the pods start from. The container named `trainer` is ours.",
+    )
+
+
+_ROLES_RULES = (
+    ("self.all(r, r.name != 'worker')", "spec.roles: worker is the role of spec.workers; choose another name"),
+    kept("spec.roles"),
+)
+
 OPTIMIZERS = Literal["sgd", "adam", "adamw"]
 
 
@@ -207,7 +236,11 @@ _RULES = (
         "!has(self.expectedSeconds) || !has(self.maxRunSeconds) || self.expectedSeconds <= self.maxRunSeconds",
         "spec.expectedSeconds must be at most spec.maxRunSeconds",
     ),
-    _stay("spec", "model", "entrypoint", "dataset", "training", "storage", "restart", "topology"),
+    (
+        f"!has(self.roles) || self.workers.replicas + self.roles.map(r, r.replicas).sum() <= {MAX_PODS}",
+        f"spec.workers and spec.roles must be at most {MAX_PODS} pods together",
+    ),
+    _stay("spec", "model", "entrypoint", "dataset", "training", "storage", "restart", "topology", "roles"),
 )
 
 Gate = Annotated[str, Field(min_length=1, max_length=316, pattern=LABEL_KEY)]
@@ -246,6 +279,12 @@ class TrainingJobSpec(Model):
         default_factory=Workers,
         description="The gang: number of pods and what each needs.",
         json_schema_extra={"default": {}},
+    )
+    roles: tuple[Role, ...] = Field(
+        default=(),
+        max_length=8,
+        description="Further pods of the gang that are no workers. They start with the workers; the job is complete when the workers are, and then they are stopped.",
+        json_schema_extra=list_map("name") | rules(*_ROLES_RULES),
     )
     training: Training = Field(
         default_factory=Training,
@@ -307,3 +346,7 @@ class TrainingJobSpec(Model):
         le=2_147_483_647,
         description="Deletes the job this long after it finished; by default never.",
     )
+
+    def pods(self) -> int:
+        """Of all roles, at the job's largest size."""
+        return self.workers.replicas + sum(each.replicas for each in self.roles)

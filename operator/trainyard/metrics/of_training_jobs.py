@@ -51,7 +51,7 @@ def _workers(name: tuple[str, str], job: TrainingJob, pods: tuple[PodState, ...]
     current = [pod for pod in pods if pod.attempt == job.status.attempt]
     known = job.status.workers
     counts = {
-        "desired": job.spec.workers.replicas,
+        "desired": job.spec.pods(),
         "active": sum(not pod.finished for pod in current) if current else known.active,
         "ready": sum(pod.running and pod.ready for pod in current) if current else known.ready,
         "succeeded": sum(pod.phase == "Succeeded" for pod in current) if current else known.succeeded,

@@ -186,14 +186,15 @@ def _other_flavor(search: _Search) -> Iterator[Fix]:
 def _fewer_pods(search: _Search) -> Iterator[Fix]:
     """The largest gang that starts. Of an elastic one the least that has to be there."""
     workload = search.workload
-    if not search.is_job or len(workload.pods) != 1:
+    if not search.is_job or not workload.pods:
         return
-    (pods,) = workload.pods
+    pods, *others = workload.pods  # the workers come first
     step = workload.topology.slice_size if workload.topology else 1
     elastic = pods.least is not None
 
     def changed(count: int) -> Workload:
-        return replace(workload, pods=(replace(pods, least=count) if elastic else replace(pods, count=count),))
+        smaller = replace(pods, least=count) if elastic else replace(pods, count=count)
+        return replace(workload, pods=(smaller, *others))
 
     found = search.most(range(pods.minimum - step, 0, -step), changed)
     if found is None:
@@ -207,20 +208,20 @@ def _fewer_pods(search: _Search) -> Iterator[Fix]:
 def _fewer_gpus(search: _Search) -> Iterator[Fix]:
     """The most GPUs a pod with which it starts."""
     workload = search.workload
-    if len(workload.pods) != 1:
+    if not workload.pods:
         return
-    (pods,) = workload.pods
+    pods, *others = workload.pods
     asked = pods.requests.get(GPU, 0) // _DEVICE
 
     def changed(count: int) -> Workload:
-        return replace(workload, pods=(_with_gpus(pods, count),))
+        return replace(workload, pods=(_with_gpus(pods, count), *others))
 
     found = search.most(range(asked - 1, 0, -1), changed)
     if found is None:
         return
     count, smaller, place = found
     field = "spec.workers.resources" if search.is_job else "spec.resources"
-    words = f"with {count} instead of {asked} GPUs a pod"
+    words = f"with {count} instead of {asked} GPUs a {'worker' if others else 'pod'}"
     yield _fix(f"{field}.limits[{GPU}]={count}", words, smaller, place, 1 + 4 * (1 - count / asked))
 
 

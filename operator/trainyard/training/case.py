@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from datetime import datetime
 
+from trainyard.api.names import WORKER
 from trainyard.api.reasons import ConditionType
 from trainyard.api.training_job import Progress, TrainingJobStatus
 from trainyard.training.observed import Observed
@@ -57,10 +58,22 @@ class Case:
         found = conditions.find(self.status.conditions, ConditionType.READY)
         return found is not None and found.status == "True"
 
-    def take_last_words(self, pod: PodState) -> None:
-        """Take over what a worker said at its end."""
-        if pod.exit is not None and pod.exit.report:
-            self.draft.last_words(pod.exit.report)
+    def missing(self) -> list[tuple[str, int]]:
+        """Role and index of each pod of the gang that is not there, role by role."""
+        there = {(pod.role, pod.index) for pod in self.current}
+        counts = self.job.counts()
+        return [(role, index) for role in counts for index in range(counts[role]) if (role, index) not in there]
+
+    @property
+    def noun(self) -> str:
+        """What the pods of the gang are called."""
+        return "pods" if self.spec.roles else "workers"
+
+    def take_last_words(self) -> None:
+        """Take over what the workers said at their end, that of the first last."""
+        for pod in sorted((pod for pod in self.current if pod.role == WORKER), key=lambda pod: -pod.index):
+            if pod.exit is not None and pod.exit.report:
+                self.draft.last_words(pod.exit.report)
 
 
 Rule = Callable[[Case], Plan | None]

@@ -154,19 +154,20 @@ class TrainingController:
         """Fingerprint of the job's pods; the parts of the spec that make it never change."""
         uid = observed.job.metadata.uid
         if uid not in self._marks:
-            self._marks[uid] = fingerprint(pods.sample(observed))
+            self._marks[uid] = "+".join(dict.fromkeys(map(fingerprint, pods.samples(observed))))
         return self._marks[uid]
 
     async def _try_template(self, observed: Observed) -> Observed:
         """Ask the API server whether it would take a worker, once per template and namespace; a single pod is simply tried."""
         job = observed.job
-        if job.status.admission is not None or job.spec.suspend or finished(job) or job.spec.workers.replicas == 1:
+        if job.status.admission is not None or job.spec.suspend or finished(job) or job.spec.pods() == 1:
             return observed
         mark = self._mark(observed)
         if self._refusals.known(mark) is not None:
             return observed
         try:
-            await self._cluster.create(PODS, pods.sample(observed), dry_run=True)
+            for sample in pods.samples(observed):
+                await self._cluster.create(PODS, sample, dry_run=True)
         except (Forbidden, Invalid) as error:
             self._refuse(observed, mark, error.message)
             return replace(observed, refusal=error.message)

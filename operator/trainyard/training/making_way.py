@@ -113,8 +113,7 @@ def _ask_to_end(case: Case) -> Plan | None:
     if active:
         deadline = case.status.preemption.deadline if case.status.preemption else None
         return case.plan(delete=case.stop(active, deadline))
-    for pod in sorted(case.current, key=lambda pod: -pod.index):
-        case.take_last_words(pod)
+    case.take_last_words()
     case.draft.counted([])
     return None
 

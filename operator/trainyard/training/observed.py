@@ -13,7 +13,6 @@ from trainyard.workloads.pod_state import PodState
 from trainyard.workloads.pod_template import Surroundings
 
 CONTAINER = "trainer"
-ROLE = "worker"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,16 +5,19 @@ decision into the status, and acts on pods only when the status of the last roun
 between loses nothing and repeats nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import groupby
 
+from trainyard.api.names import WORKER
 from trainyard.api.reasons import Reason, Waiting
 from trainyard.scheduling.snapshot import Admit, Preempt, Resize, Wait
 from trainyard.training import pods as children
 from trainyard.training.case import Case, Rule
 from trainyard.training.failure import Consequence, Ended, how_ended
 from trainyard.training.making_way import left_to_run, make_way, ran_too_long
-from trainyard.training.observed import ROLE, Observed
+from trainyard.training.observed import Observed
 from trainyard.training.workload import finished, lost_of_place
 from trainyard.workloads.plan import Note, Object, Plan, sooner
 from trainyard.workloads.times import BIND_SECONDS, REFRESH_SECONDS, retell_seconds
@@ -61,8 +64,7 @@ def suspend(case: Case) -> Plan | None:
         case.draft.suspending(len(active))
         case.draft.counted(case.current)
         return case.plan(delete=case.stop(active))
-    for pod in case.current:
-        case.take_last_words(pod)
+    case.take_last_words()
     # A place held means pods that may have run, even if none is left to see: what comes next is another attempt.
     case.draft.suspended(had_pods=bool(case.current) or case.status.admission is not None)
     case.draft.counted([])
@@ -123,13 +125,13 @@ def clear_earlier_attempts(case: Case) -> Plan | None:
 
 
 def succeeded(case: Case) -> Plan | None:
-    done = [pod for pod in case.current if pod.phase == "Succeeded"]
-    if len(done) < case.size:
+    """The workers are done; what else there is of the gang has nothing left to do and is stopped."""
+    done = [pod for pod in case.current if pod.role == WORKER and pod.phase == "Succeeded"]
+    if len(done) < case.job.counts().get(WORKER, 0):
         return None
-    for pod in sorted(done, key=lambda pod: -pod.index):
-        case.take_last_words(pod)
+    case.take_last_words()
     case.draft.counted(case.current)
-    case.draft.completed(_all_ran(case))
+    case.draft.completed(_all_ran(case), len(done))
     return case.plan(notes=(Note(Reason.COMPLETED, f"all {len(done)} workers ended with exit code 0"),))
 
 
@@ -138,8 +140,7 @@ def ended(case: Case) -> Plan | None:
     end = how_ended(case.observed, case.current) or _vanished(case) or _never_bound(case) or _too_slow(case)
     if end is None:
         return None
-    for pod in sorted(case.current, key=lambda pod: -pod.index):
-        case.take_last_words(pod)
+    case.take_last_words()
     note = _conclude(case, end)
     # The pods are stopped in the next round, when the new attempt's number is durable.
     return case.plan(notes=(note,), again=0.0)
@@ -173,12 +174,11 @@ def _vanished(case: Case) -> Ended | None:
     """A pod of a gang that ran is not there any more."""
     if not case.ready():
         return None
-    there = {pod.index for pod in case.current}
-    missing = [index for index in range(case.size) if index not in there]
+    missing = case.missing()
     return (
         Ended(
             Consequence.DISRUPTION,
-            f"{children.pod_name(case.job, missing[0], case.status.attempt)} was deleted by somebody else",
+            f"{children.pod_name(case.job, *missing[0], case.status.attempt)} was deleted by somebody else",
         )
         if missing
         else None
@@ -213,11 +213,7 @@ def _never_bound(case: Case) -> Ended | None:
     ]
     if not late:
         return None
-    node = (
-        next((role.nodes()[late[0].index] for role in case.status.admission.roles if role.name == ROLE), "")
-        if case.status.admission
-        else ""
-    )
+    node = children.node_of(case.job, late[0].role, late[0].index)
     return Ended(
         Consequence.UNDO,
         f"{late[0].name} was not bound to {node} within {BIND_SECONDS:.0f} s: {late[0].unschedulable or 'kube-scheduler gave no reason'}",
@@ -237,21 +233,21 @@ def _too_slow(case: Case) -> Ended | None:
     why = late.waiting or late.message or late.phase
     return Ended(
         Consequence.UNDO,
-        f"not every worker ran within startDeadlineSeconds={case.spec.start_deadline_seconds}: {late.name} is {why}",
+        f"not every pod ran within startDeadlineSeconds={case.spec.start_deadline_seconds}: {late.name} is {why}",
         late.node,
     )
 
 
 def gang(case: Case) -> Plan | None:
     """Create what is missing, watch it start, report how it goes."""
-    there = {pod.index for pod in case.current}
-    missing = [index for index in range(case.size) if index not in there]
+    missing = case.missing()
     case.draft.counted(case.current)
     case.draft.set(preemption=None)  # who made way and went on has done so now
     create = _storage(case)
     if missing and case.size > 1 and not case.observed.service_exists:
         create = (*create, children.service(case.job))
-    create = (*create, *(children.worker(case.observed, index) for index in missing))
+    for role, group in groupby(missing, key=lambda each: each[0]):
+        create = (*create, *children.pods_of(case.observed, role, (index for _, index in group)))
     notes: tuple[Note, ...] = ()
     running = _run(case)
     news = False
@@ -260,7 +256,7 @@ def gang(case: Case) -> Plan | None:
     if running == case.size:
         case.draft.running(_all_ran(case))
         news = not case.ready()
-        notes = (Note(Reason.RUNNING, f"attempt {case.status.attempt}: all {running} workers run"),) if news else ()
+        notes = (Note(Reason.RUNNING, f"attempt {case.status.attempt}: all {running} {case.noun} run"),) if news else ()
     else:
         case.draft.starting(_how_it_starts(case, missing, running))
     report = case.observed.report
@@ -287,10 +283,10 @@ def _all_ran(case: Case) -> datetime:
     return max((pod.started for pod in case.current if pod.started), default=case.now)
 
 
-def _how_it_starts(case: Case, missing: list[int], running: int) -> str:
+def _how_it_starts(case: Case, missing: Sequence[tuple[str, int]], running: int) -> str:
     """What the slowest pods wait for."""
     waits = sorted({pod.waiting or pod.unschedulable for pod in case.current if not pod.running} - {""})
-    text = f"{running} of {case.size} workers run"
+    text = f"{running} of {case.size} {case.noun} run"
     if missing:
         text += f", {len(missing)} are being created"
     return f"{text}; {'; '.join(waits)}"[:1000] if waits else text

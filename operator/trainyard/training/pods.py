@@ -1,12 +1,26 @@
-"""The children of a TrainingJob: worker pods, the headless Service that gives them names, the claim for results."""
+"""The children of a TrainingJob: pods of its roles, the headless Service that gives them names, the claim for results."""
 
 import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from trainyard.api.names import ATTEMPT_LABEL, FLAVOR_LABEL, GPU, INDEX_LABEL, JOB_LABEL, QUEUE_LABEL, ROLE_LABEL
+from trainyard.api.meta import PodTemplate, ResourceRequirements
+from trainyard.api.names import (
+    ADDRESSED_LABEL,
+    ATTEMPT_LABEL,
+    FLAVOR_LABEL,
+    GPU,
+    INDEX_LABEL,
+    JOB_LABEL,
+    QUEUE_LABEL,
+    ROLE_LABEL,
+    WORKER,
+)
 from trainyard.api.training_job import TrainingJob
+from trainyard.api.training_job_spec import Entrypoint
 from trainyard.scheduling.resources import parse
-from trainyard.training.observed import CONTAINER, ROLE, Observed
+from trainyard.training.observed import CONTAINER, Observed
 from trainyard.workloads.plan import Object
 from trainyard.workloads.pod_template import (
     STORAGE,
@@ -25,9 +39,37 @@ MASTER_PORT = "29500"
 AGENT = ["python", "-m", "trainer.agent"]
 
 
-def pod_name(job: TrainingJob, index: int, attempt: int) -> str:
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What the pods of one role are made of."""
+
+    role: str
+    field: str
+    """Path of what follows in the job."""
+    replicas: int
+    least: int | None
+    """How many will do, for a role that is elastic."""
+    resources: ResourceRequirements
+    template: PodTemplate | None
+    entrypoint: Entrypoint | None
+
+
+def parts(job: TrainingJob) -> tuple[Part, ...]:
+    """The workers, then the other roles."""
+    first, spec = job.spec.workers, job.spec
+    workers = Part(
+        WORKER, "spec.workers", first.replicas, first.min_replicas, first.resources, first.template, spec.entrypoint
+    )
+    others = (
+        Part(each.name, f"spec.roles[{each.name}]", each.replicas, None, each.resources, each.template, each.entrypoint)
+        for each in spec.roles
+    )
+    return (workers, *others)
+
+
+def pod_name(job: TrainingJob, role: str, index: int, attempt: int) -> str:
     """Deterministic, so that a repeated create is recognised, and new with each attempt."""
-    return f"{job.metadata.name}-{ROLE}-{index}-{attempt}"
+    return f"{_hostname(job, role, index)}-{attempt}"
 
 
 def claim_name(job: TrainingJob) -> str | None:
@@ -46,64 +88,73 @@ def service_name(job: TrainingJob) -> str:
     return f"{job.metadata.name}-workers"
 
 
-def worker(observed: Observed, index: int) -> Object:
-    """The pod of one rank of the current attempt."""
+def node_of(job: TrainingJob, role: str, index: int) -> str:
+    """Where a pod of the current attempt is to be; empty without a place."""
+    admission = job.status.admission
+    found = next((each for each in admission.roles if each.name == role), None) if admission else None
+    return found.nodes()[index] if found else ""
+
+
+def pods_of(observed: Observed, role: str, indices: Iterable[int]) -> Iterator[Object]:
+    """The pods of one role of the current attempt."""
     job, admission = observed.job, observed.job.status.admission
     assert admission is not None
-    node = next(role for role in admission.roles if role.name == ROLE).nodes()[index]
-    labels = {
-        JOB_LABEL: job.metadata.name,
-        ROLE_LABEL: ROLE,
-        INDEX_LABEL: str(index),
-        ATTEMPT_LABEL: str(job.status.attempt),
-        QUEUE_LABEL: job.spec.queue,
-        FLAVOR_LABEL: admission.flavor,
-    }
-    meta = metadata(pod_name(job, index, job.status.attempt), job.metadata.namespace, _owner(job), labels)
-    pod = build_pod(
-        job.spec.workers.template,
-        meta,
-        _container(job, index, observed.surroundings),
-        _volumes(job),
-        node=node,
-        flavor=observed.flavors.get(admission.flavor),
-        restart="Never",
-    )
-    if job.size() > 1:
-        pod["spec"] |= {"hostname": _hostname(job, index), "subdomain": service_name(job)}
-    return pod
+    nodes = next(each for each in admission.roles if each.name == role).nodes()
+    part = next(each for each in parts(job) if each.role == role)
+    for index in indices:
+        labels = {
+            JOB_LABEL: job.metadata.name,
+            ROLE_LABEL: role,
+            INDEX_LABEL: str(index),
+            ATTEMPT_LABEL: str(job.status.attempt),
+            QUEUE_LABEL: job.spec.queue,
+            FLAVOR_LABEL: admission.flavor,
+        }
+        if _addressed(job, role, index):
+            labels[ADDRESSED_LABEL] = "true"
+        meta = metadata(pod_name(job, role, index, job.status.attempt), job.metadata.namespace, _owner(job), labels)
+        pod = build_pod(
+            part.template,
+            meta,
+            _container(job, part, index, observed.surroundings),
+            _volumes(job),
+            node=nodes[index],
+            flavor=observed.flavors.get(admission.flavor),
+            restart="Never",
+        )
+        if job.size() > 1:
+            pod["spec"] |= {"hostname": _hostname(job, role, index), "subdomain": service_name(job)}
+        yield pod
 
 
-def sample(observed: Observed) -> Object:
-    """A pod like the workers', for the API server's dry run: no node, no rank that matters."""
+def samples(observed: Observed) -> list[Object]:
+    """A pod like those of each role, for the API server's dry run: no node, no rank that matters."""
     job = observed.job
-    meta = metadata(
-        pod_name(job, 0, job.status.attempt),
-        job.metadata.namespace,
-        _owner(job),
-        {JOB_LABEL: job.metadata.name, ROLE_LABEL: ROLE},
-    )
-    return build_pod(
-        job.spec.workers.template,
-        meta,
-        _container(job, 0, observed.surroundings),
-        _volumes(job),
-        node="any",
-        flavor=None,
-        restart="Never",
-    )
+    found = []
+    for part in parts(job):
+        name = pod_name(job, part.role, 0, job.status.attempt)
+        labels = {JOB_LABEL: job.metadata.name, ROLE_LABEL: part.role}
+        meta = metadata(name, job.metadata.namespace, _owner(job), labels)
+        container = _container(job, part, 0, observed.surroundings)
+        found.append(build_pod(part.template, meta, container, _volumes(job), node="any", flavor=None, restart="Never"))
+    return found
+
+
+def _addressed(job: TrainingJob, role: str, index: int) -> bool:
+    """Whether others find it by name: of the workers only the first, where they meet while they start.
+
+    Each address more is written twice, to Endpoints and to an EndpointSlice, whenever any of the pods changes.
+    """
+    return job.size() > 1 and (role != WORKER or index == 0)
 
 
 def service(job: TrainingJob) -> Object:
-    """Gives rank 0 a DNS name, also before it is ready: the workers meet there while they start.
-
-    Only rank 0: each address more is written twice, to Endpoints and to an EndpointSlice, whenever any of the pods changes.
-    """
+    """Gives pods that others look for a DNS name, also before they are ready."""
     meta = metadata(service_name(job), job.metadata.namespace, _owner(job), {JOB_LABEL: job.metadata.name})
     spec = {
         "clusterIP": "None",
         "publishNotReadyAddresses": True,
-        "selector": {JOB_LABEL: job.metadata.name, ROLE_LABEL: ROLE, INDEX_LABEL: "0"},
+        "selector": {JOB_LABEL: job.metadata.name, ADDRESSED_LABEL: "true"},
         "ports": [{"name": "rendezvous", "port": int(MASTER_PORT)}],
     }
     return {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec}
@@ -127,12 +178,17 @@ def _owner(job: TrainingJob) -> Object:
     return owner_reference("TrainingJob", job.metadata.name, job.metadata.uid)
 
 
-def _hostname(job: TrainingJob, index: int) -> str:
-    return f"{job.metadata.name}-{ROLE}-{index}"
+def _hostname(job: TrainingJob, role: str, index: int) -> str:
+    return f"{job.metadata.name}-{role}-{index}"
 
 
-def _container(job: TrainingJob, index: int, around: Surroundings) -> Object:
-    own_image = job.spec.entrypoint is not None and bool(job.spec.entrypoint.image)
+def _domain(job: TrainingJob) -> str:
+    return f"{service_name(job)}.{job.metadata.namespace}.svc"
+
+
+def _container(job: TrainingJob, part: Part, index: int, around: Surroundings) -> Object:
+    program = part.entrypoint
+    own_image = program is not None and bool(program.image)
     mounts = [
         {"name": "trainyard-shm", "mountPath": "/dev/shm"},
         {"name": "trainyard-tmp", "mountPath": "/tmp"},
@@ -142,52 +198,54 @@ def _container(job: TrainingJob, index: int, around: Surroundings) -> Object:
         mounts.append({"name": "trainyard-storage", "mountPath": STORAGE})
     return {
         "name": CONTAINER,
-        "image": job.spec.entrypoint.image if job.spec.entrypoint and own_image else around.trainer_image,
+        "image": program.image if program and own_image else around.trainer_image,
         "imagePullPolicy": "IfNotPresent",
-        "command": _command(job, own_image=own_image),
-        "env": env(_environment(job, index, around)),
-        "resources": core_resources(job.spec.workers.resources),
+        "command": _command(program, own_image=own_image),
+        "env": env(_environment(job, part, index, around)),
+        "resources": core_resources(part.resources),
         "volumeMounts": mounts,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": restricted_container(read_only=not own_image),
     }
 
 
-def _command(job: TrainingJob, *, own_image: bool) -> list[str]:
+def _command(program: Entrypoint | None, *, own_image: bool) -> list[str]:
     """Our agent round the built-in program or the user's command; the user's own image knows no agent."""
-    if job.spec.entrypoint is None:
+    if program is None:
         return AGENT
-    return list(job.spec.entrypoint.command) if own_image else [*AGENT, "--", *job.spec.entrypoint.command]
+    return list(program.command) if own_image else [*AGENT, "--", *program.command]
 
 
-def _environment(job: TrainingJob, index: int, around: Surroundings) -> dict[str, str]:
-    replicas = job.size()
-    master = f"{_hostname(job, 0)}.{service_name(job)}.{job.metadata.namespace}.svc" if replicas > 1 else "127.0.0.1"
-    processes = max(1, parse(job.spec.workers.resources.limits.get(GPU, "0")) // 1000)
+def _environment(job: TrainingJob, part: Part, index: int, around: Surroundings) -> dict[str, str]:
+    counts = job.counts()
+    master = f"{_hostname(job, part.role, 0)}.{_domain(job)}" if job.size() > 1 else "127.0.0.1"
+    processes = max(1, parse(part.resources.limits.get(GPU, "0")) // 1000)
     variables = {
         "HOME": "/tmp",
         "TRAINYARD_NAMESPACE": job.metadata.namespace,
         "TRAINYARD_JOB": job.metadata.name,
         "TRAINYARD_JOB_UID": job.metadata.uid,
         "TRAINYARD_ATTEMPT": str(job.status.attempt),
-        "TRAINYARD_ROLE": ROLE,
-        "PET_NNODES": str(replicas),
+        "TRAINYARD_ROLE": part.role,
+        "PET_NNODES": str(counts.get(part.role, 1)),
         "PET_NPROC_PER_NODE": str(processes),
         "PET_NODE_RANK": str(index),
         "PET_MASTER_ADDR": master,
         "PET_MASTER_PORT": MASTER_PORT,
         "PET_MAX_RESTARTS": "0",
     }
-    if job.spec.model is not None:
+    if job.spec.roles:
+        variables |= {"TRAINYARD_DOMAIN": _domain(job), "TRAINYARD_ROLES": json.dumps(counts, sort_keys=True)}
+    if part.entrypoint is None:
         variables["TRAINYARD_SPEC"] = json.dumps(_recipe(job), sort_keys=True)
     if job.spec.storage is not None:
         variables["TRAINYARD_DIR"] = f"{STORAGE}/{folder(job)}"
-    if around.endpoint:
+    if around.endpoint and part.role == WORKER:  # the job's progress is that of its workers
         variables |= {
             "TRAINYARD_PROGRESS_URL": f"{around.endpoint}/v1/progress",
             "TRAINYARD_PROGRESS_CA": around.certificate_authority,
         }
-    return variables | (job.spec.entrypoint.env if job.spec.entrypoint else {})
+    return variables | (part.entrypoint.env if part.entrypoint else {})
 
 
 def _recipe(job: TrainingJob) -> dict[str, Any]:

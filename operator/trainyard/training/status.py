@@ -196,7 +196,12 @@ class Draft:
 
     def running(self, since: datetime) -> None:
         self.set(phase="Running", reason=Reason.RUNNING.value, start_time=self.fields["start_time"] or since)
-        self.state(ConditionType.READY, True, Reason.RUNNING, f"all {self.job.size()} workers run")
+        self.state(
+            ConditionType.READY,
+            True,
+            Reason.RUNNING,
+            f"all {self.job.size()} {'pods' if self.job.spec.roles else 'workers'} run",
+        )
 
     def undone(self, ended: Ended) -> None:
         """The place is given back; the job is placed anew, elsewhere."""
@@ -268,7 +273,7 @@ class Draft:
         self.state(ConditionType.FAILED, True, reason, message)
         self.state(ConditionType.READY, False, reason, message)
 
-    def completed(self, started: datetime) -> None:
+    def completed(self, started: datetime, workers: int) -> None:
         self.set(
             phase="Complete",
             preemption=None,
@@ -280,7 +285,7 @@ class Draft:
             ConditionType.COMPLETE,
             True,
             Reason.COMPLETED,
-            f"all {self.job.size()} workers ended with exit code 0",
+            f"all {workers} workers ended with exit code 0",
         )
         self.state(ConditionType.READY, False, Reason.COMPLETED, "training is over")
 

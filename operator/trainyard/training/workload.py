@@ -9,7 +9,8 @@ from trainyard.api.reasons import ConditionType, Waiting
 from trainyard.api.training_job import TrainingJob
 from trainyard.scheduling.resources import parse
 from trainyard.scheduling.snapshot import Assignment, Nominated, PodSet, Topology, Verdict, Workload, WorkloadKey
-from trainyard.training.observed import ROLE, Claim, Observed
+from trainyard.training.observed import Claim, Observed
+from trainyard.training.pods import Part, parts
 from trainyard.training.status import goes_on, stopping
 from trainyard.workloads import conditions
 from trainyard.workloads.flavors import accepted, throughputs, unshared
@@ -107,14 +108,13 @@ def _started(job: TrainingJob) -> datetime | None:
 
 def _pods(job: TrainingJob) -> tuple[PodSet, ...]:
     try:
-        return (_workers(job),)
+        return tuple(_pod_set(part) for part in parts(job))
     except ValueError:
         return ()  # said by bad_resources or bad_template, which block the job
 
 
-def _workers(job: TrainingJob) -> PodSet:
-    workers = job.spec.workers
-    return pod_set(ROLE, workers.replicas, workers.resources, workers.template, least=workers.min_replicas)
+def _pod_set(part: Part) -> PodSet:
+    return pod_set(part.role, part.replicas, part.resources, part.template, least=part.least)
 
 
 Check = Callable[[Observed], Verdict | None]
@@ -126,11 +126,11 @@ def blocked(observed: Observed) -> Verdict | None:
 
 
 def bad_resources(observed: Observed) -> Verdict | None:
-    resources = observed.job.spec.workers.resources
-    for part in ("limits", "requests"):
-        for name, quantity in getattr(resources, part).items():
-            if (problem := _bad_quantity(quantity)) is not None:
-                return Verdict(Waiting.MISCONFIGURED, f"spec.workers.resources.{part}[{name}]: {problem}")
+    for part in parts(observed.job):
+        for kind in ("limits", "requests"):
+            for name, quantity in getattr(part.resources, kind).items():
+                if (problem := _bad_quantity(quantity)) is not None:
+                    return Verdict(Waiting.MISCONFIGURED, f"{part.field}.resources.{kind}[{name}]: {problem}")
     return None
 
 
@@ -148,17 +148,18 @@ def _bad_quantity(quantity: str) -> str | None:
 
 def bad_fraction(observed: Observed) -> Verdict | None:
     """A part of a GPU is to be had only where the flavor says so."""
-    spec = observed.job.spec
-    if problem := unshared(spec.workers.resources, spec.flavors, observed.flavors):
-        return Verdict(Waiting.MISCONFIGURED, f"spec.workers.resources.{problem}")
+    for part in parts(observed.job):
+        if problem := unshared(part.resources, observed.job.spec.flavors, observed.flavors):
+            return Verdict(Waiting.MISCONFIGURED, f"{part.field}.resources.{problem}")
     return None
 
 
 def bad_template(observed: Observed) -> Verdict | None:
-    try:
-        _workers(observed.job)
-    except ValueError as error:
-        return Verdict(Waiting.MISCONFIGURED, f"spec.workers.template: {error}")
+    for part in parts(observed.job):
+        try:
+            _pod_set(part)
+        except ValueError as error:
+            return Verdict(Waiting.MISCONFIGURED, f"{part.field}.template: {error}")
     return None
 
 
@@ -175,11 +176,11 @@ def storage_missing(observed: Observed) -> Verdict | None:
 def storage_not_shared(observed: Observed) -> Verdict | None:
     job = observed.job
     modes = _modes(observed.claim, job)
-    if not modes or job.spec.workers.replicas == 1 or "ReadWriteMany" in modes:
+    if not modes or job.spec.pods() == 1 or "ReadWriteMany" in modes:
         return None
     return Verdict(
         Waiting.MISCONFIGURED,
-        f"spec.storage: {job.spec.workers.replicas} workers need a claim with ReadWriteMany; this one has {', '.join(modes)}",
+        f"spec.storage: {job.spec.pods()} {'pods' if job.spec.roles else 'workers'} need a claim with ReadWriteMany; this one has {', '.join(modes)}",
     )
 
 
@@ -195,7 +196,7 @@ def template_refused(observed: Observed) -> Verdict | None:
         return None
     return Verdict(
         Waiting.MISCONFIGURED,
-        f"spec.workers.template: the API server refuses such a pod in namespace {observed.job.metadata.namespace!r}: {observed.refusal}",
+        f"{'spec.workers.template or one of spec.roles' if observed.job.spec.roles else 'spec.workers.template'}: the API server refuses such a pod in namespace {observed.job.metadata.namespace!r}: {observed.refusal}",
     )
 
 

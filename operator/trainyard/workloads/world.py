@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from trainyard.api.flavor import Flavor, FlavorSpec
 from trainyard.api.inference_service import InferenceService
 from trainyard.api.meta import Taint
-from trainyard.api.names import FLAVOR_LABEL, INDEX_LABEL, QUEUE_LABEL, ROLE_LABEL, SERVICE_LABEL
+from trainyard.api.names import FLAVOR_LABEL, INDEX_LABEL, JOB_LABEL, QUEUE_LABEL, ROLE_LABEL, SERVICE_LABEL
 from trainyard.api.queue import Queue, QueueSpec
 from trainyard.api.training_job import TrainingJob
 from trainyard.runtime.clock import SystemClock
@@ -29,7 +29,8 @@ KINDS: Mapping[str, type[Ours]] = {
     "Queue": Queue,
     "Flavor": Flavor,
 }
-_CONTAINERS = {"worker": "trainer", "replica": "server", "gateway": "haproxy"}
+_CONTAINERS = {"replica": "server", "gateway": "haproxy"}
+"""By role in a service."""
 _PINNED = "metadata.name"
 _BLIND_CHECK_SECONDS = 60.0
 _ROUNDING_SECONDS = 0.1
@@ -173,7 +174,8 @@ class World:
                 self._states.pop(before, None)
         self._see(place, new)
         if new is not None and after:
-            container = _CONTAINERS.get(new["metadata"].get("labels", {}).get(ROLE_LABEL, ""), "")
+            its_labels = new["metadata"].get("labels", {})
+            container = "trainer" if JOB_LABEL in its_labels else _CONTAINERS.get(its_labels.get(ROLE_LABEL, ""), "")
             self._states.setdefault(after, {})[new["metadata"]["uid"]] = pod_state(new, container)
         labels = (new or old or {})["metadata"].get("labels", {})
         if labels.get(ROLE_LABEL) == "gateway":

@@ -90,6 +90,13 @@ def test_a_gang_that_is_too_large_is_told_the_largest_that_starts() -> None:
     assert changes["spec.workers.replicas=6"].message.startswith("with 6 instead of 8 workers it would start now on n0")
 
 
+def test_fewer_workers_leave_the_other_roles_as_they_are() -> None:
+    pods = (PodSet("worker", 8, {GPU: 1000}), PodSet("ps", 2, {GPU: 1000}))
+    changes = found(a_snapshot([a_node("n0", 8)], a_job("mine", pods=pods)), "mine")
+    fix = changes["spec.workers.replicas=6"]
+    assert {role: len(nodes) for role, nodes in fix.assignment.nodes.items()} == {"worker": 6, "ps": 2}
+
+
 def test_pods_that_are_too_large_are_told_how_large_they_may_be() -> None:
     changes = found(a_snapshot([a_node("n0", 4)], a_job("mine", gpus=8)), "mine")
     assert f"spec.workers.resources.limits[{GPU}]=4" in changes

@@ -1,5 +1,6 @@
 """Rules of a TrainingJob's life that simulations do not reach, or that read best as a table."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -40,6 +41,13 @@ def a_pod(phase: str = "Running", code: int | None = None, message: str = "", **
     exit_ = None if code is None else Exit(code, "Error", message, NOW)
     given: dict[str, Any] = {"node": "n0", "created": NOW, "exit": exit_, "ready": phase == "Running", **fields}
     return PodState("a-worker-0-1", "u", "worker", 0, 1, phase=phase, **given)
+
+
+def a_container(observed: Observed, role: str = "worker", index: int = 0) -> dict[str, Any]:
+    """Of one pod."""
+    (pod,) = pods.pods_of(observed, role, [index])
+    (container,) = pod["spec"]["containers"]
+    return dict(container)
 
 
 @pytest.mark.parametrize(
@@ -172,10 +180,10 @@ def test_a_users_own_image_runs_its_command_without_our_agent() -> None:
     entry = {"command": ["torchrun", "x.py"], "env": {"MINE": "1"}}
     modifiers = (b.status(admission=ADMISSION), b.own_claim(), b.spec(model=None, entrypoint=entry))
     around = Surroundings("trainer", "server", "gateway")
-    ours = pods.worker(Observed(a_job(*modifiers), surroundings=around), 0)["spec"]["containers"][0]
+    ours = a_container(Observed(a_job(*modifiers), surroundings=around))
     assert ours["command"] == ["python", "-m", "trainer.agent", "--", "torchrun", "x.py"]
     entry["image"] = "theirs"
-    theirs = pods.worker(Observed(a_job(*modifiers), surroundings=around), 0)["spec"]["containers"][0]
+    theirs = a_container(Observed(a_job(*modifiers), surroundings=around))
     assert (theirs["image"], theirs["command"]) == ("theirs", ["torchrun", "x.py"])
     assert {"name": "MINE", "value": "1"} in theirs["env"]
 
@@ -195,3 +203,41 @@ def test_a_job_that_cannot_start_as_written_says_which_field(modifier: b.Modifie
     assert found is not None
     assert found.blocked is not None
     assert words in found.blocked.message
+
+
+def test_a_pod_of_another_role_runs_its_own_program_and_finds_its_peers() -> None:
+    places = [
+        {"name": "worker", "prefix": "n", "runs": [{"node": "0", "count": 2}]},
+        {"name": "ps", "prefix": "n", "runs": [{"node": "1", "count": 2}]},
+    ]
+    around = Surroundings("trainer", "server", "gateway", endpoint="https://op")
+    job = a_job(b.workers(2), b.role("ps", 2), b.status(admission={**ADMISSION, "roles": places}))
+    observed = Observed(job, surroundings=around)
+    server = a_container(observed, "ps", 1)
+    given = {each["name"]: each["value"] for each in server["env"]}
+    assert server["command"] == ["python", "-m", "trainer.agent", "--", "python", "ps.py"]
+    assert server["resources"] == {}
+    assert (given["TRAINYARD_ROLE"], given["PET_NODE_RANK"], given["PET_NNODES"]) == ("ps", "1", "2")
+    assert json.loads(given["TRAINYARD_ROLES"]) == {"worker": 2, "ps": 2}
+    assert given["PET_MASTER_ADDR"] == f"a-ps-0.{given['TRAINYARD_DOMAIN']}"
+    assert "TRAINYARD_SPEC" not in given
+    assert "TRAINYARD_PROGRESS_URL" not in given, "the job's progress is that of its workers"
+    found = [pod for role in ("worker", "ps") for pod in pods.pods_of(observed, role, range(2))]
+    assert [pod["spec"]["hostname"] for pod in found] == ["a-worker-0", "a-worker-1", "a-ps-0", "a-ps-1"]
+    selector = pods.service(job)["spec"]["selector"].items()
+    addressed = [pod["spec"]["hostname"] for pod in found if selector <= pod["metadata"]["labels"].items()]
+    assert addressed == ["a-worker-0", "a-ps-0", "a-ps-1"]
+
+
+def test_what_is_wrong_with_a_role_is_told_with_its_path() -> None:
+    found = workload(Observed(a_job(b.role("ps"), b.role("eval"), _role_limits("eval", cpu="fast"))), NOW)
+    assert found is not None
+    assert found.blocked is not None
+    assert found.blocked.message.startswith("spec.roles[eval].resources.limits[cpu]: ")
+
+
+def _role_limits(name: str, **limits: str) -> b.Modifier:
+    def modify(obj: dict[str, Any]) -> None:
+        next(each for each in obj["spec"]["roles"] if each["name"] == name)["resources"] = {"limits": limits}
+
+    return modify
