@@ -62,6 +62,18 @@ REFUSED: dict[str, tuple[list[b.Modifier], list[str]]] = {
         [b.workers(8000), b.role("ps", 200)],
         ["spec.workers and spec.roles must be at most 8192 pods together"],
     ),
+    "a rule for every failure": (
+        [b.spec(restart={"rules": [{"action": "Fail"}]})],
+        ["spec.restart.rules: a rule needs one of exitCodes, classes, reasons and contains"],
+    ),
+    "workers that nobody misses": (
+        [b.spec(restart={"rules": [{"action": "Ignore", "exitCodes": [1], "roles": ["worker", "ps"]}]})],
+        ["spec.restart.rules: Ignore needs roles, and no workers among them"],
+    ),
+    "an action that is none": (
+        [b.spec(restart={"rules": [{"action": "Retry", "exitCodes": [1]}]})],
+        ["spec.restart.rules[0].action: Unsupported value", "Retry", '"RestartUncounted"'],
+    ),
     "model and entrypoint": (
         [b.spec(entrypoint={"command": ["python", "train.py"]})],
         ["spec takes exactly one of model and entrypoint"],
@@ -70,7 +82,7 @@ REFUSED: dict[str, tuple[list[b.Modifier], list[str]]] = {
     "model without data": ([lambda obj: obj["spec"].pop("dataset")], ["spec.dataset is required with spec.model"]),
     "unknown optimizer": (
         [b.spec(training={"optimizer": "adamax"})],
-        ["spec.training.optimizer: Unsupported value", "adamax", '"sgd", "adam", "adamw"'],
+        ["spec.training.optimizer: Unsupported value", "adamax", '"gd", "sgd", "adam", "adamw"'],
     ),
     "unknown loss": ([b.spec(training={"loss": "hinge"})], ["spec.training.loss: Unsupported value", "hinge"]),
     "no epochs": ([b.spec(training={"epochs": 0})], ["spec.training.epochs: Invalid value: 0"]),
@@ -389,5 +401,5 @@ def test_kubectl_explains_the_workers(installed: Cluster) -> None:
         assert words in text
     assert "A whole number of" in installed.kubectl("explain", "trainingjob.spec.workers.resources")
     optimizer = installed.kubectl("explain", "tyj.spec.training.optimizer").split()
-    assert optimizer[optimizer.index("ENUM:") + 1 :][:3] == ["sgd", "adam", "adamw"]
+    assert optimizer[optimizer.index("ENUM:") + 1 :][:4] == ["gd", "sgd", "adam", "adamw"]
     assert "Empty admits nobody" in installed.kubectl("explain", "tyq.spec.namespaceSelector")

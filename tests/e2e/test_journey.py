@@ -211,6 +211,37 @@ def test_a_users_own_command_runs_under_torchrun(platform: Platform) -> None:
     assert {f"rank {rank} of 2" in logs for rank in (0, 1)} == {True}
 
 
+def test_workers_find_a_pod_of_another_role_by_name_and_it_is_stopped_when_they_are_done(platform: Platform) -> None:
+    ask = """
+import json, os, time, urllib.request
+assert json.loads(os.environ["TRAINYARD_ROLES"]) == {"worker": 2, "store": 1}
+url = f"http://{os.environ['TRAINYARD_JOB']}-store-0.{os.environ['TRAINYARD_DOMAIN']}:8000/"
+for attempt in range(120):
+    try:
+        print("store answers", urllib.request.urlopen(url, timeout=5).status)
+        break
+    except OSError:
+        time.sleep(0.5)
+else:
+    raise SystemExit("no answer of the store")
+"""
+    store = {
+        "name": "store",
+        "entrypoint": {"command": ["python", "-m", "http.server", "8000", "--directory", "/tmp"]},
+        "resources": {"requests": {"cpu": "50m"}},
+    }
+    program = {"command": ["python", "-c", ask]}
+    job = platform.job("asks", workers=2, model=None, dataset=None, storage=None, entrypoint=program, roles=[store])
+    platform.apply(job)
+    platform.phase("tyj", "asks", "Complete", 120)
+    for pod in platform.pods("trainyard.dev/job=asks,trainyard.dev/role=worker"):
+        log = platform.cluster.kubectl("logs", "-n", platform.namespace, pod["metadata"]["name"])
+        assert "store answers 200" in log
+    platform.until(
+        "the end of the store", lambda: not platform.pods("trainyard.dev/job=asks,trainyard.dev/role=store"), 90
+    )
+
+
 def _with_checkpoint(platform: Platform, name: str) -> dict[str, Any]:
     """The status once a checkpoint lies on the claim."""
 

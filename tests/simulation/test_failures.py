@@ -28,6 +28,43 @@ async def test_a_failed_worker_restarts_the_gang_and_the_cause_is_told() -> None
         assert sim.names("a") == ["a-worker-0-2", "a-worker-1-2"]
 
 
+async def test_the_job_says_which_pod_failed_first_as_what_and_what_helps() -> None:
+    async with Simulation() as sim:
+        sim.create(b.training_job("a", b.workers(2), b.max_restarts(0)))
+        await sim.until(sim.is_("Running", "a"), 10)
+        sim.kubelet.finish("team", "a-worker-1-1", 1, "torch.OutOfMemoryError: CUDA out of memory")
+        await sim.until(sim.is_("Failed", "a"), 20)
+        failure = sim.status("a")["lastFailure"]
+        assert (failure["class"], failure["role"], failure["index"], failure["exitCode"]) == (
+            "OutOfMemory",
+            "worker",
+            1,
+            1,
+        )
+        assert "batchSize" in failure["remedy"]
+
+
+async def test_rules_decide_what_follows_and_whom_nobody_misses() -> None:
+    async with Simulation() as sim:
+        rules = [
+            {"action": "Ignore", "roles": ["eval"], "exitCodes": [1]},
+            {"action": "Fail", "exitCodes": [9]},
+            {"action": "RestartUncounted", "classes": ["Network"]},
+        ]
+        with_rules = b.spec(restart={"maxRestarts": 0, "rules": rules})
+        sim.create(b.training_job("a", b.runs(40), b.role("eval", seconds=5, code=1), with_rules))
+        sim.create(b.training_job("b", b.runs(4, code=9), with_rules))
+        sim.create(b.training_job("c", with_rules))
+        await sim.until(sim.is_("Failed", "b"), 20)
+        assert "spec.restart.rules say Fail" in sim.message("b", "Failed")
+        await sim.until(sim.is_("Running", "c"), 20)
+        sim.kubelet.finish("team", "c-worker-0-1", 1, "NCCL: connection reset by peer")
+        await sim.until(lambda: sim.status("c")["attempt"] == 2 and sim.phase("c") == "Running", 30)
+        assert (sim.status("c")["restarts"], sim.status("c")["disruptions"]) == (1, 1)
+        await sim.until(sim.is_("Complete", "a"), 60)
+        assert sim.status("a")["restarts"] == 0
+
+
 async def test_more_failures_than_allowed_fail_the_job() -> None:
     async with Simulation() as sim:
         sim.create(b.training_job("a", b.runs(2, code=3), b.max_restarts(2)))

@@ -6,11 +6,15 @@ All that is not the step itself happens at the boundary between steps, where eve
 import logging
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from trainer.checkpoint_state import save_position, save_tensors
 from trainer.checkpoint_store import CheckpointStore
@@ -93,18 +97,31 @@ def _step(job: Job, parallel: nn.Module, at: _Position) -> None:
     the average is that of the step's samples, as if one worker had seen them all.
     """
     shard = job.sharding.shard(at.step)
-    rows = torch.from_numpy(shard.rows)
     weight = 0.0 if shard.idle else job.group.world_size / shard.total
-    rate = learning_rate(job.training.learning_rate, at.step, job.total_steps)
+    rate = learning_rate(job.training, at.step, job.total_steps)
     for parameters in job.optimizer.param_groups:
         parameters["lr"] = rate
     job.group.seed(job.sharding.random_seed(at.step))
     job.optimizer.zero_grad(set_to_none=True)
-    summed = job.loss.summed(parallel(job.train.inputs[rows]), job.train.targets[rows])
-    (summed * weight).backward()
+    parts = np.array_split(shard.rows, min(job.training.accumulate_steps, len(shard.rows)))
+    summed = [_backward(job, parallel, rows, weight, last=rows is parts[-1]) for rows in parts]
+    if job.training.clip_norm is not None:
+        nn.utils.clip_grad_norm_(job.module.parameters(), job.training.clip_norm)
     job.optimizer.step()
-    at.loss_sum, at.samples = (0.0, 0) if shard.idle else (float(summed.detach()), len(shard.rows))
+    at.loss_sum, at.samples = (0.0, 0) if shard.idle else (sum(map(float, summed)), len(shard.rows))
     at.step += 1
+
+
+def _backward(job: Job, parallel: nn.Module, rows: NDArray[np.int64], weight: float, *, last: bool) -> torch.Tensor:
+    """Add the gradients of some samples, with those of the other workers only at the end; returns their summed loss."""
+    chosen = torch.from_numpy(rows)
+    alone = parallel.no_sync() if isinstance(parallel, DistributedDataParallel) and not last else nullcontext()
+    with alone:
+        with torch.autocast(job.group.device.type, torch.bfloat16, enabled=job.training.precision == "bf16"):
+            outputs = parallel(job.train.inputs[chosen])
+        summed = job.loss.summed(outputs, job.train.targets[chosen])
+        (summed * weight).backward()
+    return summed.detach()
 
 
 def _boundary(job: Job, at: _Position, *, first: bool) -> None:

@@ -1,5 +1,6 @@
 """Optimizers, the learning rate's course and losses, by the names of the specification."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -16,29 +17,48 @@ _WARM_UP: Final = 0.05
 _FALL: Final = 0.4
 _DEFAULT_SMOOTHING: Final = 0.1
 _MOST_WARM_UP_STEPS: Final = 500
-_DEFAULT_DECAY: Final = {"adam": 0.0, "adamw": 0.01, "sgd": 0.0}
+_DEFAULT_DECAY: Final = {"adam": 0.0, "adamw": 0.01, "gd": 0.0, "sgd": 0.0}
 
 
 def build_optimizer(training: Training, parameters: Iterable[Parameter]) -> torch.optim.Optimizer:
-    """The optimizer asked for; weight decay defaults to what is usual for it."""
+    """The optimizer asked for; weight decay defaults to what is usual for it. One kernel for all weights where they are on a GPU."""
     decay = _DEFAULT_DECAY[training.optimizer] if training.weight_decay is None else training.weight_decay
-    rate = training.learning_rate
-    if training.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=rate, weight_decay=decay, momentum=training.momentum)
+    rate, weights = training.learning_rate, list(parameters)
+    fused = bool(weights) and all(each.is_cuda for each in weights)
+    if training.optimizer in ("gd", "sgd"):
+        momentum = training.momentum if training.optimizer == "sgd" else 0.0
+        return torch.optim.SGD(weights, lr=rate, weight_decay=decay, momentum=momentum, fused=fused)
     kind = torch.optim.Adam if training.optimizer == "adam" else torch.optim.AdamW
-    return kind(parameters, lr=rate, weight_decay=decay)
+    return kind(weights, lr=rate, weight_decay=decay, fused=fused)
 
 
-def learning_rate(highest: float, step: int, total_steps: int) -> float:
-    """Rate in the step (from 0): a short rise to the rate asked for, a level stretch, and a straight fall at the end.
+def learning_rate(training: Training, step: int, total_steps: int) -> float:
+    """Rate in the step (from 0): a short rise to the rate asked for, then the course of the schedule.
 
-    A function of the step alone, so that a resumed job needs no schedule's state. In a run of few steps the level
-    stretch learns more than a cosine: 97.7 % instead of 97.4 % of held-out digits after 115 steps (mean of five runs).
+    A function of the step alone, so that a resumed job needs no schedule's state.
     """
-    rising_steps = min(max(1.0, _WARM_UP * total_steps), _MOST_WARM_UP_STEPS)
+    rising = training.warmup_steps
+    rising_steps = min(max(1.0, _WARM_UP * total_steps), _MOST_WARM_UP_STEPS) if rising is None else max(1, rising)
     rise = min(1.0, (step + 1) / rising_steps)
-    fall = min(1.0, (total_steps - step) / (_FALL * total_steps))
-    return highest * rise * fall
+    return training.learning_rate * rise * _SCHEDULES[training.schedule](step / total_steps)
+
+
+def _trapezoid(done: float) -> float:
+    """A level stretch, and a straight fall at the end.
+
+    In a run of few steps the level stretch learns more than a cosine: 97.7 % instead of 97.4 % of held-out digits after
+    115 steps (mean of five runs).
+    """
+    return min(1.0, (1 - done) / _FALL)
+
+
+_SCHEDULES: Final[dict[str, Callable[[float], float]]] = {
+    "trapezoid": _trapezoid,
+    "constant": lambda _done: 1.0,
+    "linear": lambda done: 1 - done,
+    "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2,
+}
+"""Share of the highest rate when a part of all steps, from 0 to 1, is done."""
 
 
 def label_smoothing(training: Training, task: Task) -> float:
@@ -62,7 +82,7 @@ class Loss:
         outputs: (samples, outputs) of the model. targets: (samples,) class numbers or values. A regression's errors
         are measured in the target's deviations, so that one learning rate suits targets of any unit.
         """
-        return _LOSSES[self.name](self, outputs, targets)
+        return _LOSSES[self.name](self, outputs.float(), targets)
 
     def _cross_entropy(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(outputs, targets, reduction="sum", label_smoothing=self.label_smoothing)

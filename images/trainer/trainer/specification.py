@@ -15,7 +15,9 @@ from trainer.errors import ConfigurationError
 from trainer.models import catalogue as models
 from trainer.models.catalogue import check_model
 
-OPTIMIZERS: Final = ("adam", "adamw", "sgd")
+OPTIMIZERS: Final = ("adam", "adamw", "gd", "sgd")
+SCHEDULES: Final = ("trapezoid", "constant", "linear", "cosine")
+PRECISIONS: Final = ("fp32", "bf16")
 LOSSES: Final[Mapping[str, Task]] = {"cross-entropy": Task.CLASSIFICATION, "mse": Task.REGRESSION}
 _MOST_SEED: Final = 2**63 - 1
 
@@ -30,7 +32,11 @@ class Choice:
 
 @dataclass(frozen=True)
 class Training:
-    """How to train. batch_size counts samples of one optimizer step over all workers, which divide them."""
+    """How to train.
+
+    batch_size counts samples of one optimizer step over all workers, which divide them; each worker takes its share in
+    `accumulate_steps` parts, one after the other. clip_norm: the most that the gradients of all weights together may measure.
+    """
 
     epochs: int
     batch_size: int
@@ -38,12 +44,21 @@ class Training:
     learning_rate: float
     weight_decay: float | None
     momentum: float
+    schedule: str
+    warmup_steps: int | None
+    clip_norm: float | None
+    accumulate_steps: int
+    precision: str
     seed: int
     loss: str | None
     checkpoint_every_steps: int | None
     keep_checkpoints: int
     label_smoothing: float | None
     test_fraction: float
+
+    def batch_of(self, samples: int) -> int:
+        """Samples of one step out of so many: all of them for gradient descent on the full batch."""
+        return samples if self.optimizer == "gd" else self.batch_size
 
 
 @dataclass(frozen=True)
@@ -83,6 +98,11 @@ _TRAINING: Final[Mapping[str, _Field]] = {
     "learningRate": _Field(0.001, _number(lambda value: 0 < value < float("inf")), "a number above 0"),
     "weightDecay": _Field(None, _optional(_number(lambda value: 0 <= value < float("inf"))), "a number of at least 0"),
     "momentum": _Field(0.9, _number(lambda value: 0 <= value < 1), "a number from 0 to below 1"),
+    "schedule": _Field("trapezoid", lambda value: value in SCHEDULES, "the name of a schedule"),
+    "warmupSteps": _Field(None, _optional(_whole(0)), "a whole number of at least 0"),
+    "clipNorm": _Field(None, _optional(_number(lambda value: 0 < value < float("inf"))), "a number above 0"),
+    "accumulateSteps": _Field(1, _whole(1, 4096), "a whole number from 1 to 4096"),
+    "precision": _Field("fp32", lambda value: value in PRECISIONS, "the name of a precision"),
     "seed": _Field(0, _whole(0, _MOST_SEED), "a whole number of at least 0"),
     "loss": _Field(None, lambda value: value is None or value in LOSSES, "the name of a loss"),
     "checkpointEverySteps": _Field(None, _optional(_whole(1)), "a whole number of at least 1"),
@@ -90,7 +110,12 @@ _TRAINING: Final[Mapping[str, _Field]] = {
     "labelSmoothing": _Field(None, _optional(_number(lambda value: 0 <= value < 1)), "a number from 0 to below 1"),
     "testFraction": _Field(0.2, _number(lambda value: 0 < value < 1), "a number between 0 and 1"),
 }
-_AVAILABLE: Final[Mapping[str, tuple[str, ...]]] = {"optimizer": OPTIMIZERS, "loss": tuple(LOSSES)}
+_AVAILABLE: Final[Mapping[str, tuple[str, ...]]] = {
+    "optimizer": OPTIMIZERS,
+    "loss": tuple(LOSSES),
+    "schedule": SCHEDULES,
+    "precision": PRECISIONS,
+}
 
 
 def parse_specification(text: str, *, workers: int | None = None) -> Specification:
@@ -182,7 +207,7 @@ def _check_together(specification: Specification, workers: int | None) -> None:
             raise ConfigurationError(
                 "training.labelSmoothing", specification.training.label_smoothing, "0 for a regression"
             )
-    if workers and specification.training.batch_size < workers:
+    if workers and specification.training.optimizer != "gd" and specification.training.batch_size < workers:
         raise ConfigurationError(
             "training.batchSize", specification.training.batch_size, f"at least 1 for each of the {workers} workers"
         )

@@ -99,7 +99,9 @@ def _job(
         task=data.train.task,
         train=_samples(data.train, data, group),
         held_out=_samples(data.held_out, data, group),
-        sharding=Sharding(len(data.train), training.batch_size, training.seed, group.rank, group.world_size),
+        sharding=Sharding(
+            len(data.train), training.batch_of(len(data.train)), training.seed, group.rank, group.world_size
+        ),
         store=CheckpointStore(environment.directory, environment.attempt) if environment.directory else None,
         reporter=reporter,
         stop=stop,

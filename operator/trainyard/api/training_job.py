@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from trainyard.api.admission import AvoidedNode, JobAdmission
+from trainyard.api.failure import Failure
 from trainyard.api.forecast import Remedy, StartEstimate
 from trainyard.api.meta import Conditions, Model, ObjectMeta, PreciseTime, Time, rules
 from trainyard.api.names import API_VERSION, GPU, MAX_HOSTNAME, MAX_NAME, WORKER
@@ -95,6 +96,9 @@ class TrainingJobStatus(Model):
         description="Restarts out of these that were not the program's fault, e.g. a lost node; they do not count against spec.restart.maxRestarts.",
     )
     last_restart: Restarted | None = Field(default=None, description="The last restart and its cause.")
+    last_failure: Failure | None = Field(
+        default=None, description="The failure that ended an attempt last: of several pods the one that failed first."
+    )
     queue_position: int | None = Field(
         default=None, description="Place among the waiting of its queue, counted from 1."
     )

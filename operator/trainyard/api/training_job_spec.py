@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from trainyard.api.failure import FailureRule
 from trainyard.api.meta import (
     LABEL_KEY,
     Model,
@@ -131,7 +132,7 @@ _ROLES_RULES = (
     kept("spec.roles"),
 )
 
-OPTIMIZERS = Literal["sgd", "adam", "adamw"]
+OPTIMIZERS = Literal["gd", "sgd", "adam", "adamw"]
 
 
 class Training(Model):
@@ -141,7 +142,10 @@ class Training(Model):
     batch_size: int = Field(
         default=64, ge=1, le=1_048_576, description="Samples in a step over all workers together; divided among them."
     )
-    optimizer: OPTIMIZERS = Field(default="adamw", description="Rule that updates the weights.")
+    optimizer: OPTIMIZERS = Field(
+        default="adamw",
+        description="Rule that updates the weights: gd (gradient descent on all samples at once), sgd (with momentum), adam, adamw.",
+    )
     learning_rate: float = Field(default=0.001, gt=0, le=1000, description="Peak step size of the optimizer.")
     weight_decay: float | None = Field(
         default=None,
@@ -150,6 +154,29 @@ class Training(Model):
         description="Decay of weights per unit of learning rate; by default 0.01 with adamw and none with the others.",
     )
     momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of sgd.")
+    schedule: Literal["trapezoid", "constant", "linear", "cosine"] = Field(
+        default="trapezoid",
+        description="Course of the learning rate after its rise: level and a straight fall at the end, constant, or a linear or cosine fall.",
+    )
+    warmup_steps: int | None = Field(
+        default=None,
+        ge=0,
+        description="Steps in which the learning rate rises; by default a twentieth of all, at most 500.",
+    )
+    clip_norm: float | None = Field(
+        default=None,
+        gt=0,
+        description="The most that the gradients of all weights together may measure; by default no limit.",
+    )
+    accumulate_steps: int = Field(
+        default=1,
+        ge=1,
+        le=4096,
+        description="Parts in which a worker takes its share of a step, one after the other, to need less memory.",
+    )
+    precision: Literal["fp32", "bf16"] = Field(
+        default="fp32", description="What the forward pass computes in; weights, gradients and optimizer stay in fp32."
+    )
     loss: Literal["cross-entropy", "mse"] | None = Field(
         default=None, description="What is minimised; by default cross-entropy for classes and mse for numbers."
     )
@@ -218,6 +245,12 @@ class Restart(Model):
         ge=0,
         le=1000,
         description="Restarts of the gang from its last checkpoint before the job fails. Exit codes 64 and 65 fail at once: a restart would not help.",
+    )
+    rules: tuple[FailureRule, ...] = Field(
+        default=(),
+        max_length=16,
+        description="What follows which failure. The first that matches a pod decides; without one, exit codes 64 and 65 fail the job, a node's failures restart the gang uncounted, and all else restarts it.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
 
 

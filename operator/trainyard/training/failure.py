@@ -1,9 +1,17 @@
-"""Why an attempt ended, in one place: what each end of a pod means, and whether a restart can help."""
+"""Why an attempt ended, in one place: what each end of a pod means, and whether a restart can help.
+
+A user's rules are asked first, in their order; what they leave open is decided as it always was. Of several pods that ended the
+worst decides, and among equals the one that failed first and not in consequence of another. Neighbour: `failure_classes` is the table
+that gives a failure its class.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum, auto
 
+from trainyard.api.failure import FailureAction, FailureClass, FailureRule
+from trainyard.training.failure_classes import NODE_REASONS, classify, last_words
 from trainyard.training.observed import Observed
 from trainyard.workloads.pod_state import PodState
 
@@ -24,46 +32,93 @@ class Ended:
     consequence: Consequence
     cause: str
     node: str = ""
+    pod: PodState | None = None
+    kind: FailureClass = FailureClass.INFRASTRUCTURE
 
 
 TERMINAL_EXITS = {64: "the configuration is wrong", 65: "the data is wrong"}
 STOPPED_ON_REQUEST = 75
+_ACTIONS = {
+    FailureAction.FAIL: Consequence.FAIL,
+    FailureAction.RESTART: Consequence.RESTART,
+    FailureAction.RESTART_UNCOUNTED: Consequence.DISRUPTION,
+}
+_LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
 def how_ended(observed: Observed, pods: Iterable[PodState]) -> Ended | None:
     """What ended the current attempt, worst first; None while nothing did."""
-    ends = [end for pod in pods if (end := _end_of(pod, observed.lost_nodes))]
-    return min(ends, key=lambda end: end.consequence.value, default=None)
+    rules = observed.job.spec.restart.rules
+    ends = [end for pod in pods if (end := _end_of(pod, observed.lost_nodes, rules))]
+    return min(ends, key=_rank, default=None)
 
 
-def _end_of(pod: PodState, lost: frozenset[str]) -> Ended | None:
+def ignored(pod: PodState, rules: Iterable[FailureRule]) -> bool:
+    """Whether the pod failed and the others go on without it."""
+    rule = _rule_for(pod, rules)
+    return rule is not None and rule.action is FailureAction.IGNORE
+
+
+def _end_of(pod: PodState, lost: frozenset[str], rules: Iterable[FailureRule]) -> Ended | None:
     if pod.node in lost and not pod.finished:
-        return Ended(Consequence.DISRUPTION, f"node {pod.node} of {pod.name} is gone or not ready", pod.node)
+        cause = f"node {pod.node} of {pod.name} is gone or not ready"
+        return Ended(Consequence.DISRUPTION, cause, pod.node, pod, FailureClass.NODE)
     if pod.refused_by_node:
-        return Ended(Consequence.UNDO, f"node {pod.node} refused {pod.name}: {pod.message or pod.reason}", pod.node)
+        cause = f"node {pod.node} refused {pod.name}: {pod.message or pod.reason}"
+        return Ended(Consequence.UNDO, cause, pod.node, pod, FailureClass.NODE)
+    if (rule := _rule_for(pod, rules)) is not None:
+        if rule.action is FailureAction.IGNORE:
+            return None
+        words = f"{_how(pod)}; spec.restart.rules say {rule.action.value}"
+        return Ended(_ACTIONS[rule.action], words, _blamed(pod, rule.action), pod, classify(pod))
     if pod.exit is not None and pod.exit.code in TERMINAL_EXITS:
-        return Ended(
-            Consequence.FAIL,
-            f"{pod.name} ended with exit code {pod.exit.code}, {TERMINAL_EXITS[pod.exit.code]}: {_words(pod)}",
-        )
+        cause = f"{pod.name} ended with exit code {pod.exit.code}, {TERMINAL_EXITS[pod.exit.code]}: {last_words(pod)}"
+        return Ended(Consequence.FAIL, cause, pod=pod, kind=classify(pod))
     if pod.deleting_since is not None and not pod.finished:
-        return Ended(Consequence.DISRUPTION, f"{pod.name} was deleted by somebody else")
+        return Ended(Consequence.DISRUPTION, f"{pod.name} was deleted by somebody else", pod=pod)
     if pod.phase != "Failed":
         return None
-    if pod.reason in ("Evicted", "NodeShutdown", "Terminated", "NodeLost") or pod.exit is None:
-        return Ended(Consequence.DISRUPTION, f"{pod.name}: {pod.reason or 'lost'}: {pod.message}", pod.node)
+    if pod.reason in NODE_REASONS or pod.exit is None:
+        return Ended(Consequence.DISRUPTION, _how(pod), pod.node, pod, classify(pod))
     if pod.exit.code == STOPPED_ON_REQUEST:
-        return Ended(Consequence.DISRUPTION, f"{pod.name} was asked to stop and wrote a checkpoint")
-    return Ended(
-        Consequence.RESTART,
-        f"{pod.name} ended with exit code {pod.exit.code} ({pod.exit.reason}): {_words(pod)}",
-        pod.node,
+        cause = f"{pod.name} was asked to stop and wrote a checkpoint"
+        return Ended(Consequence.DISRUPTION, cause, pod=pod, kind=FailureClass.PREEMPTED)
+    return Ended(Consequence.RESTART, _how(pod), pod.node, pod, classify(pod))
+
+
+def _how(pod: PodState) -> str:
+    if pod.reason in NODE_REASONS or pod.exit is None:
+        return f"{pod.name}: {pod.reason or 'lost'}: {pod.message}"
+    return f"{pod.name} ended with exit code {pod.exit.code} ({pod.exit.reason}): {last_words(pod)}"
+
+
+def _blamed(pod: PodState, action: FailureAction) -> str:
+    """The node, if the failure may be its fault: what always fails the job is the program's."""
+    return "" if action is FailureAction.FAIL else pod.node
+
+
+def _rule_for(pod: PodState, rules: Iterable[FailureRule]) -> FailureRule | None:
+    if pod.phase != "Failed":
+        return None
+    return next((rule for rule in rules if _matches(rule, pod)), None)
+
+
+def _matches(rule: FailureRule, pod: PodState) -> bool:
+    code = pod.exit.code if pod.exit else None
+    reasons = {pod.reason, pod.exit.reason if pod.exit else ""}
+    return (
+        (rule.roles is None or pod.role in rule.roles)
+        and (rule.exit_codes is None or code in rule.exit_codes)
+        and (rule.classes is None or classify(pod) in rule.classes)
+        and (rule.reasons is None or not reasons.isdisjoint(rule.reasons))
+        and (rule.contains is None or rule.contains.lower() in last_words(pod).lower())
     )
 
 
-def _words(pod: PodState) -> str:
-    if pod.exit is None:
-        return pod.message
-    return str(
-        pod.exit.report.get("cause") or pod.exit.message or pod.message or "it said nothing; see its log"
-    ).strip()[:700]
+def _rank(end: Ended) -> tuple[int, bool, datetime, bool, int]:
+    """The worst first; among equals what is no consequence, what came first, and no lost connection, which others notice too."""
+    exit_ = end.pod.exit if end.pod else None
+    followed = bool(exit_ and exit_.report.get("consequence"))
+    when = (exit_.finished_at if exit_ else None) or _LONG_AGO
+    index = end.pod.index if end.pod else 0
+    return (end.consequence.value, followed, when, end.kind is FailureClass.NETWORK, index)

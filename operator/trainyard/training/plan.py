@@ -15,7 +15,7 @@ from trainyard.api.reasons import Reason, Waiting
 from trainyard.scheduling.snapshot import Admit, Preempt, Resize, Wait
 from trainyard.training import pods as children
 from trainyard.training.case import Case, Rule
-from trainyard.training.failure import Consequence, Ended, how_ended
+from trainyard.training.failure import Consequence, Ended, how_ended, ignored
 from trainyard.training.making_way import left_to_run, make_way, ran_too_long
 from trainyard.training.observed import Observed
 from trainyard.training.workload import finished, lost_of_place
@@ -148,6 +148,7 @@ def ended(case: Case) -> Plan | None:
 
 def _conclude(case: Case, end: Ended) -> Note:
     failures = case.status.restarts - case.status.disruptions
+    case.draft.failed_by(end)
     if end.consequence is Consequence.FAIL:
         case.draft.failed(Reason.TERMINAL_EXIT, end.cause)
         return Note(Reason.TERMINAL_EXIT, end.cause, warning=True)
@@ -274,8 +275,9 @@ def _settling(case: Case) -> float:
 
 
 def _run(case: Case) -> int:
-    """Pods that run, or ran to their end."""
-    return sum(pod.running or pod.phase == "Succeeded" for pod in case.current)
+    """Pods that run, ran to their end, or failed and are not missed."""
+    rules = case.spec.restart.rules
+    return sum(pod.running or pod.phase == "Succeeded" or ignored(pod, rules) for pod in case.current)
 
 
 def _all_ran(case: Case) -> datetime:

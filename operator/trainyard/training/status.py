@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from trainyard.api.admission import AvoidedNode, JobAdmission, RoleAssignment, compact
+from trainyard.api.failure import Failure
 from trainyard.api.preemption import Nomination, Preemption, WorkloadReference
 from trainyard.api.reasons import ConditionType, Reason, Waiting
 from trainyard.api.training_job import (
@@ -18,6 +19,7 @@ from trainyard.api.training_job import (
 )
 from trainyard.scheduling.snapshot import Assignment, Evict, Preempt, Verdict, WorkloadKey
 from trainyard.training.failure import Ended
+from trainyard.training.failure_classes import REMEDIES, last_words
 from trainyard.training.observed import Report
 from trainyard.training.pods import claim_name
 from trainyard.training.reports import parse_last_words
@@ -224,6 +226,24 @@ class Draft:
         """The place is given back; no pod of this attempt was made in it."""
         self.set(phase="Pending", reason=Reason.NODE_LOST.value, admission=None, preemption=None)
         self.state(ConditionType.ADMITTED, False, Reason.NODE_LOST, message)
+
+    def failed_by(self, ended: Ended) -> None:
+        """Keep which pod failed first, and as what."""
+        pod = ended.pod
+        if pod is None:
+            return
+        failure = Failure(
+            attempt=self.fields["attempt"],
+            kind=ended.kind,
+            role=pod.role,
+            index=pod.index,
+            node=pod.node,
+            exit_code=pod.exit.code if pod.exit else None,
+            message=last_words(pod)[:1024],
+            remedy=REMEDIES[ended.kind],
+            time=self.now,
+        )
+        self.set(last_failure=failure)
 
     def restarting(self, ended: Ended, *, counts: bool) -> None:
         progress = self.fields["progress"]

@@ -28,15 +28,21 @@ def finished(job: TrainingJob) -> bool:
 def inactive(job: TrainingJob) -> Verdict | None:
     """Why the job neither has nor wants a place; None if it does."""
     if finished(job):
-        return Verdict(
-            Waiting.DEACTIVATED,
-            f"the job ended as {job.status.phase} and never runs again; create it under another name to run it once more",
-        )
+        again = "it never runs again; create it under another name to run it once more"
+        return Verdict(Waiting.DEACTIVATED, f"the job ended as {job.status.phase}{_why_it_failed(job)}; {again}")
     if job.metadata.deletion_timestamp:
         return Verdict(Waiting.DEACTIVATED, "the job is being deleted")
     if job.status.admission is None and job.spec.suspend:
         return Verdict(Waiting.SUSPENDED, "spec.suspend is true; set it to false and the job asks for a place")
     return None
+
+
+def _why_it_failed(job: TrainingJob) -> str:
+    failure = job.status.last_failure
+    if failure is None or not conditions.holds(job.status.conditions, ConditionType.FAILED):
+        return ""
+    where = f"{failure.role} {failure.index}" + (f" on {failure.node}" if failure.node else "")
+    return f" ({failure.kind.value}, first of {where}: {failure.message[:300]}). What usually helps: {failure.remedy}"
 
 
 def workload(observed: Observed, now: datetime) -> Workload | None:

@@ -79,7 +79,7 @@ def start_pod(tmp_path: Path) -> StartPod:
     [
         (specification("transformer"), ["model.name", "'transformer'", "cnn, linear, mlp"]),
         (specification("mlp", "imagenet"), ["dataset.name", "'imagenet'", "diabetes, digits, iris"]),
-        (specification(optimizer="lion"), ["training.optimizer", "'lion'", "adam, adamw, sgd"]),
+        (specification(optimizer="lion"), ["training.optimizer", "'lion'", "adam, adamw, gd, sgd"]),
         (specification(loss="hinge"), ["training.loss", "'hinge'", "cross-entropy, mse"]),
         (specification(learningRate=-1), ["training.learningRate", "-1", "a number above 0"]),
     ],

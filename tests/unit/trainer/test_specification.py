@@ -68,7 +68,7 @@ def test_a_bad_value_is_named_with_its_field(field: str, value: object) -> None:
         ({"model": {}}, "model", ("cnn", "linear", "mlp")),
         ({"model": "cnn"}, "model", ("cnn", "linear", "mlp")),
         ({"dataset": None}, "dataset", ("diabetes", "digits", "iris")),
-        ({"training": {"optimizer": "lion"}}, "training.optimizer", ("adam", "adamw", "sgd")),
+        ({"training": {"optimizer": "lion"}}, "training.optimizer", ("adam", "adamw", "gd", "sgd")),
         ({"training": {"loss": "hinge"}}, "training.loss", ("cross-entropy", "mse")),
         ({"training": {"loss": "mse"}}, "training.loss", ("cross-entropy",)),
         ({"dataset": {"name": "iris"}}, "model.name", ("linear", "mlp")),

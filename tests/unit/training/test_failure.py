@@ -1,0 +1,128 @@
+"""What a failure is called, what follows from it, and which of several is named."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests import builders as b
+from trainyard.api.failure import FailureClass
+from trainyard.api.training_job import TrainingJob
+from trainyard.training.failure import Consequence, Ended, how_ended, ignored
+from trainyard.training.failure_classes import REMEDIES, TABLE, classify
+from trainyard.training.observed import Observed
+from trainyard.workloads.pod_state import Exit, PodState
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+def a_job(*rules: Mapping[str, Any]) -> TrainingJob:
+    stamp = b.meta(uid="u", generation=1, creationTimestamp="2026-11-23T00:00:00Z")
+    return TrainingJob.model_validate(b.training_job("a", stamp, b.spec(restart={"rules": list(rules)})))
+
+
+def failed(
+    code: int | None = 1,
+    said: str = "",
+    *,
+    index: int = 0,
+    role: str = "worker",
+    after: float = 0,
+    why: str = "Error",
+    reason: str = "",
+) -> PodState:
+    """A pod that failed."""
+    exit_ = None if code is None else Exit(code, why, said, NOW + timedelta(seconds=after))
+    name = f"a-{role}-{index}-1"
+    return PodState(
+        name, name, role, index, 1, f"n{index}", "Failed", False, NOW, exit=exit_, reason=reason, message=said
+    )
+
+
+def ended(pods: list[PodState], *rules: Mapping[str, Any]) -> Ended | None:
+    return how_ended(Observed(a_job(*rules)), pods)
+
+
+@pytest.mark.parametrize(
+    ("pod", "kind"),
+    [
+        (failed(1, "ValueError: shapes do not match"), FailureClass.USER_ERROR),
+        (failed(1), FailureClass.USER_ERROR),
+        (failed(64, "no model 'resnet'"), FailureClass.USER_ERROR),
+        (failed(65, "row 7 of train.csv has 3 columns"), FailureClass.DATA),
+        (failed(137, why="OOMKilled"), FailureClass.OUT_OF_MEMORY),
+        (failed(1, "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate"), FailureClass.OUT_OF_MEMORY),
+        (failed(1, "RuntimeError: CUDA error: device-side assert triggered"), FailureClass.USER_ERROR),
+        (failed(1, "RuntimeError: CUDA error: an illegal memory access"), FailureClass.GPU),
+        (failed(134, "NCCL WARN ... watchdog timeout"), FailureClass.NETWORK),
+        (failed(1, "[gloo] Connection closed by peer [10.0.0.3]"), FailureClass.NETWORK),
+        (failed(1, "OSError: [Errno 28] No space left on device"), FailureClass.STORAGE),
+        (failed(128, why="StartError"), FailureClass.INFRASTRUCTURE),
+        (failed(127, "trian.py: not found"), FailureClass.INFRASTRUCTURE),
+        (failed(137, reason="Evicted"), FailureClass.NODE),
+        (failed(None, reason="NodeLost"), FailureClass.NODE),
+        (failed(75), FailureClass.PREEMPTED),
+    ],
+)
+def test_a_failure_gets_its_class(pod: PodState, kind: FailureClass) -> None:
+    assert classify(pod) is kind
+
+
+def test_every_class_has_a_remedy_and_words_are_in_lower_case() -> None:
+    assert set(REMEDIES) == set(FailureClass)
+    assert all(word == word.lower() for row in TABLE for word in row.words)
+
+
+@pytest.mark.parametrize(
+    ("rule", "pod", "consequence"),
+    [
+        ({"action": "Fail", "exitCodes": [3, 4]}, failed(3), Consequence.FAIL),
+        ({"action": "Fail", "exitCodes": [3, 4]}, failed(5), Consequence.RESTART),
+        ({"action": "RestartUncounted", "classes": ["Network"]}, failed(1, "NCCL error"), Consequence.DISRUPTION),
+        ({"action": "Restart", "exitCodes": [64]}, failed(64, "flaky"), Consequence.RESTART),
+        ({"action": "Fail", "reasons": ["OOMKilled"]}, failed(137, why="OOMKilled"), Consequence.FAIL),
+        ({"action": "Fail", "contains": "loss is NaN"}, failed(1, "step 7: Loss is nan"), Consequence.FAIL),
+        ({"action": "Fail", "contains": "nan", "exitCodes": [2]}, failed(1, "nan"), Consequence.RESTART),
+        ({"action": "Fail", "exitCodes": [1], "roles": ["ps"]}, failed(1), Consequence.RESTART),
+        ({"action": "Fail", "reasons": ["Evicted"]}, failed(None, reason="Evicted"), Consequence.FAIL),
+    ],
+)
+def test_a_rule_decides_what_follows(rule: dict[str, Any], pod: PodState, consequence: Consequence) -> None:
+    end = ended([pod], rule)
+    assert end is not None
+    assert end.consequence is consequence
+
+
+def test_the_first_rule_that_matches_decides() -> None:
+    narrow, wide = {"action": "Fail", "exitCodes": [3]}, {"action": "RestartUncounted", "exitCodes": [3, 4]}
+    assert [ended([failed(3)], *order).consequence for order in ((narrow, wide), (wide, narrow))] == [  # type: ignore[union-attr]
+        Consequence.FAIL,
+        Consequence.DISRUPTION,
+    ]
+
+
+def test_what_is_ignored_ends_nothing() -> None:
+    rule = {"action": "Ignore", "exitCodes": [1], "roles": ["eval"]}
+    pod = failed(1, role="eval")
+    assert ended([pod], rule) is None
+    assert ignored(pod, a_job(rule).spec.restart.rules)
+    assert not ignored(failed(2, role="eval"), a_job(rule).spec.restart.rules)
+
+
+def test_of_several_failures_the_first_is_named_and_not_those_that_followed_from_it() -> None:
+    crowd = [
+        failed(1, "NCCL: connection reset by peer", index=0, after=2),
+        failed(1, "ValueError: label 10 is out of range", index=5, after=1),
+        failed(1, json.dumps({"cause": "rank 5 is gone", "consequence": True}), index=3, after=0),
+    ]
+    end = ended(crowd)
+    assert end is not None
+    assert (end.pod, end.kind) == (crowd[1], FailureClass.USER_ERROR)
+
+
+def test_in_the_same_second_a_lost_connection_is_taken_for_the_echo() -> None:
+    end = ended([failed(1, "gloo: connection closed by peer", index=0), failed(137, why="OOMKilled", index=1)])
+    assert end is not None
+    assert end.kind is FailureClass.OUT_OF_MEMORY
