@@ -45,6 +45,7 @@ class Row:
 
 _GD = {"learningRate": 0.5, "epochs": 600, "schedule": "constant", "labelSmoothing": 0.0}
 _SGD = {"learningRate": 0.05, "epochs": 20}
+_SEQUENCE = {"learningRate": 0.003, "epochs": 40}
 ROWS = (
     Row("linear", "gd", "digits", "accuracy", 0.95, _GD),
     Row("linear", "sgd", "digits", "accuracy", 0.95, _SGD),
@@ -57,6 +58,9 @@ ROWS = (
     Row("cnn", "sgd", "digits", "accuracy", 0.985, _SGD),
     Row("cnn", "adam", "digits", "accuracy", 0.985, {"learningRate": 0.002, "epochs": 20}),
     Row("cnn", "adamw", "digits", "accuracy", 0.985, {"learningRate": 0.002, "epochs": 20}),
+    Row("lstm", "adamw", "digits", "accuracy", 0.97, _SEQUENCE),
+    Row("gru", "adamw", "digits", "accuracy", 0.97, _SEQUENCE),
+    Row("transformer", "adamw", "digits", "accuracy", 0.97, {**_SEQUENCE, "clipNorm": 1.0}),
     Row("linear", "adamw", "iris", "accuracy", 0.93, {"learningRate": 0.05, "epochs": 60, "batchSize": 16}),
     Row(
         "linear", "gd", "diabetes", "r2", -OLS_TOLERANCE, {"learningRate": 0.1, "epochs": 2000, "schedule": "constant"}

@@ -51,8 +51,9 @@ async def test_rules_decide_what_follows_and_whom_nobody_misses() -> None:
             {"action": "Fail", "exitCodes": [9]},
             {"action": "RestartUncounted", "classes": ["Network"]},
         ]
-        with_rules = b.spec(restart={"maxRestarts": 0, "rules": rules})
-        sim.create(b.training_job("a", b.runs(40), b.role("eval", seconds=5, code=1), with_rules))
+        with_rules = b.spec(restart={"maxRestarts": 0, "rules": rules[1:]})
+        evaluated = b.spec(restart={"maxRestarts": 0, "rules": rules})
+        sim.create(b.training_job("a", b.runs(40), b.role("eval", seconds=5, code=1), evaluated))
         sim.create(b.training_job("b", b.runs(4, code=9), with_rules))
         sim.create(b.training_job("c", with_rules))
         await sim.until(sim.is_("Failed", "b"), 20)

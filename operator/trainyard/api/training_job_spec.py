@@ -295,7 +295,7 @@ class TrainingJobSpec(Model):
     )
     model: NamedChoice | None = Field(
         default=None,
-        description="A built-in model: linear, mlp, cnn, or one that the image registers.",
+        description="A built-in model: linear, mlp, cnn, lstm, gru, transformer, or one that the image registers.",
         json_schema_extra=immutable("spec.model"),
     )
     dataset: NamedChoice | None = Field(

@@ -239,7 +239,7 @@ class Draft:
             index=pod.index,
             node=pod.node,
             exit_code=pod.exit.code if pod.exit else None,
-            message=last_words(pod)[:1024],
+            message=(last_words(pod) or ended.cause)[:1024],
             remedy=REMEDIES[ended.kind],
             time=self.now,
         )

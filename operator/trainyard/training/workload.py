@@ -169,6 +169,17 @@ def bad_template(observed: Observed) -> Verdict | None:
     return None
 
 
+def rule_for_nobody(observed: Observed) -> Verdict | None:
+    """A rule for a role that the job does not have would never be asked."""
+    known = [part.role for part in parts(observed.job)]
+    for number, rule in enumerate(observed.job.spec.restart.rules):
+        unknown = next((role for role in rule.roles or () if role not in known), None)
+        if unknown is not None:
+            message = f"spec.restart.rules[{number}].roles: there is no role {unknown!r}; there are: {', '.join(known)}"
+            return Verdict(Waiting.MISCONFIGURED, message)
+    return None
+
+
 def storage_missing(observed: Observed) -> Verdict | None:
     storage = observed.job.spec.storage
     if storage is None or storage.claim_name is None or observed.claim is not None:
@@ -232,6 +243,7 @@ CHECKS: tuple[Check, ...] = (
     bad_resources,
     bad_fraction,
     bad_template,
+    rule_for_nobody,
     storage_missing,
     storage_not_shared,
     template_refused,

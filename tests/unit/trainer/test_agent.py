@@ -77,7 +77,7 @@ def start_pod(tmp_path: Path) -> StartPod:
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        (specification("transformer"), ["model.name", "'transformer'", "cnn, linear, mlp"]),
+        (specification("diffusion"), ["model.name", "'diffusion'", "cnn, gru, linear, lstm, mlp, transformer"]),
         (specification("mlp", "imagenet"), ["dataset.name", "'imagenet'", "diabetes, digits, iris"]),
         (specification(optimizer="lion"), ["training.optimizer", "'lion'", "adam, adamw, gd, sgd"]),
         (specification(loss="hinge"), ["training.loss", "'hinge'", "cross-entropy, mse"]),

@@ -15,6 +15,9 @@ from trainer.fencing import claim_attempt
 from trainer.models import ArtifactError, build_model, load_exported, preprocess
 from trainer.specification import Specification, parse_specification
 
+TABLES = ("linear", "mlp", "lstm", "gru", "transformer")
+"""Models that take tables too."""
+
 
 def request(model: str, dataset: str) -> Specification:
     return parse_specification(json.dumps({"model": {"name": model}, "dataset": {"name": dataset}}))
@@ -26,7 +29,10 @@ def prepared(dataset: str) -> PreparedData:
 
 @pytest.mark.parametrize(
     ("model", "dataset"),
-    [("cnn", "digits"), ("mlp", "digits"), ("linear", "digits"), ("mlp", "iris"), ("linear", "diabetes")],
+    [
+        ("cnn", "digits"),
+        *((model, dataset) for model in TABLES for dataset in ("digits", "iris", "diabetes")),
+    ],
 )
 def test_each_model_fits_its_data(model: str, dataset: str) -> None:
     data = prepared(dataset)
@@ -36,7 +42,7 @@ def test_each_model_fits_its_data(model: str, dataset: str) -> None:
     assert module(inputs).shape == (7, data.outputs)
 
 
-@pytest.mark.parametrize("model", ["linear", "mlp", "cnn"])
+@pytest.mark.parametrize("model", ["cnn", *TABLES])
 def test_an_answer_does_not_depend_on_what_else_is_in_the_batch(model: str) -> None:
     torch.manual_seed(0)
     module = build_model(model, {"inputShape": [1, 8, 8], "outputs": 10}).eval()
@@ -45,8 +51,13 @@ def test_an_answer_does_not_depend_on_what_else_is_in_the_batch(model: str) -> N
 
 
 def test_an_unknown_model_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="there is: cnn, linear, mlp"):
-        build_model("transformer", {})
+    with pytest.raises(ConfigurationError, match="there is: cnn, gru, linear, lstm, mlp, transformer"):
+        build_model("diffusion", {})
+
+
+def test_heads_that_do_not_share_the_width_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="dim 10 is no multiple of heads 4"):
+        build_model("transformer", {"inputShape": [1, 8, 8], "outputs": 10, "dim": 10})
 
 
 def test_a_model_without_what_the_data_set_decides_is_refused() -> None:

@@ -63,15 +63,15 @@ def test_a_bad_value_is_named_with_its_field(field: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("other", "field", "available"),
     [
-        ({"model": {"name": "transformer"}}, "model.name", ("cnn", "linear", "mlp")),
+        ({"model": {"name": "diffusion"}}, "model.name", ("cnn", "gru", "linear", "lstm", "mlp", "transformer")),
         ({"dataset": {"name": "imagenet"}}, "dataset.name", ("diabetes", "digits", "iris")),
-        ({"model": {}}, "model", ("cnn", "linear", "mlp")),
-        ({"model": "cnn"}, "model", ("cnn", "linear", "mlp")),
+        ({"model": {}}, "model", ("cnn", "gru", "linear", "lstm", "mlp", "transformer")),
+        ({"model": "cnn"}, "model", ("cnn", "gru", "linear", "lstm", "mlp", "transformer")),
         ({"dataset": None}, "dataset", ("diabetes", "digits", "iris")),
         ({"training": {"optimizer": "lion"}}, "training.optimizer", ("adam", "adamw", "gd", "sgd")),
         ({"training": {"loss": "hinge"}}, "training.loss", ("cross-entropy", "mse")),
         ({"training": {"loss": "mse"}}, "training.loss", ("cross-entropy",)),
-        ({"dataset": {"name": "iris"}}, "model.name", ("linear", "mlp")),
+        ({"dataset": {"name": "iris"}}, "model.name", ("gru", "linear", "lstm", "mlp", "transformer")),
         ({"model": {"name": "cnn", "parameters": {"depth": 3}}}, "model.parameters", ("dropout", "width")),
     ],
 )

@@ -13,6 +13,7 @@ from trainyard.api.training_job import TrainingJob
 from trainyard.training.failure import Consequence, Ended, how_ended, ignored
 from trainyard.training.failure_classes import REMEDIES, TABLE, classify
 from trainyard.training.observed import Observed
+from trainyard.training.workload import workload
 from trainyard.workloads.pod_state import Exit, PodState
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -126,3 +127,11 @@ def test_in_the_same_second_a_lost_connection_is_taken_for_the_echo() -> None:
     end = ended([failed(1, "gloo: connection closed by peer", index=0), failed(137, why="OOMKilled", index=1)])
     assert end is not None
     assert end.kind is FailureClass.OUT_OF_MEMORY
+
+
+def test_a_rule_for_a_role_that_is_not_there_holds_the_job_back() -> None:
+    job = a_job({"action": "Ignore", "exitCodes": [1], "roles": ["evl"]})
+    found = workload(Observed(job), NOW)
+    assert found is not None
+    assert found.blocked is not None
+    assert found.blocked.message == "spec.restart.rules[0].roles: there is no role 'evl'; there are: worker"

@@ -51,6 +51,11 @@ class ModelEntry:
     wants_images: bool = False
 
 
+_RECURRENT: Final = {
+    "hidden": Parameter(Kind.WHOLE, 64, 1, 8192),
+    "layers": Parameter(Kind.WHOLE, 1, 1, 16),
+    "dropout": Parameter(Kind.FRACTION, 0.1, 0.0, 0.9),
+}
 BUILT_IN: Final[Mapping[str, ModelEntry]] = {
     "linear": ModelEntry("trainer.models.networks:linear"),
     "mlp": ModelEntry(
@@ -67,6 +72,17 @@ BUILT_IN: Final[Mapping[str, ModelEntry]] = {
             "dropout": Parameter(Kind.FRACTION, 0.4, 0.0, 0.9),
         },
         wants_images=True,
+    ),
+    "lstm": ModelEntry("trainer.models.sequences:lstm", _RECURRENT),
+    "gru": ModelEntry("trainer.models.sequences:gru", _RECURRENT),
+    "transformer": ModelEntry(
+        "trainer.models.sequences:transformer",
+        {
+            "dim": Parameter(Kind.WHOLE, 64, 1, 16_384),
+            "heads": Parameter(Kind.WHOLE, 4, 1, 256),
+            "layers": Parameter(Kind.WHOLE, 2, 1, 128),
+            "dropout": Parameter(Kind.FRACTION, 0.1, 0.0, 0.9),
+        },
     ),
 }
 
