@@ -44,6 +44,33 @@ async def test_the_job_says_which_pod_failed_first_as_what_and_what_helps() -> N
         assert "batchSize" in failure["remedy"]
 
 
+async def test_a_job_that_fails_the_same_way_at_the_same_step_is_not_restarted_for_ever() -> None:
+    async with Simulation() as sim:
+        rules = [{"action": "RestartUncounted", "exitCodes": [1, 2]}]
+        sim.create(b.training_job("a", b.spec(restart={"maxRestarts": 50, "rules": rules})))
+        for attempt, (code, step) in enumerate([(1, 7), (1, 7), (2, 7), (1, 7), (1, 8), (1, 8), (1, 8)], start=1):
+            await sim.until(lambda: sim.names("a") != [] and sim.phase("a") == "Running", 60)
+            words = json.dumps({"exitCode": code, "cause": "ValueError: label 10 is out of range", "step": step})
+            sim.kubelet.finish("team", f"a-worker-0-{attempt}", code, words)
+            await sim.rest(5)
+        assert sim.phase("a") == "Failed"
+        assert sim.status("a")["reason"] == "RepeatedFailure"
+        assert "failed 3 times in a row in the same way (UserError) after step 8" in sim.message("a", "Failed")
+        assert sim.status("a")["lastFailure"]["times"] == 3
+
+
+async def test_a_network_that_fails_again_and_again_is_no_reason_to_give_up() -> None:
+    async with Simulation() as sim:
+        sim.create(b.training_job("a", b.max_restarts(5)))
+        for attempt in range(1, 5):
+            await sim.until(lambda: sim.names("a") != [] and sim.phase("a") == "Running", 60)
+            words = json.dumps({"exitCode": 1, "cause": "NCCL: connection reset by peer", "step": 7})
+            sim.kubelet.finish("team", f"a-worker-0-{attempt}", 1, words)
+            await sim.rest(5)
+        await sim.until(lambda: sim.phase("a") == "Running", 60)
+        assert sim.status("a")["restarts"] == 4
+
+
 async def test_rules_decide_what_follows_and_whom_nobody_misses() -> None:
     async with Simulation() as sim:
         rules = [

@@ -76,6 +76,10 @@ class Failure(Model):
     index: int = Field(default=0, description="Number of the pod in its role.")
     node: str = Field(default="", max_length=253, description="Where it ran.")
     exit_code: int | None = Field(default=None, description="Exit code of its main container, if it had one.")
+    step: int | None = Field(default=None, description="Last step that the job reported before, if it reports steps.")
+    times: int = Field(
+        default=1, description="How often in a row the job failed so: same class, role, exit code and step."
+    )
     message: str = Field(default="", max_length=1024, description="What it said last.")
     remedy: str = Field(default="", max_length=512, description="What usually helps.")
     time: PreciseTime = Field(description="When it was noticed.")

@@ -43,6 +43,7 @@ class Reason(StrEnum):
     COMPLETED = "Completed"  # every worker ended with exit code 0
     TERMINAL_EXIT = "TerminalExit"  # a worker said that a restart cannot help (exit code 64 or 65)
     RESTART_LIMIT = "RestartLimitExceeded"  # more failures than spec.restart.maxRestarts
+    REPEATED_FAILURE = "RepeatedFailure"  # failed three times in the same way at the same step; a restart does not help
     ATTEMPT_UNDONE = "AttemptUndone"  # a pod could not be created or bound; the place in the queue is kept
     NODE_LOST = "NodeLost"  # a node of the gang is gone or not ready
     MODEL_NOT_READY = "ModelNotReady"  # the model that spec.model names does not exist yet

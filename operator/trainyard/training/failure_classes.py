@@ -78,6 +78,12 @@ REMEDIES: dict[FailureClass, str] = {
 """What usually helps, told with the failure."""
 
 
+REPEATING = frozenset({FailureClass.USER_ERROR, FailureClass.DATA, FailureClass.OUT_OF_MEMORY})
+"""Classes that come again at the same step for the same cause."""
+SAME_FAILURES = 3
+"""After so many failures of one kind at one step a restart is not tried any more."""
+
+
 def classify(pod: PodState) -> FailureClass:
     """The class of a pod that failed. Without a better answer it is the program's own error."""
     if pod.exit is None:

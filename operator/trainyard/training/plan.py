@@ -10,12 +10,14 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
 
+from trainyard.api.failure import Failure
 from trainyard.api.names import WORKER
 from trainyard.api.reasons import Reason, Waiting
 from trainyard.scheduling.snapshot import Admit, Preempt, Resize, Wait
 from trainyard.training import pods as children
 from trainyard.training.case import Case, Rule
 from trainyard.training.failure import Consequence, Ended, how_ended, ignored
+from trainyard.training.failure_classes import REPEATING, SAME_FAILURES
 from trainyard.training.making_way import left_to_run, make_way, ran_too_long
 from trainyard.training.observed import Observed
 from trainyard.training.workload import finished, lost_of_place
@@ -152,6 +154,9 @@ def _conclude(case: Case, end: Ended) -> Note:
     if end.consequence is Consequence.FAIL:
         case.draft.failed(Reason.TERMINAL_EXIT, end.cause)
         return Note(Reason.TERMINAL_EXIT, end.cause, warning=True)
+    if (message := _repeats(case.draft.fields["last_failure"], end)) is not None:
+        case.draft.failed(Reason.REPEATED_FAILURE, message, end.node)
+        return Note(Reason.REPEATED_FAILURE, message, warning=True)
     if end.consequence is Consequence.UNDO:
         case.draft.undone(end)
         return Note(
@@ -169,6 +174,13 @@ def _conclude(case: Case, end: Ended) -> Note:
         f"attempt {case.status.attempt} ended: {end.cause}; restarting from the last checkpoint",
         warning=True,
     )
+
+
+def _repeats(failure: Failure | None, end: Ended) -> str | None:
+    """What is said when the job failed in the same way at the same step too often."""
+    if failure is None or end.kind not in REPEATING or failure.times < SAME_FAILURES:
+        return None
+    return f"failed {failure.times} times in a row in the same way ({failure.kind.value}) after step {failure.step}; a restart does not help: {end.cause}"
 
 
 def _vanished(case: Case) -> Ended | None:

@@ -232,13 +232,20 @@ class Draft:
         pod = ended.pod
         if pod is None:
             return
+        progress: Progress | None = self.fields["progress"]
+        step = progress.step if progress else None
+        code = pod.exit.code if pod.exit else None
+        before: Failure | None = self.fields["last_failure"]
+        again = before is not None and step is not None and _mark(before) == (ended.kind, pod.role, code, step)
         failure = Failure(
             attempt=self.fields["attempt"],
+            step=step,
+            times=before.times + 1 if before and again else 1,
             kind=ended.kind,
             role=pod.role,
             index=pod.index,
             node=pod.node,
-            exit_code=pod.exit.code if pod.exit else None,
+            exit_code=code,
             message=(last_words(pod) or ended.cause)[:1024],
             remedy=REMEDIES[ended.kind],
             time=self.now,
@@ -344,6 +351,11 @@ class Draft:
         return (
             [*kept, AvoidedNode(name=node, until=self.now + timedelta(seconds=AVOID_SECONDS))][-64:] if node else kept
         )
+
+
+def _mark(failure: Failure) -> tuple[object, ...]:
+    """By what two failures are the same."""
+    return (failure.kind, failure.role, failure.exit_code, failure.step)
 
 
 def _roles(assignment: Assignment) -> list[RoleAssignment]:
