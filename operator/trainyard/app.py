@@ -311,6 +311,8 @@ class App:
             and before.status.admission is not None
         ):
             metrics.preempted(queue, lost_gpu_seconds(before, self.ground.clock.now()))
+        if after.status.last_failure is not None and before.status.last_failure != after.status.last_failure:
+            metrics.failed(queue, after.status.last_failure.kind)
         if finished(after) and not finished(before):
             self.outlooks.ended(after)
             metrics.completed(

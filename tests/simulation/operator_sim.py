@@ -44,7 +44,7 @@ from trainyard.cluster.resources import (
     resource_of,
 )
 from trainyard.inference.board import SyncReport
-from trainyard.metrics.definitions import VIOLATIONS
+from trainyard.metrics.definitions import VIOLATIONS, Metric
 from trainyard.metrics.instruments import Metrics
 from trainyard.runtime.clock import LoopClock
 from trainyard.workloads.keys import Key
@@ -151,14 +151,18 @@ class Simulation:
 
     def violations(self) -> dict[str, float]:
         """What the operators' own auditors counted."""
+        return self.counted(VIOLATIONS, "invariant")
+
+    def counted(self, metric: Metric, label: str) -> dict[str, float]:
+        """What the operators counted, by the values of a label."""
         samples = (
             sample
             for process in self.processes
             for family in process.app.ground.metrics.registry.collect()
-            if family.name == VIOLATIONS.family
+            if family.name == metric.family
             for sample in family.samples
         )
-        return {each.labels["invariant"]: each.value for each in samples if each.value and "_total" in each.name}
+        return {each.labels[label]: each.value for each in samples if each.value and "_total" in each.name}
 
     @property
     def process(self) -> Process:

@@ -9,6 +9,7 @@ from tests import builders as b
 from tests.simulation.fake_nodes import Behaviour, annotated, node
 from tests.simulation.operator_sim import CLOCK, Simulation
 from trainyard.cluster.resources import NODES, PODS, QUEUES, TRAINING_JOBS, Object
+from trainyard.metrics.definitions import FAILURES
 from trainyard.workloads.keys import Key
 
 pytestmark = pytest.mark.looptime
@@ -42,6 +43,7 @@ async def test_the_job_says_which_pod_failed_first_as_what_and_what_helps() -> N
             1,
         )
         assert "batchSize" in failure["remedy"]
+        assert sim.counted(FAILURES, "class") == {"OutOfMemory": 1}
 
 
 async def test_a_job_that_fails_the_same_way_at_the_same_step_is_not_restarted_for_ever() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from trainyard.api.failure import FailureClass
 from trainyard.api.invariants import Invariant
 from trainyard.api.reasons import Waiting
 
@@ -344,6 +345,14 @@ COMPLETIONS = _counter(
     "queue",
     "result",
     result=("complete", "failed"),
+)
+FAILURES = _counter(
+    "training_job_failures",
+    Group.TRAINING,
+    "Failures that ended an attempt since the operator started, by class.",
+    "queue",
+    "class",
+    **{"class": tuple(each.value for each in FailureClass)},
 )
 
 # Inference services.

@@ -11,6 +11,7 @@ from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from trainyard.api.failure import FailureClass
 from trainyard.api.invariants import Invariant
 from trainyard.api.reasons import Reason, Waiting
 from trainyard.metrics import definitions as d
@@ -38,6 +39,7 @@ class Metrics:
         self._loop_lag = self._histogram(d.LOOP_LAG)
         self._admission_wait = self._histogram(d.ADMISSION_WAIT)
         self._completions = self._counter(d.COMPLETIONS)
+        self._failures = self._counter(d.FAILURES)
         self._eta_error = self._histogram(d.ETA_ERROR)
         self._preemptions = self._counter(d.PREEMPTIONS)
         self._preempted_seconds = self._counter(d.PREEMPTED_SECONDS)
@@ -78,6 +80,10 @@ class Metrics:
     def completed(self, queue: str, result: Literal["complete", "failed"]) -> None:
         """A job ended for good."""
         self._completions.labels(self._known(queue), result).inc()
+
+    def failed(self, queue: str, kind: FailureClass) -> None:
+        """An attempt of a job ended by a failure."""
+        self._failures.labels(self._known(queue), kind.value).inc()
 
     def missed(self, queue: str, seconds: float) -> None:
         """Somebody started so far from the time that was first told."""

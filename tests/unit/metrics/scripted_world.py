@@ -9,6 +9,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from trainyard.admission.vitals import FlavorVitals, Vitals
+from trainyard.api.failure import FailureClass
 from trainyard.api.invariants import Invariant
 from trainyard.api.names import ATTEMPT_LABEL, FLAVOR_LABEL, GPU, QUEUE_LABEL, ROLE_LABEL
 from trainyard.metrics.collector import WorldCollector
@@ -237,6 +238,7 @@ def used_metrics(registry: CollectorRegistry) -> Metrics:
     metrics.cycle(0.02, [Admit(WorkloadKey("TrainingJob", "team", "digits"), "uid", Assignment("h200", {}))])
     metrics.admitted("research", 12.0)
     metrics.completed("research", "complete")
+    metrics.failed("research", FailureClass.OUT_OF_MEMORY)
     metrics.event("Normal", "Admitted")
     metrics.loop_lag(0.004)
     metrics.missed("research", 40.0)

@@ -56,6 +56,13 @@ def test_a_cycle_is_told_by_what_came_out_of_it() -> None:
     assert value(metrics.registry, name, result="waiting") == 1
 
 
+def test_failures_are_counted_by_class() -> None:
+    registry = CollectorRegistry()
+    used_metrics(registry)
+    labels = {"queue": "research", "class": "OutOfMemory"}
+    assert value(registry, "trainyard_training_job_failures_total", **labels) == 1
+
+
 def test_two_operators_in_one_process_do_not_share_anything() -> None:
     one, other = Metrics(CollectorRegistry()), Metrics(CollectorRegistry())
     one.completed("research", "complete")
