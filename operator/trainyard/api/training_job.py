@@ -164,7 +164,7 @@ class TrainingJob(Model):
         """Pods of each role that the gang has a place for, or would like to have while it waits."""
         admission = self.status.admission
         if admission is None:
-            return {WORKER: self.spec.workers.replicas} | {each.name: each.replicas for each in self.spec.roles}
+            return self.spec.counts()
         return {role.name: sum(run.count for run in role.runs) for role in admission.roles}
 
     def size(self) -> int:

@@ -18,7 +18,7 @@ from trainyard.api.meta import (
     list_map,
     rules,
 )
-from trainyard.api.names import MAX_PODS
+from trainyard.api.names import MAX_PODS, WORKER
 from trainyard.api.placement import THROUGHPUT_RULE, FlavorChoices, TopologySpec
 
 
@@ -380,6 +380,15 @@ class TrainingJobSpec(Model):
         description="Deletes the job this long after it finished; by default never.",
     )
 
+    def counts(self) -> dict[str, int]:
+        """Pods of each role at the job's largest size, workers first."""
+        return {WORKER: self.workers.replicas} | {each.name: each.replicas for each in self.roles}
+
     def pods(self) -> int:
-        """Of all roles, at the job's largest size."""
-        return self.workers.replicas + sum(each.replicas for each in self.roles)
+        """The same of all roles together."""
+        return sum(self.counts().values())
+
+    @property
+    def noun(self) -> str:
+        """What the pods of the gang are called."""
+        return "pods" if self.roles else "workers"

@@ -64,11 +64,6 @@ class Case:
         counts = self.job.counts()
         return [(role, index) for role in counts for index in range(counts[role]) if (role, index) not in there]
 
-    @property
-    def noun(self) -> str:
-        """What the pods of the gang are called."""
-        return "pods" if self.spec.roles else "workers"
-
     def take_last_words(self) -> None:
         """Take over what the workers said at their end, that of the first last."""
         for pod in sorted((pod for pod in self.current if pod.role == WORKER), key=lambda pod: -pod.index):

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, auto
 
-from trainyard.api.failure import FailureAction, FailureClass, FailureRule
-from trainyard.training.failure_classes import NODE_REASONS, classify, last_words
+from trainyard.api.failure import Failure, FailureAction, FailureClass, FailureRule
+from trainyard.training.failure_classes import NODE_REASONS, REMEDIES, classify, last_words
 from trainyard.training.observed import Observed
 from trainyard.workloads.pod_state import PodState
 
@@ -122,3 +122,26 @@ def _rank(end: Ended) -> tuple[int, bool, datetime, bool, int]:
     when = (exit_.finished_at if exit_ else None) or _LONG_AGO
     index = end.pod.index if end.pod else 0
     return (end.consequence.value, followed, when, end.kind is FailureClass.NETWORK, index)
+
+
+def recorded(ended: Ended, before: Failure | None, *, attempt: int, step: int | None, now: datetime) -> Failure | None:
+    """The failure as the status keeps it; what it kept before if no pod is to be named. step: the last that was reported."""
+    pod = ended.pod
+    if pod is None:
+        return before
+    code = pod.exit.code if pod.exit else None
+    known = before is not None and (before.kind, before.role, before.exit_code, before.step)
+    again = step is not None and known == (ended.kind, pod.role, code, step)
+    return Failure(
+        attempt=attempt,
+        kind=ended.kind,
+        role=pod.role,
+        index=pod.index,
+        node=pod.node,
+        exit_code=code,
+        step=step,
+        times=before.times + 1 if before and again else 1,
+        message=(last_words(pod) or ended.cause)[:1024],
+        remedy=REMEDIES[ended.kind],
+        time=now,
+    )

@@ -269,7 +269,11 @@ def gang(case: Case) -> Plan | None:
     if running == case.size:
         case.draft.running(_all_ran(case))
         news = not case.ready()
-        notes = (Note(Reason.RUNNING, f"attempt {case.status.attempt}: all {running} {case.noun} run"),) if news else ()
+        notes = (
+            (Note(Reason.RUNNING, f"attempt {case.status.attempt}: all {running} {case.spec.noun} run"),)
+            if news
+            else ()
+        )
     else:
         case.draft.starting(_how_it_starts(case, missing, running))
     report = case.observed.report
@@ -300,7 +304,7 @@ def _all_ran(case: Case) -> datetime:
 def _how_it_starts(case: Case, missing: Sequence[tuple[str, int]], running: int) -> str:
     """What the slowest pods wait for."""
     waits = sorted({pod.waiting or pod.unschedulable for pod in case.current if not pod.running} - {""})
-    text = f"{running} of {case.size} {case.noun} run"
+    text = f"{running} of {case.size} {case.spec.noun} run"
     if missing:
         text += f", {len(missing)} are being created"
     return f"{text}; {'; '.join(waits)}"[:1000] if waits else text

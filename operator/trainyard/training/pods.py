@@ -1,7 +1,7 @@
 """The children of a TrainingJob: pods of its roles, the headless Service that gives them names, the claim for results."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,6 +101,8 @@ def pods_of(observed: Observed, role: str, indices: Iterable[int]) -> Iterator[O
     assert admission is not None
     nodes = next(each for each in admission.roles if each.name == role).nodes()
     part = next(each for each in parts(job) if each.role == role)
+    counts = job.counts()
+    alone = sum(counts.values()) == 1
     for index in indices:
         labels = {
             JOB_LABEL: job.metadata.name,
@@ -110,42 +112,35 @@ def pods_of(observed: Observed, role: str, indices: Iterable[int]) -> Iterator[O
             QUEUE_LABEL: job.spec.queue,
             FLAVOR_LABEL: admission.flavor,
         }
-        if _addressed(job, role, index):
+        if not alone and (role != WORKER or index == 0):
+            # Of the workers the first alone, where they meet while they start: each address more is written twice, to
+            # Endpoints and to an EndpointSlice, whenever any of the pods changes.
             labels[ADDRESSED_LABEL] = "true"
         meta = metadata(pod_name(job, role, index, job.status.attempt), job.metadata.namespace, _owner(job), labels)
         pod = build_pod(
             part.template,
             meta,
-            _container(job, part, index, observed.surroundings),
+            _container(job, part, index, counts, observed.surroundings),
             _volumes(job),
             node=nodes[index],
             flavor=observed.flavors.get(admission.flavor),
             restart="Never",
         )
-        if job.size() > 1:
+        if not alone:
             pod["spec"] |= {"hostname": _hostname(job, role, index), "subdomain": service_name(job)}
         yield pod
 
 
 def samples(observed: Observed) -> list[Object]:
     """A pod like those of each role, for the API server's dry run: no node, no rank that matters."""
-    job = observed.job
-    found = []
+    job, counts, found = observed.job, observed.job.counts(), []
     for part in parts(job):
         name = pod_name(job, part.role, 0, job.status.attempt)
         labels = {JOB_LABEL: job.metadata.name, ROLE_LABEL: part.role}
         meta = metadata(name, job.metadata.namespace, _owner(job), labels)
-        container = _container(job, part, 0, observed.surroundings)
+        container = _container(job, part, 0, counts, observed.surroundings)
         found.append(build_pod(part.template, meta, container, _volumes(job), node="any", flavor=None, restart="Never"))
     return found
-
-
-def _addressed(job: TrainingJob, role: str, index: int) -> bool:
-    """Whether others find it by name: of the workers only the first, where they meet while they start.
-
-    Each address more is written twice, to Endpoints and to an EndpointSlice, whenever any of the pods changes.
-    """
-    return job.size() > 1 and (role != WORKER or index == 0)
 
 
 def service(job: TrainingJob) -> Object:
@@ -186,7 +181,8 @@ def _domain(job: TrainingJob) -> str:
     return f"{service_name(job)}.{job.metadata.namespace}.svc"
 
 
-def _container(job: TrainingJob, part: Part, index: int, around: Surroundings) -> Object:
+def _container(job: TrainingJob, part: Part, index: int, counts: Mapping[str, int], around: Surroundings) -> Object:
+    """counts: pods of each role, which takes long to count where there are thousands."""
     program = part.entrypoint
     own_image = program is not None and bool(program.image)
     mounts = [
@@ -201,7 +197,7 @@ def _container(job: TrainingJob, part: Part, index: int, around: Surroundings) -
         "image": program.image if program and own_image else around.trainer_image,
         "imagePullPolicy": "IfNotPresent",
         "command": _command(program, own_image=own_image),
-        "env": env(_environment(job, part, index, around)),
+        "env": env(_environment(job, part, index, counts, around)),
         "resources": core_resources(part.resources),
         "volumeMounts": mounts,
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -216,9 +212,10 @@ def _command(program: Entrypoint | None, *, own_image: bool) -> list[str]:
     return list(program.command) if own_image else [*AGENT, "--", *program.command]
 
 
-def _environment(job: TrainingJob, part: Part, index: int, around: Surroundings) -> dict[str, str]:
-    counts = job.counts()
-    master = f"{_hostname(job, part.role, 0)}.{_domain(job)}" if job.size() > 1 else "127.0.0.1"
+def _environment(
+    job: TrainingJob, part: Part, index: int, counts: Mapping[str, int], around: Surroundings
+) -> dict[str, str]:
+    master = f"{_hostname(job, part.role, 0)}.{_domain(job)}" if sum(counts.values()) > 1 else "127.0.0.1"
     processes = max(1, parse(part.resources.limits.get(GPU, "0")) // 1000)
     variables = {
         "HOME": "/tmp",
@@ -235,7 +232,7 @@ def _environment(job: TrainingJob, part: Part, index: int, around: Surroundings)
         "PET_MAX_RESTARTS": "0",
     }
     if job.spec.roles:
-        variables |= {"TRAINYARD_DOMAIN": _domain(job), "TRAINYARD_ROLES": json.dumps(counts, sort_keys=True)}
+        variables |= {"TRAINYARD_DOMAIN": _domain(job), "TRAINYARD_ROLES": json.dumps(dict(counts), sort_keys=True)}
     if part.entrypoint is None:
         variables["TRAINYARD_SPEC"] = json.dumps(_recipe(job), sort_keys=True)
     if job.spec.storage is not None:

@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from trainyard.api.admission import AvoidedNode, JobAdmission, RoleAssignment, compact
-from trainyard.api.failure import Failure
 from trainyard.api.preemption import Nomination, Preemption, WorkloadReference
 from trainyard.api.reasons import ConditionType, Reason, Waiting
 from trainyard.api.training_job import (
@@ -18,8 +17,7 @@ from trainyard.api.training_job import (
     WorkerCounts,
 )
 from trainyard.scheduling.snapshot import Assignment, Evict, Preempt, Verdict, WorkloadKey
-from trainyard.training.failure import Ended
-from trainyard.training.failure_classes import REMEDIES, last_words
+from trainyard.training.failure import Ended, recorded
 from trainyard.training.observed import Report
 from trainyard.training.pods import claim_name
 from trainyard.training.reports import parse_last_words
@@ -198,12 +196,7 @@ class Draft:
 
     def running(self, since: datetime) -> None:
         self.set(phase="Running", reason=Reason.RUNNING.value, start_time=self.fields["start_time"] or since)
-        self.state(
-            ConditionType.READY,
-            True,
-            Reason.RUNNING,
-            f"all {self.job.size()} {'pods' if self.job.spec.roles else 'workers'} run",
-        )
+        self.state(ConditionType.READY, True, Reason.RUNNING, f"all {self.job.size()} {self.job.spec.noun} run")
 
     def undone(self, ended: Ended) -> None:
         """The place is given back; the job is placed anew, elsewhere."""
@@ -229,28 +222,9 @@ class Draft:
 
     def failed_by(self, ended: Ended) -> None:
         """Keep which pod failed first, and as what."""
-        pod = ended.pod
-        if pod is None:
-            return
         progress: Progress | None = self.fields["progress"]
-        step = progress.step if progress else None
-        code = pod.exit.code if pod.exit else None
-        before: Failure | None = self.fields["last_failure"]
-        again = before is not None and step is not None and _mark(before) == (ended.kind, pod.role, code, step)
-        failure = Failure(
-            attempt=self.fields["attempt"],
-            step=step,
-            times=before.times + 1 if before and again else 1,
-            kind=ended.kind,
-            role=pod.role,
-            index=pod.index,
-            node=pod.node,
-            exit_code=code,
-            message=(last_words(pod) or ended.cause)[:1024],
-            remedy=REMEDIES[ended.kind],
-            time=self.now,
-        )
-        self.set(last_failure=failure)
+        step, before = progress.step if progress else None, self.fields["last_failure"]
+        self.set(last_failure=recorded(ended, before, attempt=self.fields["attempt"], step=step, now=self.now))
 
     def restarting(self, ended: Ended, *, counts: bool) -> None:
         progress = self.fields["progress"]
@@ -351,11 +325,6 @@ class Draft:
         return (
             [*kept, AvoidedNode(name=node, until=self.now + timedelta(seconds=AVOID_SECONDS))][-64:] if node else kept
         )
-
-
-def _mark(failure: Failure) -> tuple[object, ...]:
-    """By what two failures are the same."""
-    return (failure.kind, failure.role, failure.exit_code, failure.step)
 
 
 def _roles(assignment: Assignment) -> list[RoleAssignment]:

@@ -197,7 +197,7 @@ def storage_not_shared(observed: Observed) -> Verdict | None:
         return None
     return Verdict(
         Waiting.MISCONFIGURED,
-        f"spec.storage: {job.spec.pods()} {'pods' if job.spec.roles else 'workers'} need a claim with ReadWriteMany; this one has {', '.join(modes)}",
+        f"spec.storage: {job.spec.pods()} {job.spec.noun} need a claim with ReadWriteMany; this one has {', '.join(modes)}",
     )
 
 
