@@ -132,7 +132,7 @@ def test_a_step_in_parts_is_the_whole_step(start_gang: StartGang, tmp_path: Path
 
 def test_a_clipped_step_is_as_long_as_it_may_be(start_gang: StartGang, tmp_path: Path) -> None:
     fields: dict[str, Any] = {"optimizer": "gd", "epochs": 1, "warmupSteps": 0, "schedule": "constant"}
-    runs = {
+    runs: dict[str, dict[str, Any]] = {
         "begin": {"learningRate": 1e-30},
         "free": {"learningRate": 1.0},
         "tied": {"learningRate": 1.0, "clipNorm": 1e-2},
