@@ -9,6 +9,7 @@ Values that are no tensors need no place here: the optimizer's settings come fro
 rate, the order of samples and all random numbers from the step (see sharding.py).
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,24 +38,45 @@ def save_tensors(folder: Path, module: nn.Module, optimizer: torch.optim.Optimiz
         raise OSError(f"saving into {folder} failed: {error}") from error
 
 
-def load_tensors(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def load_tensors(
+    folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, shapes: Mapping[str, torch.Size]
+) -> None:
     """Put what the folder holds into module and optimizer; all workers call it together.
 
-    Raises ConfigurationError when it holds another model than this one.
+    shapes: of every tensor of the whole model, of which the module may hold a part. Each worker reads its own part only.
+    Raises ConfigurationError when the folder holds another model than this one.
     """
     import torch.distributed.checkpoint as dcp  # noqa: PLC0415
 
     reader = dcp.HuggingFaceStorageReader(str(folder))
     stored: dict[str, Any] = reader.read_metadata().state_dict_metadata
-    wanted = {_MODEL + name: value.shape for name, value in module.state_dict().items()}
+    wanted = {_MODEL + name: shape for name, shape in shapes.items()}
     found = {name: entry.size for name, entry in stored.items() if name.startswith(_MODEL)}
     if wanted != found:
         different = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
         raise ConfigurationError("model", different[:5], f"the model of checkpoint {folder}; these differ")
-    tensors = {name: torch.zeros(entry.size, dtype=entry.properties.dtype) for name, entry in stored.items()}
+    tensors = {_MODEL + name: torch.empty_like(value) for name, value in module.state_dict().items()}
+    tensors |= _optimizer_tensors(optimizer, module, stored)
     dcp.load(tensors, storage_reader=reader, no_dist=not torch.distributed.is_initialized())
-    module.load_state_dict({name.removeprefix(_MODEL): tensors[name] for name in found})
+    module.load_state_dict({name: tensors[_MODEL + name] for name in module.state_dict()})
     _restore_optimizer(optimizer, module, tensors)
+
+
+def _optimizer_tensors(
+    optimizer: torch.optim.Optimizer, module: nn.Module, stored: Mapping[str, Any]
+) -> dict[str, Tensor]:
+    """Places for what is stored of the optimizer's state of the weights that are here, divided as these are."""
+    mine = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    parameters = {name: value for name, value in module.named_parameters() if id(value) in mine}
+    tensors = {}
+    for name, entry in stored.items():
+        parameter = parameters.get(name.removeprefix(_OPTIMIZER).rpartition("/")[0])
+        if not name.startswith(_OPTIMIZER) or parameter is None:
+            continue
+        alike = entry.size == parameter.shape and entry.size.numel() > 1
+        kind = entry.properties.dtype
+        tensors[name] = torch.zeros_like(parameter, dtype=kind) if alike else torch.zeros(entry.size, dtype=kind)
+    return tensors
 
 
 def save_position(folder: Path, sharding: Sharding, step: int, loss: float | None) -> None:
@@ -105,7 +127,7 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, module: nn.Module, tens
     state: dict[int, dict[str, Tensor]] = {}
     order = {id(parameter): index for index, parameter in enumerate(_optimized(optimizer))}
     for name, value in tensors.items():
-        if name.startswith(_OPTIMIZER):
+        if name.startswith(_OPTIMIZER):  # what is here of it; a worker that holds no weights has none
             parameter, _, key = name.removeprefix(_OPTIMIZER).rpartition("/")
             state.setdefault(order[id(parameters[parameter])], {})[key] = value
     # load_state_dict moves each value to the device and type that the optimizer wants it in.

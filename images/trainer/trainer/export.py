@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor
 
 from trainer.datasets.catalogue import Task
 from trainer.datasets.preparation import PreparedData
@@ -17,7 +17,7 @@ from trainer.durable import sync_folder, write_json
 from trainer.environment import Environment
 from trainer.fencing import require_current
 from trainer.models.artifact import CARD_FILE, MODEL_FILE, digest_of
-from trainer.models.catalogue import with_defaults
+from trainer.models.catalogue import BUILT_IN, with_defaults
 from trainer.specification import Specification
 
 FOLDER: Final = "model"
@@ -33,10 +33,14 @@ class Exported:
 
 def architecture_of(specification: Specification, data: PreparedData) -> dict[str, Any]:
     """The model's name and all its parameters: the user's, the defaults of today and what the data set decides."""
-    derived = {"inputShape": list(data.train.inputs.shape[1:]), "outputs": data.outputs}
+    derived: dict[str, Any] = {"inputShape": list(data.train.inputs.shape[1:]), "outputs": data.outputs}
+    name = specification.model.name
+    if data.train.vocabulary is not None:
+        derived |= {"vocabulary": data.train.vocabulary}
     if data.train.task is Task.REGRESSION:
         derived |= {"outputShift": data.target_shift, "outputScale": data.target_scale}
-    name = specification.model.name
+    elif _generates(name) and data.normalisation is not None:  # what it makes is in the unit of the images
+        derived |= {"outputShift": data.normalisation.mean, "outputScale": data.normalisation.std}
     return {"model": name, "parameters": with_defaults(name, specification.model.parameters) | derived}
 
 
@@ -44,16 +48,19 @@ def describe(
     specification: Specification, data: PreparedData, *, job: str, step: int, metrics: Mapping[str, float]
 ) -> dict[str, Any]:
     """The card without its digest. The split is in it, so that the held-out samples can be found again."""
-    regression = data.train.task is Task.REGRESSION
     training = specification.training
+    architecture = architecture_of(specification, data)
+    generates = _generates(specification.model.name)
     shape = list(data.train.inputs.shape[1:])
+    taken = [architecture["parameters"]["latent"] + data.outputs] if generates else shape
+    normalised = data.normalisation is not None and not generates
     return {
         "name": job,
-        "architecture": architecture_of(specification, data),
-        "inputs": [{"name": "input", "datatype": "FP32", "shape": [-1, *shape]}],
-        "outputs": [{"name": "value" if regression else "logits", "datatype": "FP32", "shape": [-1, data.outputs]}],
-        "preprocessing": data.normalisation.as_card(),
-        "labels": list(data.train.labels) if data.train.labels else None,
+        "architecture": architecture,
+        "inputs": [{"name": "input", "datatype": "FP32", "shape": [-1, *taken]}],
+        "outputs": [_output(data, shape, generates=generates)],
+        "preprocessing": data.normalisation.as_card() if data.normalisation and normalised else None,
+        "labels": list(data.train.labels) if data.train.labels and not generates else None,
         "metrics": dict(metrics),
         "framework": f"torch {torch.__version__}",
         "dataset": specification.dataset.name,
@@ -67,8 +74,25 @@ def describe(
     }
 
 
-def export(module: nn.Module, card: Mapping[str, Any], environment: Environment) -> Exported:
-    """Write weights and card into the attempt's folder, which appears whole or not at all.
+def _output(data: PreparedData, shape: list[int], *, generates: bool) -> dict[str, Any]:
+    """What the model answers: images, a value, or logits, of each step where it reads text."""
+    name, answer = "logits", [data.outputs]
+    if generates:
+        name, answer = "image", shape
+    elif data.train.task is Task.REGRESSION:
+        name = "value"
+    elif data.train.task is Task.LANGUAGE:
+        answer = [*shape, data.outputs]
+    return {"name": name, "datatype": "FP32", "shape": [-1, *answer]}
+
+
+def _generates(model: str) -> bool:
+    entry = BUILT_IN.get(model)
+    return entry is not None and entry.generates
+
+
+def export(weights: Mapping[str, Tensor], card: Mapping[str, Any], environment: Environment) -> Exported:
+    """Write the whole model's weights, on the CPU, and the card into the attempt's folder, which appears whole or not at all.
 
     Raises SupersededError when a newer attempt owns the storage.
     """
@@ -78,8 +102,7 @@ def export(module: nn.Module, card: Mapping[str, Any], environment: Environment)
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
     unfinished.mkdir(parents=True)
     try:
-        weights = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
-        save_file(weights, unfinished / MODEL_FILE)
+        save_file(dict(weights), unfinished / MODEL_FILE)
         with (unfinished / MODEL_FILE).open("rb+") as stream:
             os.fsync(stream.fileno())
         digest = digest_of(unfinished / MODEL_FILE)

@@ -9,8 +9,6 @@ from typing import Any, Final
 
 import torch
 import torch.distributed as dist
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from trainer.errors import SupersededError, TrainerError
 
@@ -65,12 +63,6 @@ class WorkerGroup:
         torch.default_generator.manual_seed(value)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(value)
-
-    def parallel(self, module: nn.Module) -> nn.Module:
-        """The module with gradients averaged over all workers; itself when there is only one."""
-        if self.world_size == 1:
-            return module
-        return DistributedDataParallel(module, device_ids=[self.device.index] if self.device.type == "cuda" else None)
 
     def _broadcast(self, text: str) -> str:
         """Rank 0's text. As bytes in a tensor, because torch's own way for objects unpickles what it receives."""

@@ -6,25 +6,22 @@ All that is not the step itself happens at the boundary between steps, where eve
 import logging
 import math
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from trainer.checkpoint_state import save_position, save_tensors
 from trainer.checkpoint_store import CheckpointStore
 from trainer.control import Orders, StopSignal, agree
-from trainer.datasets.catalogue import Task
 from trainer.environment import Environment
 from trainer.errors import StopRequested, TrainerError
-from trainer.evaluation import Samples, evaluate
+from trainer.evaluation import Judge, Samples, evaluate
 from trainer.group import WorkerGroup
-from trainer.optimization import Loss, learning_rate
+from trainer.optimization import learning_rate
+from trainer.parallel.strategy import Batch, Strategy
 from trainer.progress import Reporter, timestamp
 from trainer.sharding import Sharding
 from trainer.specification import Training
@@ -41,10 +38,8 @@ class Job:
     environment: Environment
     training: Training
     group: WorkerGroup
-    module: nn.Module
-    optimizer: torch.optim.Optimizer
-    loss: Loss
-    task: Task
+    strategy: Strategy
+    judge: Judge
     train: Samples
     held_out: Samples
     sharding: Sharding
@@ -74,57 +69,57 @@ class _Position:
 def train_until_done(job: Job, start_step: int) -> dict[str, float]:
     """Train from the step to the end; returns the metrics of the end. Raises StopRequested when told to stop before."""
     at = _Position(start_step, saved_step=start_step, measured_step=start_step)
-    parallel = job.group.parallel(job.module)
-    job.module.train()
+    job.strategy.module.train()
     _report(job, phase="training", step=start_step, total_steps=job.total_steps)
     while True:
-        _boundary(job, at, first=at.step == start_step)
+        if at.step == start_step or _meet_after(job, at.step):
+            _boundary(job, at, first=at.step == start_step)
         if at.step == job.total_steps:
             break
-        _step(job, parallel, at)
+        _step(job, at)
         if at.step == start_step + 1:
             _report(job, first_step_at=timestamp())
     _report(job, phase="evaluating")
-    at.metrics = evaluate(job.module, job.held_out, job.task, job.loss, job.group)
+    at.metrics = evaluate(job.strategy, job.held_out, job.judge, job.group)
     _report(job, metrics=at.metrics)
     return at.metrics
 
 
-def _step(job: Job, parallel: nn.Module, at: _Position) -> None:
+def _meet_after(job: Job, step: int) -> bool:
+    """Whether workers meet when so many steps are made: at each, or where they are free, where something has to be done."""
+    every = job.training.checkpoint_every_steps or job.sharding.steps_per_epoch
+    there = (job.strategy.free_steps, job.sharding.steps_per_epoch, every)
+    return step == job.total_steps or any(step % each == 0 for each in there)
+
+
+def _step(job: Job, at: _Position) -> None:
     """One optimizer step on this worker's share of the samples.
 
     The shares may differ in size, and the gradients of all workers are averaged; so each loss is weighted such that
-    the average is that of the step's samples, as if one worker had seen them all.
+    the average is that of the step's samples, as if one worker had seen them all. Every worker takes its share in as
+    many parts, since some of those that share weights must gather them at the same time.
     """
     shard = job.sharding.shard(at.step)
-    weight = 0.0 if shard.idle else job.group.world_size / shard.total
-    rate = learning_rate(job.training, at.step, job.total_steps)
-    for parameters in job.optimizer.param_groups:
-        parameters["lr"] = rate
+    weight = job.sharding.world_size / shard.total
     job.group.seed(job.sharding.random_seed(at.step))
-    job.optimizer.zero_grad(set_to_none=True)
-    parts = np.array_split(shard.rows, min(job.training.accumulate_steps, len(shard.rows)))
-    summed = [_backward(job, parallel, rows, weight, last=rows is parts[-1]) for rows in parts]
-    if job.training.clip_norm is not None:
-        nn.utils.clip_grad_norm_(job.module.parameters(), job.training.clip_norm)
-    job.optimizer.step()
-    at.loss_sum, at.samples = (0.0, 0) if shard.idle else (sum(map(float, summed)), len(shard.rows))
+    parts = min(job.training.accumulate_steps, -(-shard.total // job.sharding.world_size))
+    own = shard.rows[:0] if shard.idle else shard.rows
+    batches = [
+        _batch(job, rows, weight) if len(rows) else _batch(job, shard.rows[:1], 0.0)
+        for rows in np.array_split(own, parts)
+    ]
+    at.loss_sum = job.strategy.step(batches, learning_rate(job.training, at.step, job.total_steps))
+    at.samples = len(own) if job.strategy.knows_loss else 0
     at.step += 1
 
 
-def _backward(job: Job, parallel: nn.Module, rows: NDArray[np.int64], weight: float, *, last: bool) -> torch.Tensor:
-    """Add the gradients of some samples, with those of the other workers only at the end; returns their summed loss."""
+def _batch(job: Job, rows: NDArray[np.int64], weight: float) -> Batch:
     chosen = torch.from_numpy(rows)
-    alone = parallel.no_sync() if isinstance(parallel, DistributedDataParallel) and not last else nullcontext()
-    with alone:
-        with torch.autocast(job.group.device.type, torch.bfloat16, enabled=job.training.precision == "bf16"):
-            outputs = parallel(job.train.inputs[chosen])
-        summed = job.loss.summed(outputs, job.train.targets[chosen])
-        (summed * weight).backward()
-    return summed.detach()
+    return Batch(job.train.inputs[chosen], job.train.targets[chosen], weight)
 
 
 def _boundary(job: Job, at: _Position, *, first: bool) -> None:
+    job.strategy.meet()
     orders = agree(job.group, job.stop, job.reporter, step=at.step, loss_sum=at.loss_sum, samples=at.samples)
     at.loss = at.loss if orders.loss is None else orders.loss
     if at.loss is not None and not math.isfinite(at.loss):
@@ -132,7 +127,7 @@ def _boundary(job: Job, at: _Position, *, first: bool) -> None:
         raise TrainerError(f"training diverged: the loss of step {at.step} is {at.loss}; is learningRate too high?")
     per_epoch = job.sharding.steps_per_epoch
     if not first and at.step % per_epoch == 0 and at.step < job.total_steps:
-        at.metrics = evaluate(job.module, job.held_out, job.task, job.loss, job.group)
+        at.metrics = evaluate(job.strategy, job.held_out, job.judge, job.group)
         if job.group.is_first:
             log.info(
                 "epoch %d of %d, loss %.4f, held out %s", at.step // per_epoch, job.training.epochs, at.loss, at.metrics
@@ -156,7 +151,7 @@ def _save(job: Job, at: _Position) -> None:
     began = time.monotonic()
     try:
         job.group.on_first(lambda: str(store.begin(step)))
-        save_tensors(store.folder(step), job.module, job.optimizer)
+        save_tensors(store.folder(step), job.strategy.module, job.strategy.optimizer)
         job.group.on_first(lambda: _commit(job, store, at))
     except OSError as error:
         log.warning("no checkpoint of step %d: %s", step, error)

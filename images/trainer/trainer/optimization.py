@@ -17,6 +17,7 @@ _WARM_UP: Final = 0.05
 _FALL: Final = 0.4
 _DEFAULT_SMOOTHING: Final = 0.1
 _MOST_WARM_UP_STEPS: Final = 500
+_BETAS: Final = (0.9, 0.999)
 _DEFAULT_DECAY: Final = {"adam": 0.0, "adamw": 0.01, "gd": 0.0, "sgd": 0.0}
 
 
@@ -29,7 +30,8 @@ def build_optimizer(training: Training, parameters: Iterable[Parameter]) -> torc
         momentum = training.momentum if training.optimizer == "sgd" else 0.0
         return torch.optim.SGD(weights, lr=rate, weight_decay=decay, momentum=momentum, fused=fused)
     kind = torch.optim.Adam if training.optimizer == "adam" else torch.optim.AdamW
-    return kind(weights, lr=rate, weight_decay=decay, fused=fused)
+    betas = tuple(training.betas or _BETAS)
+    return kind(weights, lr=rate, weight_decay=decay, fused=fused, betas=betas)
 
 
 def learning_rate(training: Training, step: int, total_steps: int) -> float:
@@ -80,12 +82,15 @@ class Loss:
         """Loss summed over the samples.
 
         outputs: (samples, outputs) of the model. targets: (samples,) class numbers or values. A regression's errors
-        are measured in the target's deviations, so that one learning rate suits targets of any unit.
+        are measured in the target's deviations, so that one learning rate suits targets of any unit. Of text the loss of
+        a sample is that of its mean token: outputs (samples, context, tokens), targets (samples, context).
         """
         return _LOSSES[self.name](self, outputs.float(), targets)
 
     def _cross_entropy(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(outputs, targets, reduction="sum", label_smoothing=self.label_smoothing)
+        return F.cross_entropy(
+            outputs.flatten(0, -2), targets.flatten(), reduction="sum", label_smoothing=self.label_smoothing
+        ) / math.prod(targets.shape[1:])
 
     def _mse(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return ((outputs.squeeze(1) - targets) / self.target_scale).square().sum()

@@ -14,11 +14,15 @@ from trainer.datasets.catalogue import Task, check_dataset
 from trainer.errors import ConfigurationError
 from trainer.models import catalogue as models
 from trainer.models.catalogue import check_model
+from trainer.parallel.layout import DATA, Parallelism, check_parallelism, check_workers
 
 OPTIMIZERS: Final = ("adam", "adamw", "gd", "sgd")
 SCHEDULES: Final = ("trapezoid", "constant", "linear", "cosine")
 PRECISIONS: Final = ("fp32", "bf16")
-LOSSES: Final[Mapping[str, Task]] = {"cross-entropy": Task.CLASSIFICATION, "mse": Task.REGRESSION}
+LOSSES: Final[Mapping[str, tuple[Task, ...]]] = {
+    "cross-entropy": (Task.CLASSIFICATION, Task.LANGUAGE),
+    "mse": (Task.REGRESSION,),
+}
 _MOST_SEED: Final = 2**63 - 1
 
 
@@ -36,6 +40,7 @@ class Training:
 
     batch_size counts samples of one optimizer step over all workers, which divide them; each worker takes its share in
     `accumulate_steps` parts, one after the other. clip_norm: the most that the gradients of all weights together may measure.
+    recompute: whether what layers computed is computed again in the backward pass rather than kept.
     """
 
     epochs: int
@@ -44,6 +49,7 @@ class Training:
     learning_rate: float
     weight_decay: float | None
     momentum: float
+    betas: list[float] | None
     schedule: str
     warmup_steps: int | None
     clip_norm: float | None
@@ -55,6 +61,9 @@ class Training:
     keep_checkpoints: int
     label_smoothing: float | None
     test_fraction: float
+    compile: bool
+    recompute: bool
+    parallelism: Parallelism
 
     def batch_of(self, samples: int) -> int:
         """Samples of one step out of so many: all of them for gradient descent on the full batch."""
@@ -91,6 +100,11 @@ def _optional(accepts: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or accepts(value)
 
 
+def _is_betas(value: Any) -> bool:
+    in_bounds = _number(lambda number: 0 <= number < 1)
+    return isinstance(value, list) and len(value) == 2 and all(map(in_bounds, value))  # noqa: PLR2004
+
+
 _TRAINING: Final[Mapping[str, _Field]] = {
     "epochs": _Field(5, _whole(1), "a whole number of at least 1"),
     "batchSize": _Field(64, _whole(1), "a whole number of at least 1, the samples of a step over all workers"),
@@ -98,6 +112,7 @@ _TRAINING: Final[Mapping[str, _Field]] = {
     "learningRate": _Field(0.001, _number(lambda value: 0 < value < float("inf")), "a number above 0"),
     "weightDecay": _Field(None, _optional(_number(lambda value: 0 <= value < float("inf"))), "a number of at least 0"),
     "momentum": _Field(0.9, _number(lambda value: 0 <= value < 1), "a number from 0 to below 1"),
+    "betas": _Field(None, _optional(_is_betas), "two numbers from 0 to below 1"),
     "schedule": _Field("trapezoid", lambda value: value in SCHEDULES, "the name of a schedule"),
     "warmupSteps": _Field(None, _optional(_whole(0)), "a whole number of at least 0"),
     "clipNorm": _Field(None, _optional(_number(lambda value: 0 < value < float("inf"))), "a number above 0"),
@@ -109,12 +124,23 @@ _TRAINING: Final[Mapping[str, _Field]] = {
     "keepCheckpoints": _Field(3, _whole(1), "a whole number of at least 1"),
     "labelSmoothing": _Field(None, _optional(_number(lambda value: 0 <= value < 1)), "a number from 0 to below 1"),
     "testFraction": _Field(0.2, _number(lambda value: 0 < value < 1), "a number between 0 and 1"),
+    "compile": _Field(False, lambda value: isinstance(value, bool), "true or false"),
+    "recompute": _Field(False, lambda value: isinstance(value, bool), "true or false"),
+}
+_PARALLELISM: Final[Mapping[str, _Field]] = {
+    "data": _Field("replicated", lambda value: value in DATA, "how weights are held"),
+    "tensor": _Field(1, _whole(1, 1024), "a whole number of at least 1"),
+    "pipeline": _Field(1, _whole(1, 1024), "a whole number of at least 1"),
+    "microbatches": _Field(4, _whole(1, 4096), "a whole number of at least 1"),
+    "servers": _Field(0, _whole(0, 1024), "a whole number of at least 0"),
+    "staleness": _Field(0, _whole(0, 1024), "a whole number of at least 0"),
 }
 _AVAILABLE: Final[Mapping[str, tuple[str, ...]]] = {
     "optimizer": OPTIMIZERS,
     "loss": tuple(LOSSES),
     "schedule": SCHEDULES,
     "precision": PRECISIONS,
+    "data": DATA,
 }
 
 
@@ -140,8 +166,8 @@ def parse_specification(text: str, *, workers: int | None = None) -> Specificati
 
 def loss_for(training: Training, task: Task) -> str:
     """The loss asked for, or the usual one of the task. Raises ConfigurationError when it does not suit the task."""
-    usual = {of_task: name for name, of_task in LOSSES.items()}[task]
-    if training.loss is not None and LOSSES[training.loss] is not task:
+    usual = next(name for name, tasks in LOSSES.items() if task in tasks)
+    if training.loss is not None and task not in LOSSES[training.loss]:
         raise ConfigurationError("training.loss", training.loss, f"a loss for {task.value}", (usual,))
     return training.loss or usual
 
@@ -160,21 +186,30 @@ def _choice(document: Mapping[str, Any], field: str) -> Choice:
 
 
 def _training(document: Mapping[str, Any]) -> Training:
-    given = document.get("training")
+    given = _object(document, "training", "training")
+    parallelism = _fields(_PARALLELISM, _object(given, "parallelism", "training.parallelism"), "training.parallelism")
+    values = _fields(_TRAINING, {name: given[name] for name in given if name != "parallelism"}, "training")
+    return Training(**values, parallelism=Parallelism(**parallelism))
+
+
+def _object(document: Mapping[str, Any], name: str, path: str) -> Mapping[str, Any]:
+    """An object in the document; one that is absent is empty."""
+    given = document.get(name)
     if given is None:
-        given = {}
+        return {}
     if not isinstance(given, dict):
-        raise ConfigurationError("training", given, "an object")
+        raise ConfigurationError(path, given, "an object")
+    return given
+
+
+def _fields(known: Mapping[str, _Field], given: Mapping[str, Any], path: str) -> dict[str, Any]:
     for name in given:
-        if name not in _TRAINING:
-            raise ConfigurationError(f"training.{name}", given[name], "a field of training", _TRAINING)
-    values = {name: _value(name, given) for name in _TRAINING}
-    return Training(**{_snake(name): value for name, value in values.items()})
+        if name not in known:
+            raise ConfigurationError(f"{path}.{name}", given[name], f"a field of {path}", known)
+    return {_snake(name): _value(field, given.get(name), f"{path}.{name}") for name, field in known.items()}
 
 
-def _value(name: str, given: Mapping[str, Any]) -> Any:
-    field = _TRAINING[name]
-    value = given.get(name)
+def _value(field: _Field, value: Any, path: str) -> Any:
     if value is None:  # absent, or null as the API server writes an unset optional field
         return field.default
     try:
@@ -182,7 +217,7 @@ def _value(name: str, given: Mapping[str, Any]) -> Any:
     except TypeError:  # an unhashable value where a name is expected
         accepted = False
     if not accepted:
-        raise ConfigurationError(f"training.{name}", value, field.expected, _AVAILABLE.get(name, ()))
+        raise ConfigurationError(path, value, field.expected, _AVAILABLE.get(path.rpartition(".")[2], ()))
     return value
 
 
@@ -193,21 +228,23 @@ def _snake(name: str) -> str:
 def _check_together(specification: Specification, workers: int | None) -> None:
     model = models.BUILT_IN.get(specification.model.name)
     dataset = datasets.BUILT_IN.get(specification.dataset.name)
-    if model and dataset and model.wants_images and not dataset.images:
-        suited = [name for name, entry in models.BUILT_IN.items() if not entry.wants_images]
+    training = specification.training
+    if model and dataset and dataset.content and dataset.content not in model.reads:
+        suited = [name for name, entry in models.BUILT_IN.items() if dataset.content in entry.reads]
         raise ConfigurationError(
             "model.name",
             specification.model.name,
-            f"a model for tables, as {specification.dataset.name} is one",
+            f"a model for {dataset.content.value}, as {specification.dataset.name} has",
             suited,
         )
-    if dataset:
-        loss_for(specification.training, dataset.task)
-        if specification.training.label_smoothing and dataset.task is Task.REGRESSION:
-            raise ConfigurationError(
-                "training.labelSmoothing", specification.training.label_smoothing, "0 for a regression"
-            )
-    if workers and specification.training.optimizer != "gd" and specification.training.batch_size < workers:
-        raise ConfigurationError(
-            "training.batchSize", specification.training.batch_size, f"at least 1 for each of the {workers} workers"
-        )
+    if dataset and dataset.task:
+        loss_for(training, dataset.task)
+        if training.label_smoothing and dataset.task is Task.REGRESSION:
+            raise ConfigurationError("training.labelSmoothing", training.label_smoothing, "0 for a regression")
+    name = specification.model.name
+    sizes = models.with_defaults(name, specification.model.parameters)
+    # A model of a user's is asked when it is built.
+    check_parallelism(training.parallelism, model=name, splits=model is None or model.splits, sizes=sizes)
+    if workers:
+        batch = None if training.optimizer == "gd" else training.batch_size
+        check_workers(training.parallelism, workers, batch_size=batch)

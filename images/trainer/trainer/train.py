@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +13,20 @@ import torch
 from trainer.checkpoint_state import load_position, load_tensors
 from trainer.checkpoint_store import CheckpointStore
 from trainer.control import StopSignal
+from trainer.datasets.catalogue import Task
 from trainer.datasets.preparation import PreparedData, prepare
 from trainer.datasets.raw import RawData, load_raw
 from trainer.environment import RANK, Environment, is_set, read_environment
 from trainer.errors import ExitCode, StopRequested, TrainerError
-from trainer.evaluation import Samples
+from trainer.evaluation import Judge, Samples
 from trainer.export import architecture_of, describe, export
 from trainer.group import WorkerGroup, is_loss_of_peer, joined_group
 from trainer.loop import Job, train_until_done
 from trainer.models import build_model, preprocess
-from trainer.optimization import Loss, build_optimizer, label_smoothing
+from trainer.optimization import Loss, label_smoothing
 from trainer.outcome import Outcome, record_outcome
+from trainer.parallel.building import build_strategy
+from trainer.parallel.layout import Layout
 from trainer.progress import Reporter, reporter_for
 from trainer.sharding import Sharding
 from trainer.specification import Specification, loss_for, parse_specification
@@ -89,18 +93,21 @@ def _job(
     torch.manual_seed(training.seed % 2**63)  # every worker starts from the same weights
     architecture = architecture_of(specification, data)
     module = build_model(architecture["model"], architecture["parameters"]).to(group.device)
+    task = data.train.task
+    loss = Loss(loss_for(training, task), label_smoothing(training, task), data.target_scale)
+    layout = Layout(training.parallelism, group.rank, group.world_size)
+    strategy = build_strategy(training, layout, module, loss, group.device)
+    text = task is Task.LANGUAGE
     return Job(
         environment=environment,
         training=training,
         group=group,
-        module=module,
-        optimizer=build_optimizer(training, module.parameters()),
-        loss=Loss(loss_for(training, data.train.task), label_smoothing(training, data.train.task), data.target_scale),
-        task=data.train.task,
+        strategy=strategy,
+        judge=Judge(task, loss, training.batch_size) if text else Judge(task, loss),
         train=_samples(data.train, data, group),
         held_out=_samples(data.held_out, data, group),
         sharding=Sharding(
-            len(data.train), training.batch_of(len(data.train)), training.seed, group.rank, group.world_size
+            len(data.train), training.batch_of(len(data.train)), training.seed, layout.data_rank, layout.data_size
         ),
         store=CheckpointStore(environment.directory, environment.attempt) if environment.directory else None,
         reporter=reporter,
@@ -110,7 +117,7 @@ def _job(
 
 def _samples(part: RawData, data: PreparedData, group: WorkerGroup) -> Samples:
     inputs = torch.from_numpy(np.ascontiguousarray(part.inputs)).to(group.device)
-    card = {"preprocessing": data.normalisation.as_card()}
+    card = {"preprocessing": data.normalisation.as_card() if data.normalisation else None}
     return Samples(preprocess(card, inputs), torch.from_numpy(part.targets).to(group.device))
 
 
@@ -133,7 +140,8 @@ def _restore(job: Job) -> int:
     if folder is None:
         return 0
     step = load_position(Path(folder), job.sharding)
-    load_tensors(Path(folder), job.module, job.optimizer)
+    strategy = job.strategy
+    load_tensors(Path(folder), strategy.module, strategy.optimizer, strategy.shapes)
     if reporter is not None:
         log.info("continuing after step %d from %s with %d workers", step, folder, job.group.world_size)
         path = job.environment.claim_path(Path(folder))
@@ -145,7 +153,8 @@ def _finish(job: Job, specification: Specification, data: PreparedData, metrics:
     """Export what was trained and say so; without storage there is nothing to export to."""
     if job.store is not None:
         _report(job, phase="exporting")
-        result = json.loads(job.group.on_first(lambda: _export(job, specification, data, metrics)))
+        weights = job.strategy.full_weights() or {}
+        result = json.loads(job.group.on_first(lambda: _export(job, specification, data, metrics, weights)))
         _report(job, result=result)
     _report(job, phase="done")
     if job.group.is_first:
@@ -157,9 +166,15 @@ def _report(job: Job, **changes: object) -> None:
         job.reporter.update(**changes)
 
 
-def _export(job: Job, specification: Specification, data: PreparedData, metrics: dict[str, float]) -> str:
+def _export(
+    job: Job,
+    specification: Specification,
+    data: PreparedData,
+    metrics: dict[str, float],
+    weights: Mapping[str, torch.Tensor],
+) -> str:
     card = describe(specification, data, job=job.environment.job, step=job.total_steps, metrics=metrics)
-    exported = export(job.module, card, job.environment)
+    exported = export(weights, card, job.environment)
     log.info("exported %s to %s", exported.digest, exported.folder)
     return json.dumps({"path": job.environment.claim_path(exported.folder), "digest": exported.digest})
 

@@ -1,1 +1,1 @@
-"""The command line for people: `trainyard simulate | why | plan | top`, also as the kubectl plugin `kubectl trainyard`."""
+"""The command line for people: `trainyard submit | get | logs | why | plan | top | simulate`, also as the kubectl plugin `kubectl trainyard`."""

@@ -10,7 +10,15 @@ from trainyard.cli.errors import CliError
 
 _INTERRUPTED = 130
 _QUESTIONS = "trainyard.cli.questions"
-_COMMANDS = {"why": _QUESTIONS, "plan": _QUESTIONS, "top": _QUESTIONS, "simulate": "trainyard.cli.simulate"}
+_COMMANDS = {
+    "submit": "trainyard.cli.submit",
+    "get": "trainyard.cli.get",
+    "logs": "trainyard.cli.logs",
+    "why": _QUESTIONS,
+    "plan": _QUESTIONS,
+    "top": _QUESTIONS,
+    "simulate": "trainyard.cli.simulate",
+}
 """Where each is. What is not asked for is not loaded: it would take longer than the answer."""
 
 
@@ -18,10 +26,10 @@ def parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """Of the command that comes first, or of all."""
     made = argparse.ArgumentParser(
         prog="trainyard",
-        description="Asks Trainyard's scheduler: why a job waits, whether one would start, who holds what, and how a trace would go.",
+        description="Submits jobs and tells of them, and asks Trainyard's scheduler: why a job waits, whether one would start, who holds what, and how a trace would go.",
     )
     commands = made.add_subparsers(required=True, metavar="COMMAND")
-    wanted = [_COMMANDS[each] for each in arguments[:1] if each in _COMMANDS] or sorted(set(_COMMANDS.values()))
+    wanted = [_COMMANDS[each] for each in arguments[:1] if each in _COMMANDS] or list(dict.fromkeys(_COMMANDS.values()))
     for module in wanted:
         importlib.import_module(module).add_to(commands)
     return made

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from trainyard.api.meta import Model
+from trainyard.cli import access
 from trainyard.cli.errors import CliError, NotAllowedError
 from trainyard.cli.operator_endpoint import SERVER, Server, server
 from trainyard.cluster.credentials import Credentials, credentials
@@ -17,10 +18,8 @@ _Answer = TypeVar("_Answer", bound=Model)
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
-    """Options of every command that asks a cluster."""
-    parser.add_argument("--kubeconfig", type=Path, metavar="FILE", help="kubeconfig to use instead of your own")
-    parser.add_argument("--context", help="context of the kubeconfig")
-    parser.add_argument("-n", "--namespace", help="namespace (default: that of the context)")
+    """Options of every command that asks the scheduler."""
+    access.add_to(parser)
     parser.add_argument(
         "--server", metavar="URL", help=f"ask the operator there instead of reading the cluster yourself (or {SERVER})"
     )

@@ -1,7 +1,8 @@
 """YAML files of Kubernetes objects, with the line and column of every value, so that an error can point at it."""
 
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,15 @@ class Manifest:
     """One document of a file."""
 
     source: str
+    number: int
+    """Of the document in its file, from 1."""
     value: Mapping[str, Any]
     node: yaml.Node
 
     def error(self, path: FieldPath, expected: str) -> CliError:
         """What is wrong at a field, or where it should be."""
         node, missing = _find(self.node, path)
-        mark = node.start_mark
-        at = f"{self.source}: line {mark.line + 1}, column {mark.column + 1}: {_dotted(path)}"
+        at = f"{_at(self.source, self.number, node)}: {_dotted(path)}"
         if missing:
             return CliError(f"{at} is missing; expected {expected}")
         shown = (
@@ -37,8 +39,23 @@ class Manifest:
 
     def invalid(self, error: ValidationError) -> CliError:
         """The first thing that a model does not accept."""
-        first = error.errors(include_url=False)[0]
-        return self.error([part for part in first["loc"] if part != "function-after"], first["msg"])
+        return self.all_invalid(error)[0]
+
+    def all_invalid(self, error: ValidationError) -> list[CliError]:
+        """Everything that a model does not accept."""
+        return [
+            self.error(
+                [part for part in each["loc"] if part != "function-after"],
+                "a value" if each["type"] == "missing" else each["msg"],
+            )
+            for each in error.errors(include_url=False)
+        ]
+
+    def unknown(self, path: FieldPath, near: Sequence[str]) -> CliError:
+        """A field that the API does not have. near: fields beside it whose names are like its name."""
+        node, _ = _find(self.node, path)
+        hint = f"near to it: {', '.join(near)}" if near else "nothing there has a name like it"
+        return CliError(f"{_at(self.source, self.number, node)}: {_dotted(path)} is no field of the API; {hint}")
 
 
 def manifests(path: Path) -> list[Manifest]:
@@ -50,24 +67,56 @@ def manifests(path: Path) -> list[Manifest]:
         raise CliError(f"{source}: there is no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise CliError(f"{source}: cannot be read: {error}") from None
+    found = []
     try:
-        nodes = [node for node in yaml.compose_all(text, yaml.SafeLoader) if node is not None]
-        values = [value for value in yaml.safe_load_all(text) if value is not None]
+        for number, (node, value) in enumerate(_documents(text), start=1):
+            if value is None:
+                continue
+            if not isinstance(value, dict):
+                line = node.start_mark.line + 1
+                raise CliError(
+                    f"{source}: document {number}, line {line}: a {type(value).__name__} where an object is expected"
+                )
+            found.append(Manifest(source, number, value, node))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise CliError(f"{source}: {where}not YAML: {error.problem or error.context}") from None
     except yaml.YAMLError as error:
         raise CliError(f"{source}: not YAML: {error}") from None
-    found = []
-    for node, value in zip(nodes, values, strict=False):
-        if not isinstance(value, dict):
-            line = node.start_mark.line + 1
-            raise CliError(f"{source}: line {line}: a {type(value).__name__} where an object is expected")
-        found.append(Manifest(source, value, node))
     if not found:
         raise CliError(f"{source}: there is nothing in it")
     return found
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads plain values as kubectl does, which PyYAML would not: 1e-3 is a number; 12:30 and 2026-11-23 are texts."""
+
+
+_INTEGER = r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)"
+_NUMBER = r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+_OTHERWISE = {"int": _INTEGER, "float": _NUMBER}
+_Loader.yaml_implicit_resolvers = {
+    first: [each for each in known if each[0].rpartition(":")[2] not in (*_OTHERWISE, "timestamp")]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _name, _pattern in _OTHERWISE.items():
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(rf"^(?:{_pattern})$"), list("-+0123456789."))
+
+
+def _documents(text: str) -> Iterator[tuple[yaml.Node, Any]]:
+    """Each with its value, which is None for an empty one."""
+    loader = _Loader(text)
+    try:
+        while loader.check_node() and (node := loader.get_node()) is not None:
+            yield node, loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _at(source: str, number: int, node: yaml.Node) -> str:
+    mark = node.start_mark
+    return f"{source}: document {number}, line {mark.line + 1}, column {mark.column + 1}"
 
 
 def _find(node: yaml.Node, path: FieldPath) -> tuple[yaml.Node, bool]:

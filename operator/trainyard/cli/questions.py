@@ -11,8 +11,8 @@ from trainyard.api.forecast import Remedy
 from trainyard.api.meta import Model
 from trainyard.cli import asking, output
 from trainyard.cli.asking import Question, ask
-from trainyard.cli.errors import CliError
 from trainyard.cli.manifests import manifests
+from trainyard.cli.naming import kind_and_name
 from trainyard.cli.operator_endpoint import Server
 
 _NODES_SHOWN = 8
@@ -58,7 +58,7 @@ def add_to(commands: Any) -> None:
 
 def run_why(options: argparse.Namespace) -> None:
     """Print the answer."""
-    kind, name = _kind_and_name(options.name)
+    kind, name = kind_and_name(options.name)
 
     async def by_oneself(question: Question) -> Why:
         from trainyard.cli import oneself  # noqa: PLC0415 - who asks the operator needs no scheduler
@@ -72,22 +72,6 @@ def run_why(options: argparse.Namespace) -> None:
     answer = ask(options, by_oneself, of_operator)
     if not _as_json(options, answer):
         _print_why(answer)
-
-
-def _kind_and_name(text: str) -> tuple[str | None, str]:
-    kind, slash, name = text.rpartition("/")
-    if not slash:
-        return None, text
-    kinds = {
-        "TrainingJob": ("tyj", "trainingjob", "trainingjobs"),
-        "InferenceService": ("tyi", "inferenceservice", "inferenceservices"),
-    }
-    found = next(
-        (known for known, names in kinds.items() if kind.lower().removesuffix(".trainyard.dev") in names), None
-    )
-    if found is None:
-        raise CliError(f"{text}: {kind!r} is no kind that waits; expected tyj/{name} or tyi/{name}")
-    return found, name
 
 
 def _print_why(answer: Why) -> None:

@@ -6,6 +6,7 @@ operator's answer. Whatever else there is (several files, plugins, certificates,
 
 import asyncio
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,15 +30,34 @@ async def credentials(kubeconfig: Path | None = None, context: str | None = None
 
 def _plain(kubeconfig: Path | None, context: str | None) -> Credentials | None:
     """Of one file with a token in it; None for anything else."""
+    found = chosen(kubeconfig, context)
+    if found is None or "tokenFile" in found.user:  # relative to the kubeconfig, and in force where both are given
+        return None
+    return Credentials(found.namespace, str(found.user["token"])) if "token" in found.user else None
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The context in force of one kubeconfig, with its entries as they stand there."""
+
+    path: Path
+    namespace: str
+    cluster: Mapping[str, Any]
+    user: Mapping[str, Any]
+
+
+def chosen(kubeconfig: Path | None, context: str | None) -> Chosen | None:
+    """Read plainly, where one file alone counts; None for anything else, and for a file that is no kubeconfig."""
     path = kubeconfig or _own_file()
+    if path is None:
+        return None
     try:
-        content: Any = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader) if path else None
-        chosen = _named(content["contexts"], context or content["current-context"])["context"]
-        user = _named(content["users"], chosen["user"])["user"]
-        if "tokenFile" in user:  # relative to the kubeconfig, and in force where both are given
-            return None
-        return Credentials(str(chosen.get("namespace") or "default"), str(user["token"]))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError, StopIteration):
+        content: Any = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
+        inside = _named(content["contexts"], context or content["current-context"])["context"]
+        cluster = dict(_named(content["clusters"], inside["cluster"])["cluster"])
+        user = dict(_named(content["users"], inside["user"])["user"])
+        return Chosen(path, str(inside.get("namespace") or "default"), cluster, user)
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError, StopIteration):
         return None
 
 

@@ -80,6 +80,7 @@ def test_what_they_do_wrong_is_said(name: str, words: str) -> None:
 
 def test_an_unknown_name_is_answered_with_theirs_among_ours() -> None:
     with pytest.raises(
-        ConfigurationError, match="there is: cnn, gru, linear, lstm, missing, mlp, transformer, wide, wrong"
+        ConfigurationError,
+        match="there is: cnn, gan, gru, linear, llama, lstm, missing, mlp, resnet, transformer, wide, wrong",
     ):
         build_model("diffusion", {})

@@ -51,7 +51,9 @@ def test_an_answer_does_not_depend_on_what_else_is_in_the_batch(model: str) -> N
 
 
 def test_an_unknown_model_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="there is: cnn, gru, linear, lstm, mlp, transformer"):
+    with pytest.raises(
+        ConfigurationError, match="there is: cnn, gan, gru, linear, llama, lstm, mlp, resnet, transformer"
+    ):
         build_model("diffusion", {})
 
 
@@ -95,7 +97,7 @@ def exported(tmp_path: Path) -> tuple[Exported, torch.nn.Module]:
     module = build_model(architecture["model"], architecture["parameters"])
     card = describe(chosen, data, job="digits", step=115, metrics={"accuracy": 0.98})
     claim_attempt(tmp_path / "job", 1)
-    return export(module, card, read_environment({"TRAINYARD_DIR": str(tmp_path / "job")})), module
+    return export(module.state_dict(), card, read_environment({"TRAINYARD_DIR": str(tmp_path / "job")})), module
 
 
 def test_a_loaded_model_answers_as_the_exported_one(exported: tuple[Exported, torch.nn.Module]) -> None:
@@ -164,5 +166,5 @@ def test_a_superseded_attempt_exports_nothing(tmp_path: Path) -> None:
     claim_attempt(tmp_path / "job", 2)
     environment = read_environment({"TRAINYARD_DIR": str(tmp_path / "job"), "TRAINYARD_ATTEMPT": "1"})
     with pytest.raises(SupersededError):
-        export(torch.nn.Linear(1, 1), {}, environment)
+        export({}, {}, environment)
     assert list((tmp_path / "job" / "model").iterdir()) == []

@@ -128,7 +128,7 @@ def test_digits_are_raw_pixels_with_whole_numbers_as_labels() -> None:
 
 
 def test_an_unknown_data_set_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="there is: diabetes, digits, iris"):
+    with pytest.raises(ConfigurationError, match="there is: diabetes, digits, docs, files, iris"):
         load_raw("imagenet", {})
 
 

@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 from trainer.errors import ConfigurationError
 from trainer.specification import Training, parse_specification
 
+MODELS = ("cnn", "gan", "gru", "linear", "llama", "lstm", "mlp", "resnet", "transformer")
+DATASETS = ("diabetes", "digits", "docs", "files", "iris")
+
 
 def parse(training: dict[str, Any] | None = None, **other: Any) -> Training:
     document = {"model": {"name": "cnn"}, "dataset": {"name": "digits"}, "training": training or {}, **other}
@@ -63,11 +66,11 @@ def test_a_bad_value_is_named_with_its_field(field: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("other", "field", "available"),
     [
-        ({"model": {"name": "diffusion"}}, "model.name", ("cnn", "gru", "linear", "lstm", "mlp", "transformer")),
-        ({"dataset": {"name": "imagenet"}}, "dataset.name", ("diabetes", "digits", "iris")),
-        ({"model": {}}, "model", ("cnn", "gru", "linear", "lstm", "mlp", "transformer")),
-        ({"model": "cnn"}, "model", ("cnn", "gru", "linear", "lstm", "mlp", "transformer")),
-        ({"dataset": None}, "dataset", ("diabetes", "digits", "iris")),
+        ({"model": {"name": "diffusion"}}, "model.name", MODELS),
+        ({"dataset": {"name": "imagenet"}}, "dataset.name", DATASETS),
+        ({"model": {}}, "model", MODELS),
+        ({"model": "cnn"}, "model", MODELS),
+        ({"dataset": None}, "dataset", DATASETS),
         ({"training": {"optimizer": "lion"}}, "training.optimizer", ("adam", "adamw", "gd", "sgd")),
         ({"training": {"loss": "hinge"}}, "training.loss", ("cross-entropy", "mse")),
         ({"training": {"loss": "mse"}}, "training.loss", ("cross-entropy",)),

@@ -1,12 +1,13 @@
 """Which data sets there are; imports no numpy, so that the agent can refuse an unknown one in milliseconds."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
 from trainer.errors import ConfigurationError
-from trainer.extensions import DATASETS, extension_names
+from trainer.extensions import DATASETS, extension_names, load_target
+from trainer.parameters import Kind, Parameter, check_parameters
 
 
 class Task(Enum):
@@ -14,21 +15,39 @@ class Task(Enum):
 
     CLASSIFICATION = "classification"
     REGRESSION = "regression"
+    LANGUAGE = "language"  # the token after each token
+
+
+class Content(Enum):
+    """What a sample is."""
+
+    TABLE = "tables"
+    IMAGE = "images"
+    TEXT = "text"
 
 
 @dataclass(frozen=True)
 class DatasetEntry:
-    """A data set of ours."""
+    """A data set of ours. What is None is known when it has been read. check: judges parameters in its own way."""
 
     target: str
-    task: Task
-    images: bool = False
+    task: Task | None
+    content: Content | None
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    check: str | None = None
 
 
 BUILT_IN: Final[Mapping[str, DatasetEntry]] = {
-    "digits": DatasetEntry("trainer.datasets.wheel:digits", Task.CLASSIFICATION, images=True),
-    "iris": DatasetEntry("trainer.datasets.wheel:iris", Task.CLASSIFICATION),
-    "diabetes": DatasetEntry("trainer.datasets.wheel:diabetes", Task.REGRESSION),
+    "digits": DatasetEntry("trainer.datasets.wheel:digits", Task.CLASSIFICATION, Content.IMAGE),
+    "iris": DatasetEntry("trainer.datasets.wheel:iris", Task.CLASSIFICATION, Content.TABLE),
+    "diabetes": DatasetEntry("trainer.datasets.wheel:diabetes", Task.REGRESSION, Content.TABLE),
+    "docs": DatasetEntry(
+        "trainer.datasets.text:docs",
+        Task.LANGUAGE,
+        Content.TEXT,
+        {"context": Parameter(Kind.WHOLE, 128, 8, 131_072)},
+    ),
+    "files": DatasetEntry("trainer.datasets.files:load", None, None, check="trainer.datasets.file_parameters:check"),
 }
 
 
@@ -38,8 +57,16 @@ def dataset_names() -> frozenset[str]:
 
 
 def check_dataset(name: str, parameters: Mapping[str, Any]) -> None:
-    """Raise ConfigurationError unless the data set exists and, for ours, was given no parameters (they have none)."""
+    """Raise ConfigurationError unless the data set exists and, for ours, takes these parameters.
+
+    A data set from an entry point judges its own parameters when it is read.
+    """
     if name not in dataset_names():
         raise ConfigurationError("dataset.name", name, "the name of a data set", dataset_names())
-    if name in BUILT_IN and parameters:
-        raise ConfigurationError("dataset.parameters", sorted(parameters), f"nothing: {name} has no parameters")
+    entry = BUILT_IN.get(name)
+    if entry is None:
+        return
+    if entry.check is not None:
+        load_target(entry.check)(parameters)
+    else:
+        check_parameters("dataset.parameters", name, entry.parameters, parameters)

@@ -47,22 +47,26 @@ class PreparedData:
 
     train: RawData
     held_out: RawData
-    normalisation: Normalisation
+    normalisation: Normalisation | None
+    """None for text."""
     target_shift: float
     target_scale: float
     cleaning: Cleaning
 
     @property
     def outputs(self) -> int:
-        """Width of the model's output: number of classes, or 1."""
+        """Width of the model's output: number of classes or of tokens, or 1."""
         if self.train.task is Task.REGRESSION:
             return 1
+        if self.train.vocabulary is not None:
+            return self.train.vocabulary
         return len(self.train.labels) if self.train.labels else int(self.train.targets.max()) + 1
 
 
 def prepare(raw: RawData, *, held_out_fraction: float, seed: int) -> PreparedData:
     """Clean, split and measure. Raises DataError when too little is left to train and to judge."""
-    data, cleaning = clean(raw)
+    text = raw.task is Task.LANGUAGE
+    data, cleaning = (raw, Cleaning(0, 0, 0)) if text else clean(raw)  # what a text repeats belongs to it
     train_rows, held_out_rows = split(data, held_out_fraction, seed)
     if not len(train_rows) or not len(held_out_rows):
         raise DataError(f"{len(data)} usable samples cannot be split into training and held-out data ({cleaning})")
@@ -71,7 +75,7 @@ def prepare(raw: RawData, *, held_out_fraction: float, seed: int) -> PreparedDat
     return PreparedData(
         train=train,
         held_out=data.take(held_out_rows),
-        normalisation=measure(train.inputs),
+        normalisation=None if text else measure(train.inputs),
         target_shift=float(train.targets.mean(dtype=np.float64)) if regression else 0.0,
         target_scale=_deviation(train.targets) if regression else 1.0,
         cleaning=cleaning,
@@ -104,9 +108,12 @@ def clean(raw: RawData) -> tuple[RawData, Cleaning]:
 def split(data: RawData, held_out_fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows to train on and rows held out; the same for the same data and seed, and each class in both as in the whole.
 
-    A regression's targets are cut into strata of equal size, so that both parts span the same range.
+    A regression's targets are cut into strata of equal size, so that both parts span the same range. Where samples
+    belong to groups, whole groups are held out until they are the fraction.
     """
     random = np.random.default_rng(seed)
+    if data.groups is not None:
+        return _split_groups(data.groups, held_out_fraction, random)
     held_out: list[NDArray[np.int64]] = []
     train: list[NDArray[np.int64]] = []
     for stratum in _strata(data):
@@ -117,6 +124,17 @@ def split(data: RawData, held_out_fraction: float, seed: int) -> tuple[NDArray[n
         held_out.append(shuffled[:count])
         train.append(shuffled[count:])
     return _sorted(train), _sorted(held_out)
+
+
+def _split_groups(
+    groups: NDArray[np.int64], fraction: float, random: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    numbers, sizes = np.unique(groups, return_counts=True)
+    order = random.permutation(len(numbers))
+    before = np.cumsum(sizes[order]) - sizes[order]
+    chosen = numbers[order[before < fraction * len(groups)]]
+    held_out = np.isin(groups, chosen)
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
 def measure(inputs: NDArray[np.float32]) -> Normalisation:

@@ -5,9 +5,10 @@ files are the ones its own loaders read.
 """
 
 import gzip
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +20,14 @@ from trainer.errors import DataError
 _IMAGE_SIDE: Final = 8
 
 
-def digits() -> RawData:
+def digits(_parameters: Mapping[str, Any]) -> RawData:
     """1,797 handwritten digits as images of 8 by 8 pixels, each 0 to 16."""
     table = _table("digits.csv.gz", delimiter=",")
     images = table[:, :-1].reshape(-1, 1, _IMAGE_SIDE, _IMAGE_SIDE)
     return RawData(images, table[:, -1].astype(np.int64), Task.CLASSIFICATION, tuple(range(10)))
 
 
-def iris() -> RawData:
+def iris(_parameters: Mapping[str, Any]) -> RawData:
     """150 flowers of three species by four lengths in cm."""
     table = _table("iris.csv", delimiter=",", skip=1)
     return RawData(
@@ -34,7 +35,7 @@ def iris() -> RawData:
     )
 
 
-def diabetes() -> RawData:
+def diabetes(_parameters: Mapping[str, Any]) -> RawData:
     """442 patients by ten measurements in their own units; the target is the disease's progression after a year."""
     inputs = _table("diabetes_data_raw.csv.gz")
     targets = _table("diabetes_target.csv.gz")

@@ -2,53 +2,30 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any, Final
 
+from trainer.datasets.catalogue import Content
 from trainer.errors import ConfigurationError
 from trainer.extensions import MODELS, extension_names
+from trainer.parameters import Kind, Parameter, check_parameters, completed
 
 # What the data set decides rather than the user; stored beside the user's own in the card.
-DERIVED: Final = ("inputShape", "outputs", "outputShift", "outputScale")
-
-
-class Kind(Enum):
-    """What a parameter may be."""
-
-    WHOLE = "a whole number"
-    FRACTION = "a number"
-    WHOLES = "a list of whole numbers"
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One thing a user may choose about a model, with its default and its bounds (inclusive)."""
-
-    kind: Kind
-    default: Any
-    least: float
-    most: float
-
-    def expected(self) -> str:
-        return f"{self.kind.value} from {self.least:g} to {self.most:g}"
-
-    def accepts(self, value: object) -> bool:
-        if self.kind is Kind.WHOLES:
-            return isinstance(value, list) and len(value) <= 16 and all(self._in_bounds(item) for item in value)  # noqa: PLR2004
-        return self._in_bounds(value)
-
-    def _in_bounds(self, value: object) -> bool:
-        numbers = (int, float) if self.kind is Kind.FRACTION else (int,)
-        return isinstance(value, numbers) and not isinstance(value, bool) and self.least <= value <= self.most
+DERIVED: Final = ("inputShape", "outputs", "outputShift", "outputScale", "vocabulary")
+_NUMBERS: Final = frozenset({Content.TABLE, Content.IMAGE})
+_IMAGES: Final = frozenset({Content.IMAGE})
+_TEXT: Final = frozenset({Content.TEXT})
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model of ours."""
+    """A model of ours. reads: what its samples may be. generates: makes samples instead of judging them."""
 
     target: str
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
-    wants_images: bool = False
+    reads: frozenset[Content] = _NUMBERS
+    generates: bool = False
+    splits: bool = False
+    """Whether its layers can be cut for tensor and pipeline parallelism."""
 
 
 _RECURRENT: Final = {
@@ -71,10 +48,27 @@ BUILT_IN: Final[Mapping[str, ModelEntry]] = {
             "width": Parameter(Kind.WHOLE, 32, 1, 1024),
             "dropout": Parameter(Kind.FRACTION, 0.4, 0.0, 0.9),
         },
-        wants_images=True,
+        reads=_IMAGES,
     ),
-    "lstm": ModelEntry("trainer.models.sequences:lstm", _RECURRENT),
-    "gru": ModelEntry("trainer.models.sequences:gru", _RECURRENT),
+    "resnet": ModelEntry(
+        "trainer.models.residual:resnet",
+        {
+            "width": Parameter(Kind.WHOLE, 16, 1, 1024),
+            "blocks": Parameter(Kind.WHOLES, [2, 2, 2], 1, 64),
+        },
+        reads=_IMAGES,
+    ),
+    "gan": ModelEntry(
+        "trainer.models.adversarial:gan",
+        {
+            "latent": Parameter(Kind.WHOLE, 32, 1, 4096),
+            "hidden": Parameter(Kind.WHOLE, 256, 1, 16_384),
+        },
+        reads=_IMAGES,
+        generates=True,
+    ),
+    "lstm": ModelEntry("trainer.models.sequences:lstm", _RECURRENT, reads=frozenset(Content)),
+    "gru": ModelEntry("trainer.models.sequences:gru", _RECURRENT, reads=frozenset(Content)),
     "transformer": ModelEntry(
         "trainer.models.sequences:transformer",
         {
@@ -83,6 +77,21 @@ BUILT_IN: Final[Mapping[str, ModelEntry]] = {
             "layers": Parameter(Kind.WHOLE, 2, 1, 128),
             "dropout": Parameter(Kind.FRACTION, 0.1, 0.0, 0.9),
         },
+        reads=frozenset(Content),
+    ),
+    # The defaults make a million weights; dim 4096, layers 32, heads 32, keyValueHeads 8, hidden 14336 make seven billion.
+    "llama": ModelEntry(
+        "trainer.models.llama:llama",
+        {
+            "dim": Parameter(Kind.WHOLE, 128, 8, 16_384),
+            "layers": Parameter(Kind.WHOLE, 4, 1, 256),
+            "heads": Parameter(Kind.WHOLE, 4, 1, 256),
+            "keyValueHeads": Parameter(Kind.WHOLE, 2, 1, 256),
+            "hidden": Parameter(Kind.WHOLE, 352, 8, 131_072),
+            "theta": Parameter(Kind.FRACTION, 10_000.0, 10.0, 1e8),
+        },
+        reads=_TEXT,
+        splits=True,
     ),
 }
 
@@ -102,18 +111,10 @@ def check_model(name: str, parameters: Mapping[str, Any]) -> None:
     entry = BUILT_IN.get(name)
     if entry is None:
         return
-    for key, value in parameters.items():
-        parameter = entry.parameters.get(key)
-        if parameter is None:
-            raise ConfigurationError(
-                "model.parameters", key, f"a parameter of {name}", entry.parameters or ("(it has none)",)
-            )
-        if not parameter.accepts(value):
-            raise ConfigurationError(f"model.parameters.{key}", value, parameter.expected())
+    check_parameters("model.parameters", name, entry.parameters, parameters)
 
 
 def with_defaults(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters completed with the defaults of today, so that a card still builds the same model tomorrow."""
     entry = BUILT_IN.get(name)
-    defaults = {key: value.default for key, value in entry.parameters.items()} if entry else {}
-    return defaults | dict(parameters)
+    return completed(entry.parameters if entry else {}, parameters)

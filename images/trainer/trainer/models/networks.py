@@ -67,9 +67,13 @@ def cnn(parameters: Mapping[str, Any]) -> nn.Module:
     return Network(body, parameters)
 
 
-def _convolution(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
+def normalised_convolution(inputs: int, outputs: int, stride: int = 1) -> tuple[nn.Module, ...]:
+    """A convolution of 3 by 3 and what brings its result to one scale."""
     return (
-        nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False),
+        nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False),
         nn.GroupNorm(gcd(_NORM_GROUPS, outputs), outputs),
-        nn.ReLU(),
     )
+
+
+def _convolution(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
+    return (*normalised_convolution(inputs, outputs), nn.ReLU())

@@ -10,14 +10,16 @@ _LEAST_DIMENSIONS_PER_FEATURE = 2
 
 
 def preprocess(card: Mapping[str, Any], tensor: Tensor) -> Tensor:
-    """Normalise raw inputs as the card says: (x - mean) / std, as FP32 on the tensor's device.
+    """Normalise raw inputs as the card says: (x - mean) / std, as FP32 on the tensor's device; tokens stay what they are.
 
     tensor: (samples, *shape). A number in the card holds for all values; a list holds one value for each index of
     the second dimension, that is for each feature of a table or each channel of an image. Without the entry
     `preprocessing` inputs pass as they are. Raises ValueError when the list does not fit.
     """
-    inputs = tensor.to(torch.float32)
     stored = card.get("preprocessing")
+    if not stored and tensor.dtype == torch.int64:
+        return tensor
+    inputs = tensor.to(torch.float32)
     if not stored:
         return inputs
     return (inputs - _broadcast(stored["mean"], inputs)) / _broadcast(stored["std"], inputs)

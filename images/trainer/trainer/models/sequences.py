@@ -1,4 +1,7 @@
-"""Networks that read a sample step by step: an image row after row, a table value after value."""
+"""Networks that read a sample step by step: an image row after row, a table value after value, a text token after token.
+
+Of text they tell the next token at every step, so there they see only what came before.
+"""
 
 from collections.abc import Mapping
 from math import prod
@@ -10,16 +13,7 @@ from torch import Tensor, nn
 from trainer.models.networks import Network
 
 
-class Steps(nn.Module):  # type: ignore[misc]  # torch is untyped here
-    """(samples, channels, height, width) becomes (samples, height, channels * width); (samples, n) becomes (samples, n, 1)."""
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        if inputs.dim() == 2:  # noqa: PLR2004  a table
-            return inputs.unsqueeze(2)
-        return inputs.transpose(1, 2).flatten(2)
-
-
-class Recurrent(nn.Module):  # type: ignore[misc]
+class Recurrent(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """Reads steps in both directions; what it holds at both ends decides."""
 
     def __init__(self, cell: type[nn.LSTM] | type[nn.GRU], parameters: Mapping[str, Any]) -> None:
@@ -27,26 +21,45 @@ class Recurrent(nn.Module):  # type: ignore[misc]
         _, width = _steps_of(parameters["inputShape"])
         layers, hidden, dropout = parameters["layers"], parameters["hidden"], parameters["dropout"]
         between = dropout if layers > 1 else 0.0
-        self.steps = Steps()
         self.cell = cell(width, hidden, layers, batch_first=True, bidirectional=True, dropout=between)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * hidden, parameters["outputs"]))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        states, _ = self.cell(self.steps(inputs))
+        states, _ = self.cell(steps_of(inputs))
         forward, backward = states[:, -1].chunk(2, dim=1)[0], states[:, 0].chunk(2, dim=1)[1]
         answer: Tensor = self.head(torch.cat((forward, backward), dim=1))
         return answer
 
 
+class RecurrentLanguage(nn.Module):  # type: ignore[misc]
+    """Reads tokens forward and gives logits of the next one after each."""
+
+    def __init__(self, cell: type[nn.LSTM] | type[nn.GRU], parameters: Mapping[str, Any]) -> None:
+        super().__init__()
+        layers, hidden, dropout = parameters["layers"], parameters["hidden"], parameters["dropout"]
+        self.embed = nn.Embedding(parameters["vocabulary"], hidden)
+        self.cell = cell(hidden, hidden, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(hidden, parameters["vocabulary"]))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        states, _ = self.cell(self.embed(tokens.long()))
+        logits: Tensor = self.head(states)
+        return logits
+
+
 class Encoder(nn.Module):  # type: ignore[misc]
-    """Transformer encoder with learned positions; the mean over the steps decides (Vaswani et al. 2017, norm first)."""
+    """Transformer encoder with learned positions (Vaswani et al. 2017, norm first); the mean over the steps decides.
+
+    On text it looks back only, and answers at each step.
+    """
 
     def __init__(self, parameters: Mapping[str, Any]) -> None:
         super().__init__()
         steps, width = _steps_of(parameters["inputShape"])
         dim, dropout = parameters["dim"], parameters["dropout"]
-        self.steps = Steps()
-        self.embed = nn.Linear(width, dim)
+        text = "vocabulary" in parameters
+        self.mask = nn.Buffer(_causal(steps), persistent=False) if text else None
+        self.embed = nn.Embedding(parameters["vocabulary"], dim) if text else nn.Linear(width, dim)
         self.positions = nn.Parameter(torch.randn(steps, dim) * 0.02)
         layer = nn.TransformerEncoderLayer(
             dim, parameters["heads"], 4 * dim, dropout, activation="gelu", batch_first=True, norm_first=True
@@ -55,19 +68,31 @@ class Encoder(nn.Module):  # type: ignore[misc]
         self.head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, parameters["outputs"]))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        read = self.layers(self.embed(self.steps(inputs)) + self.positions)
-        answer: Tensor = self.head(read.mean(dim=1))
+        embedded = self.embed(steps_of(inputs) if self.mask is None else inputs.long()) + self.positions
+        read = self.layers(embedded, mask=self.mask, is_causal=self.mask is not None)
+        answer: Tensor = self.head(read.mean(dim=1) if self.mask is None else read)
         return answer
+
+    def blocks(self) -> list[nn.Module]:
+        """Layers one after the other."""
+        return list(self.layers.layers)
+
+
+def steps_of(inputs: Tensor) -> Tensor:
+    """(samples, channels, height, width) becomes (samples, height, channels * width); (samples, n) becomes (samples, n, 1)."""
+    if inputs.dim() == 2:  # noqa: PLR2004  a table
+        return inputs.unsqueeze(2)
+    return inputs.transpose(1, 2).flatten(2)
 
 
 def lstm(parameters: Mapping[str, Any]) -> nn.Module:
     """Long short-term memory, in both directions."""
-    return Network(Recurrent(nn.LSTM, parameters), parameters)
+    return _recurrent(nn.LSTM, parameters)
 
 
 def gru(parameters: Mapping[str, Any]) -> nn.Module:
     """Gated recurrent units, in both directions."""
-    return Network(Recurrent(nn.GRU, parameters), parameters)
+    return _recurrent(nn.GRU, parameters)
 
 
 def transformer(parameters: Mapping[str, Any]) -> nn.Module:
@@ -75,6 +100,16 @@ def transformer(parameters: Mapping[str, Any]) -> nn.Module:
     if parameters["dim"] % parameters["heads"]:
         raise ValueError(f"dim {parameters['dim']} is no multiple of heads {parameters['heads']}")
     return Network(Encoder(parameters), parameters)
+
+
+def _recurrent(cell: type[nn.LSTM] | type[nn.GRU], parameters: Mapping[str, Any]) -> nn.Module:
+    if "vocabulary" in parameters:
+        return Network(RecurrentLanguage(cell, parameters), parameters)
+    return Network(Recurrent(cell, parameters), parameters)
+
+
+def _causal(steps: int) -> Tensor:
+    return nn.Transformer.generate_square_subsequent_mask(steps)
 
 
 def _steps_of(shape: list[int]) -> tuple[int, int]:
