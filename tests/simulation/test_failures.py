@@ -167,15 +167,40 @@ async def test_a_gang_that_lost_a_node_keeps_the_rest_of_its_place_though_others
         await sim.until(sim.is_("Running", "a"), 10)
         sim.create(b.training_job("b", b.workers(3), b.gpus(4), b.priority(5)), b.training_job("c", b.gpus(4)))
         await sim.until(sim.is_("Running", "c"), 10)
-        before = sim.nodes("a")
+        before, uids = sim.nodes("a"), [pod["metadata"]["uid"] for pod in sim.pods("a")]
         sim.stop_node(before[1])
-        await sim.until(lambda: sim.status("a")["attempt"] == 2 and sim.phase("a") == "Running", 60)
+        await sim.until(lambda: sim.status("a")["restarts"] == 1 and sim.phase("a") == "Running", 60)
         after = sim.nodes("a")
+        # The others were not touched: their programs start again when the new pod is there.
+        assert sim.status("a")["attempt"] == 1
+        assert [pod["metadata"]["uid"] in uids for pod in sim.pods("a")] == [True, False, True]
         assert [after[0], after[2]] == [before[0], before[2]]
         assert after[1] not in before
         assert sim.pods("b") == []
         assert "NodeLost" in sim.events("a")
         assert sim.status("a")["disruptions"] == 1
+
+
+async def test_a_worker_that_somebody_deleted_by_force_is_replaced_alone() -> None:
+    async with Simulation(nodes=3, gpus=4) as sim:
+        sim.create(b.training_job("a", b.workers(3), b.gpus(4)))
+        await sim.until(sim.is_("Running", "a"), 10)
+        before = [pod["metadata"]["uid"] for pod in sim.pods("a")]
+        sim.api.remove(PODS, "team", "a-worker-2-1")
+        await sim.until(lambda: sim.status("a")["restarts"] == 1 and sim.phase("a") == "Running", 30)
+        assert [pod["metadata"]["uid"] in before for pod in sim.pods("a")] == [True, True, False]
+        assert (sim.status("a")["attempt"], sim.status("a")["disruptions"]) == (1, 1)
+        assert "PodReplaced" in sim.events("a")
+
+
+async def test_a_gang_without_another_node_for_a_lost_pod_is_placed_anew() -> None:
+    async with Simulation(nodes=3, gpus=4) as sim:
+        sim.create(b.training_job("a", b.workers(3), b.gpus(4)))
+        await sim.until(sim.is_("Running", "a"), 10)
+        sim.stop_node(sim.nodes("a")[2])
+        await sim.until(lambda: sim.status("a").get("admission") is None, 90)
+        assert sim.status("a")["attempt"] == 2
+        await sim.until(lambda: sim.pods("a") == [], 10)
 
 
 async def test_a_gang_that_lost_a_node_and_finds_no_other_gives_its_place_back_and_waits() -> None:

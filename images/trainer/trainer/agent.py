@@ -2,7 +2,8 @@
 
 Judges the configuration before anything slow starts, makes this attempt the owner of the storage, runs torchrun (or
 the user's command, once pod 0 can be found) and leaves the outcome where the kubelet picks it up. It imports no
-torch, so that a typing error is answered in a fraction of a second.
+torch, so that a typing error is answered in a fraction of a second. A program that failed is started again in the same
+pod, together with those of the other pods (gang.py): the pod, its place and its image stay.
 """
 
 import logging
@@ -17,7 +18,8 @@ from trainer import environment as env
 from trainer.environment import Environment, read_environment
 from trainer.errors import ConfigurationError, ExitCode, StopRequested, TrainerError, of_signal
 from trainer.fencing import claim_attempt
-from trainer.outcome import Outcome, decide, forget_outcomes, has_outcomes, termination_message
+from trainer.gang import Gang
+from trainer.outcome import Outcome, decide, forget_outcomes, has_outcomes, record_round, termination_message
 from trainer.processes import Supervisor, describe_code
 from trainer.rendezvous import wait_for_master
 from trainer.specification import parse_specification
@@ -89,13 +91,29 @@ def _check(environment: Environment, *, built_in: bool) -> None:
 
 
 def _supervise(environment: Environment, command: list[str], supervisor: Supervisor) -> Outcome:
+    """Run the program until it ends for good, starting it again in this pod as often as that is allowed and of use."""
     variables = dict(os.environ)
     variables[env.RUN_DIRECTORY] = str(environment.run_directory)
     variables.setdefault("PYTHONUNBUFFERED", "1")
     variables.setdefault("OMP_NUM_THREADS", str(_threads(environment)))
     program = command or [sys.executable, "-m", "trainer.launch"]
-    log.info("starting %s", " ".join(program))
-    code = supervisor.run(program, variables, whole_group=bool(command))
+    gang = Gang(environment, supervisor)
+    while True:
+        log.info("starting %s", " ".join(program))
+        gang.starting()
+        code = supervisor.run(program, variables, whole_group=bool(command), is_over=gang.is_over)
+        outcome = gang.ended(_outcome(environment, command, supervisor, code))
+        again = gang.next_round(outcome, stopped=supervisor.killed)
+        if again is None or supervisor.stop_requested:
+            return outcome
+        record_round(environment.run_directory, again)
+        forget_outcomes(environment.run_directory)
+        variables[env.ROUND] = str(again.round)
+
+
+def _outcome(environment: Environment, command: list[str], supervisor: Supervisor, code: int) -> Outcome:
+    if supervisor.killed:
+        return Outcome(ExitCode.FAILURE, "stopped, as the program of another pod had ended", consequence=True)
     if command:
         words = describe_code(code, command[0])
         return Outcome(code, words or ("finished" if code == 0 else f"{command[0]} ended with exit code {code}"))

@@ -15,6 +15,7 @@ from trainer import environment as env
 from trainer.checkpoint_store import commit_folder
 from trainer.errors import TrainerError
 from trainer.progress import Reporter, reporter_for, timestamp
+from trainer.stacks import register
 
 log = logging.getLogger(__name__)
 
@@ -27,19 +28,25 @@ def report(
     epoch: int | None = None,
     metrics: dict[str, float] | None = None,
     throughput: float | None = None,
+    phase: str = "training",
+    spent: dict[str, float] | None = None,
+    step_seconds: dict[str, float] | None = None,
 ) -> None:
     """Say how far training is. Cheap enough for every step: sending happens elsewhere, every few seconds.
 
     step: optimizer steps done. loss: of that step. total_steps: gives the job a progress in percent and an ETA.
-    metrics: values by name. throughput: samples per second.
+    metrics: values by name. throughput: samples per second. phase: what is done now, e.g. evaluating. spent: seconds
+    since the start by use: loading, productive, dataWait, saving, evaluating. step_seconds: p50, slowest and slowestRank
+    of the workers' own parts of a step.
     """
     reporter = _reporter()
     if reporter is None:
         return
     given = {"loss": loss, "total_steps": total_steps, "epoch": epoch, "metrics": metrics, "throughput": throughput}
+    given |= {"spent": spent, "step_seconds": step_seconds}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if reporter.progress.phase != "training":
-        changes["phase"] = "training"
+    if reporter.progress.phase != phase:
+        changes["phase"] = phase
     if reporter.progress.first_step_at is None:
         changes["first_step_at"] = timestamp()
     reporter.update(step=step, **changes)
@@ -71,7 +78,10 @@ def checkpoint_saved(path: str | os.PathLike[str], step: int) -> bool:
             committed = True
         except (OSError, TrainerError) as error:
             log.warning("checkpoint %s is not committed: %s", place, error)
-            reporter.update(warning=f"checkpoint of step {step} is not committed: {error}")
+            failures = reporter.progress.checkpoint_failures + 1
+            reporter.update(
+                warning=f"checkpoint of step {step} is not committed: {error}", checkpoint_failures=failures
+            )
             return False
     reporter.update(checkpoint={"step": step, "path": settings.claim_path(Path(path).absolute())})
     return committed
@@ -85,6 +95,7 @@ def _reporter() -> Reporter | None:
     except TrainerError as error:
         log.warning("no progress is reported: %s", error)
         return None
+    register(settings)
     if settings.rank != 0:
         return None
     reporter = reporter_for(settings, world_size=settings.workers() or 1)

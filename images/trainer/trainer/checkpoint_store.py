@@ -9,9 +9,10 @@ A folder without COMMITTED is unfinished. One whose files differ from its manife
 when training resumes, and the one before is taken.
 """
 
+import errno
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -40,6 +41,14 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class FileDigest:
+    """What a file has to hold. sha256: hex digest; size: in bytes."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
 class CheckpointStore:
     """The checkpoints of one job, as one attempt of it sees them."""
 
@@ -59,11 +68,19 @@ class CheckpointStore:
         folder.mkdir(parents=True)
         return folder
 
-    def commit(self, step: int) -> Checkpoint:
-        """Make what lies in the step's folder count. Raises SupersededError and leaves it unfinished when fenced off."""
+    def commit(self, step: int, digests: Mapping[str, FileDigest] | None = None) -> Checkpoint:
+        """Make what lies in the step's folder count. Raises SupersededError and leaves it unfinished when fenced off.
+
+        digests: of files, by name, whose writers have told them; these are not read again.
+        """
         folder = self.folder(step)
-        commit_folder(folder, self.directory, self.attempt, step)
+        commit_folder(folder, self.directory, self.attempt, step, digests)
         return Checkpoint(self.attempt, step, folder)
+
+    def abandon(self, step: int) -> None:
+        """Give back the space of a checkpoint that could not be finished, and of what older attempts left unfinished."""
+        shutil.rmtree(self.folder(step), ignore_errors=True)
+        self._remove_unfinished(self.attempt - 1)
 
     def committed(self) -> list[Checkpoint]:
         """All committed checkpoints, newest first; a checkpoint of a newer attempt than this one is none of ours."""
@@ -87,39 +104,59 @@ class CheckpointStore:
                 return checkpoint
         return None
 
-    def prune(self, keep: int) -> list[Checkpoint]:
-        """Remove all but the newest `keep`, and return those removed.
+    def prune(
+        self,
+        choose: Callable[[Sequence[Checkpoint]], Collection[Checkpoint]],
+        *,
+        verified: Checkpoint | None = None,
+    ) -> list[Checkpoint]:
+        """Remove all that `choose` does not keep, and return those removed, newest first.
 
-        Nothing is removed unless one of those kept is verified now: the only good checkpoint is never deleted to
-        make room for bad ones. What older attempts left unfinished goes too.
+        The newest that is whole stays whatever is chosen, and where none is, all stay: the only good checkpoint is never
+        deleted to make room for bad ones. verified: one that is known to be whole. What older attempts left unfinished
+        goes too.
         """
         every = self.committed()
-        kept, surplus = every[:keep], every[keep:]
-        if surplus and not any(_is_whole(checkpoint.folder) for checkpoint in kept):
-            return []
+        kept = set(choose(every))
+        surplus = [checkpoint for checkpoint in every if checkpoint not in kept]
+        if surplus:
+            whole = next((one for one in every if one == verified or _is_whole(one.folder)), None)
+            surplus = [checkpoint for checkpoint in surplus if whole and checkpoint != whole]
         for checkpoint in surplus:
             # The marker first: a half-removed folder must not look committed.
             (checkpoint.folder / COMMITTED_FILE).unlink(missing_ok=True)
             shutil.rmtree(checkpoint.folder, ignore_errors=True)
-        self._remove_leftovers()
+        self._remove_unfinished(self.attempt - 1)
         return surplus
 
-    def _remove_leftovers(self) -> None:
+    def tidy(self) -> None:
+        """Remove what an earlier start of this attempt, or an older one, left unfinished; before the first `begin`."""
+        self._remove_unfinished(self.attempt)
+
+    def _remove_unfinished(self, newest: int) -> None:
         for folder in (self.directory / FOLDER).glob(f"{_ATTEMPT}*/{_STEP}*"):
             attempt = _number(folder.parent.name, _ATTEMPT)
-            if attempt is not None and attempt < self.attempt and not (folder / COMMITTED_FILE).exists():
+            if attempt is not None and attempt <= newest and not (folder / COMMITTED_FILE).exists():
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def commit_folder(folder: Path, directory: Path, attempt: int, step: int) -> None:
+def commit_folder(
+    folder: Path, directory: Path, attempt: int, step: int, digests: Mapping[str, FileDigest] | None = None
+) -> None:
     """Write the manifest of what lies in the folder, then the marker, if the attempt still owns the directory.
 
-    The attempt is read as late as possible, after all the slow work.
+    The attempt is read as late as possible, after all the slow work. digests: see CheckpointStore.commit. Raises OSError
+    when one of those files is not there with the size that was written.
     """
-    files = {
-        str(path.relative_to(folder)): {"sha256": sha256_of(path), "bytes": path.stat().st_size}
-        for path in _content(folder)
-    }
+    told = digests or {}
+    found = {str(path.relative_to(folder)): path for path in _content(folder)}
+    files: dict[str, dict[str, str | int]] = {}
+    for name in sorted(found.keys() | told.keys()):
+        size = found[name].stat().st_size if name in found else -1
+        digest = told[name] if name in told else FileDigest(sha256_of(found[name]), size)
+        if size != digest.size:
+            raise OSError(errno.EIO, f"{digest.size} bytes were written, but the storage has {max(size, 0)}", name)
+        files[name] = {"sha256": digest.sha256, "bytes": digest.size}
     write_json(folder / MANIFEST_FILE, {"format": 1, "attempt": attempt, "step": step, "files": files})
     marker = {"attempt": attempt, "step": step, "manifest": sha256_of(folder / MANIFEST_FILE)}
     require_current(directory, attempt)

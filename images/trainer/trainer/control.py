@@ -6,6 +6,7 @@ together with the loss, in one small operation.
 """
 
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainer.group import WorkerGroup
@@ -25,17 +26,31 @@ class StopSignal:
 
 @dataclass(frozen=True)
 class Orders:
-    """What all workers do at this boundary. loss: mean over the samples of the step before, None before the first."""
+    """What all workers do at this boundary.
+
+    loss: mean over the samples of the step before, None before the first. flags: how many workers raised each.
+    """
 
     stop: bool
     checkpoint: bool
     loss: float | None
+    flags: tuple[int, ...] = ()
 
 
 def agree(
-    group: WorkerGroup, signal_: StopSignal, reporter: Reporter | None, *, step: int, loss_sum: float, samples: int
+    group: WorkerGroup,
+    signal_: StopSignal,
+    reporter: Reporter | None,
+    *,
+    step: int,
+    loss_sum: float,
+    samples: int,
+    flags: Sequence[bool] = (),
 ) -> Orders:
-    """Agree on orders; every worker must call this at the same steps. reporter: rank 0's, None in the others."""
+    """Agree on orders; every worker must call this at the same steps, with as many flags.
+
+    reporter: rank 0's, None in the others.
+    """
     stop_at = reporter.stop_at_step if reporter else None
     own = [
         float(signal_.received),
@@ -43,10 +58,12 @@ def agree(
         float(reporter.take_checkpoint_request() if reporter else False),
         loss_sum,
         float(samples),
+        *map(float, flags),
     ]
-    signalled, stopped, checkpoint, total_loss, total_samples = group.sum(own)
+    signalled, stopped, checkpoint, total_loss, total_samples, *raised = group.sum(own)
     return Orders(
         stop=bool(signalled or stopped),
         checkpoint=bool(checkpoint),
         loss=total_loss / total_samples if total_samples else None,
+        flags=tuple(map(int, raised)),
     )

@@ -29,6 +29,10 @@ PET_NNODES: Final = "PET_NNODES"  # torchrun: number of pods
 PET_NPROC_PER_NODE: Final = "PET_NPROC_PER_NODE"  # torchrun: processes in a pod, a number or auto, gpu, cpu
 PET_NODE_RANK: Final = "PET_NODE_RANK"  # torchrun: number of this pod, from 0
 PET_MASTER_ADDR: Final = "PET_MASTER_ADDR"  # torchrun: name of pod 0
+RESTARTS_LEFT: Final = "TRAINYARD_RESTARTS_LEFT"  # how often the program may be started again in its pods
+HANG_SECONDS: Final = "TRAINYARD_HANG_SECONDS"  # silence that is never taken for a hang; 0 never judges
+CONTROL_PORT: Final = "TRAINYARD_CONTROL_PORT"  # where pod 0's agent listens for the others'
+ROUND: Final = "TRAINYARD_ROUND"  # the agent: which start of the program this is, from 1
 RANK: Final = "RANK"  # set by torchrun in a worker
 LOCAL_RANK: Final = "LOCAL_RANK"  # set by torchrun in a worker
 WORLD_SIZE: Final = "WORLD_SIZE"  # set by torchrun in a worker
@@ -60,6 +64,10 @@ class Environment:
     master_address: str | None
     rank: int
     local_rank: int
+    restarts_left: int
+    hang_seconds: float
+    control_port: int
+    round: int
 
     def claim_path(self, path: Path) -> str:
         """The path as the operator records it: relative to the root of the claim, which holds the job's folder."""
@@ -97,6 +105,10 @@ def read_environment(environ: Mapping[str, str] | None = None) -> Environment:
         master_address=source.get(PET_MASTER_ADDR) or None,
         rank=_whole(source, RANK, "0", least=0),
         local_rank=_whole(source, LOCAL_RANK, "0", least=0),
+        restarts_left=_whole(source, RESTARTS_LEFT, "0", least=0),
+        hang_seconds=_seconds(source, HANG_SECONDS, "0"),
+        control_port=_whole(source, CONTROL_PORT, "29400", least=1),
+        round=_whole(source, ROUND, "1", least=1),
     )
 
 

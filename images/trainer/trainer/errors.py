@@ -6,6 +6,7 @@
     |-- StopRequested        75  asked to stop, and stopped in order: start again when there is room
     `-- SupersededError      76  a newer attempt of this job owns the storage: this one must write nothing more
 
+A program that hangs is ended by the agent with exit code 77, and started again.
 Every other failure leaves as exit code 1, or 128 + n for signal n, and is restarted by the job's policy.
 The numbers follow sysexits.h where it has a word for the case.
 """
@@ -23,6 +24,7 @@ class ExitCode(IntEnum):
     DATA = 65
     STOPPED = 75
     SUPERSEDED = 76
+    HANG = 77
 
 
 SIGNAL_BASE = 128

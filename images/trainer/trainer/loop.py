@@ -13,18 +13,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainer.checkpoint_state import save_position, save_tensors
-from trainer.checkpoint_store import CheckpointStore
+from trainer.checkpoint_state import Position
 from trainer.control import Orders, StopSignal, agree
 from trainer.environment import Environment
 from trainer.errors import StopRequested, TrainerError
 from trainer.evaluation import Judge, Samples, evaluate
 from trainer.group import WorkerGroup
 from trainer.optimization import learning_rate
+from trainer.pace import Pace
 from trainer.parallel.strategy import Batch, Strategy
 from trainer.progress import Reporter, timestamp
+from trainer.saving import Saver
 from trainer.sharding import Sharding
 from trainer.specification import Training
+from trainer.spending import Spending, Use
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +45,11 @@ class Job:
     train: Samples
     held_out: Samples
     sharding: Sharding
-    store: CheckpointStore | None
+    saver: Saver | None
     reporter: Reporter | None
     stop: StopSignal
+    spending: Spending
+    pace: Pace
 
     @property
     def total_steps(self) -> int:
@@ -53,34 +57,35 @@ class Job:
 
 
 @dataclass
-class _Position:
-    """What changes from step to step."""
+class _State:
+    """What changes from step to step. evaluated: step after which the metrics were measured."""
 
     step: int
     loss_sum: float = 0.0
     samples: int = 0
     loss: float | None = None
-    saved_step: int = -1
     metrics: dict[str, float] = field(default_factory=dict)
+    evaluated: int | None = None
     measured_at: float = field(default_factory=time.monotonic)
     measured_step: int = 0
 
 
 def train_until_done(job: Job, start_step: int) -> dict[str, float]:
     """Train from the step to the end; returns the metrics of the end. Raises StopRequested when told to stop before."""
-    at = _Position(start_step, saved_step=start_step, measured_step=start_step)
+    at = _State(start_step, measured_step=start_step)
     job.strategy.module.train()
     _report(job, phase="training", step=start_step, total_steps=job.total_steps)
-    while True:
-        if at.step == start_step or _meet_after(job, at.step):
-            _boundary(job, at, first=at.step == start_step)
-        if at.step == job.total_steps:
-            break
+    with job.spending.on(Use.WAITING):
+        _boundary(job, at, first=True)
+    job.spending.turn_to(Use.PRODUCTIVE)
+    while at.step < job.total_steps:
         _step(job, at)
         if at.step == start_step + 1:
             _report(job, first_step_at=timestamp())
+        if _meet_after(job, at.step):
+            _boundary(job, at, first=False)
     _report(job, phase="evaluating")
-    at.metrics = evaluate(job.strategy, job.held_out, job.judge, job.group)
+    _evaluate(job, at)
     _report(job, metrics=at.metrics)
     return at.metrics
 
@@ -92,23 +97,27 @@ def _meet_after(job: Job, step: int) -> bool:
     return step == job.total_steps or any(step % each == 0 for each in there)
 
 
-def _step(job: Job, at: _Position) -> None:
+def _step(job: Job, at: _State) -> None:
     """One optimizer step on this worker's share of the samples.
 
     The shares may differ in size, and the gradients of all workers are averaged; so each loss is weighted such that
     the average is that of the step's samples, as if one worker had seen them all. Every worker takes its share in as
     many parts, since some of those that share weights must gather them at the same time.
     """
-    shard = job.sharding.shard(at.step)
-    weight = job.sharding.world_size / shard.total
-    job.group.seed(job.sharding.random_seed(at.step))
-    parts = min(job.training.accumulate_steps, -(-shard.total // job.sharding.world_size))
-    own = shard.rows[:0] if shard.idle else shard.rows
-    batches = [
-        _batch(job, rows, weight) if len(rows) else _batch(job, shard.rows[:1], 0.0)
-        for rows in np.array_split(own, parts)
-    ]
+    job.pace.begin()
+    with job.spending.on(Use.DATA_WAIT):
+        shard = job.sharding.shard(at.step)
+        weight = job.sharding.world_size / shard.total
+        job.group.seed(job.sharding.random_seed(at.step))
+        parts = min(job.training.accumulate_steps, -(-shard.total // job.sharding.world_size))
+        own = shard.rows[:0] if shard.idle else shard.rows
+        batches = [
+            _batch(job, rows, weight) if len(rows) else _batch(job, shard.rows[:1], 0.0)
+            for rows in np.array_split(own, parts)
+        ]
+    job.pace.compute()
     at.loss_sum = job.strategy.step(batches, learning_rate(job.training, at.step, job.total_steps))
+    job.pace.end()
     at.samples = len(own) if job.strategy.knows_loss else 0
     at.step += 1
 
@@ -118,69 +127,54 @@ def _batch(job: Job, rows: NDArray[np.int64], weight: float) -> Batch:
     return Batch(job.train.inputs[chosen], job.train.targets[chosen], weight)
 
 
-def _boundary(job: Job, at: _Position, *, first: bool) -> None:
+def _boundary(job: Job, at: _State, *, first: bool) -> None:
     job.strategy.meet()
-    orders = agree(job.group, job.stop, job.reporter, step=at.step, loss_sum=at.loss_sum, samples=at.samples)
+    saving = job.saver.flags if job.saver else ()
+    flags = (job.group.is_first and job.pace.is_due, *saving)
+    orders = agree(
+        job.group, job.stop, job.reporter, step=at.step, loss_sum=at.loss_sum, samples=at.samples, flags=flags
+    )
     at.loss = at.loss if orders.loss is None else orders.loss
     if at.loss is not None and not math.isfinite(at.loss):
         # Before anything is saved: such a model is worth neither a checkpoint nor another hour.
         raise TrainerError(f"training diverged: the loss of step {at.step} is {at.loss}; is learningRate too high?")
     per_epoch = job.sharding.steps_per_epoch
     if not first and at.step % per_epoch == 0 and at.step < job.total_steps:
-        at.metrics = evaluate(job.strategy, job.held_out, job.judge, job.group)
+        _evaluate(job, at)
         if job.group.is_first:
             log.info(
                 "epoch %d of %d, loss %.4f, held out %s", at.step // per_epoch, job.training.epochs, at.loss, at.metrics
             )
     _report_step(job, at)
+    compare, *heard = orders.flags
+    if compare and (slowest := job.pace.compare(job.group)):
+        _report(job, step_seconds=slowest.as_report())
     every = job.training.checkpoint_every_steps or per_epoch
     due = not first and (at.step % every == 0 or at.step == job.total_steps)
     stopping = orders.stop and at.step < job.total_steps
-    if (due or orders.checkpoint or stopping) and at.saved_step != at.step:
-        _save(job, at)
+    if job.saver is not None:
+        with job.spending.on(Use.SAVING):
+            job.saver.hear(*heard)
+            if (due or orders.checkpoint or stopping) and at.step not in (job.saver.begun, job.saver.committed):
+                job.saver.begin(Position(at.step, time.time(), at.loss, at.metrics, at.evaluated))
+            if orders.checkpoint or stopping or at.step == job.total_steps:
+                job.saver.finish()  # somebody waits for it, or there is nothing to do meanwhile
     if stopping:
         raise StopRequested(_farewell(job, at, orders))
 
 
-def _save(job: Job, at: _Position) -> None:
-    """Write and commit a checkpoint. Storage that fails costs the checkpoint, not the training."""
-    if job.store is None:
-        return
-    store, step = job.store, at.step
-    _report(job, phase="checkpointing")
-    began = time.monotonic()
-    try:
-        job.group.on_first(lambda: str(store.begin(step)))
-        save_tensors(store.folder(step), job.strategy.module, job.strategy.optimizer)
-        job.group.on_first(lambda: _commit(job, store, at))
-    except OSError as error:
-        log.warning("no checkpoint of step %d: %s", step, error)
-        _report(job, phase="training", warning=f"checkpoint of step {step} failed: {error}")
-        return
-    at.saved_step = step
-    if job.group.is_first:
-        log.info("checkpoint of step %d committed after %.2f s", step, time.monotonic() - began)
-    path = job.environment.claim_path(store.folder(step))
-    _report(job, phase="training", checkpoint={"step": step, "path": path})
+def _evaluate(job: Job, at: _State) -> None:
+    with job.spending.on(Use.EVALUATING):
+        at.metrics, at.evaluated = evaluate(job.strategy, job.held_out, job.judge, job.group), at.step
 
 
-def _commit(job: Job, store: CheckpointStore, at: _Position) -> str:
-    save_position(store.folder(at.step), job.sharding, at.step, at.loss)
-    folder = store.commit(at.step).folder
-    store.prune(job.training.keep_checkpoints)
-    return str(folder)
-
-
-def _farewell(job: Job, at: _Position, orders: Orders) -> str:
-    saved = (
-        f"checkpoint of step {at.saved_step} is committed"
-        if at.saved_step == at.step and job.store
-        else "nothing saved"
-    )
+def _farewell(job: Job, at: _State, orders: Orders) -> str:
+    durable = job.saver is not None and job.saver.committed == at.step
+    saved = f"checkpoint of step {at.step} is committed" if durable else "nothing saved"
     return f"asked to stop, stopped after step {at.step} of {job.total_steps} with loss {orders.loss}: {saved}"
 
 
-def _report_step(job: Job, at: _Position) -> None:
+def _report_step(job: Job, at: _State) -> None:
     now = time.monotonic()
     changes: dict[str, float] = {}
     if now - at.measured_at >= _SECONDS_OF_THROUGHPUT:

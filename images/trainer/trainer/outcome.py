@@ -9,10 +9,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from trainer.durable import read_json, write_json
-from trainer.progress import PROGRESS_FILE
+from trainer.progress import PROGRESS_FILE, ROUND_FILE
+
+if TYPE_CHECKING:
+    from trainer.gang import Round
 
 MOST_MESSAGE_BYTES: Final = 4096
 _PREFIX: Final = "outcome-"
@@ -23,9 +26,11 @@ _REPORTED: Final[Mapping[str, Any]] = {
     "result": None,
     "checkpoint": None,
     "firstStepAt": None,
+    "restoredStep": None,
+    "spent": {},
 }
 # The order in which parts are given up when the message is too long, the cause having been cut to its least.
-_EXPENDABLE: Final = ("metrics", "firstStepAt", "checkpoint", "result")
+_EXPENDABLE: Final = ("metrics", "spent", "restarted", "firstStepAt", "checkpoint", "result")
 _LEAST_CAUSE: Final = 200
 
 
@@ -49,6 +54,12 @@ def forget_outcomes(folder: Path) -> None:
     """Remove what an earlier start of the container left in the folder."""
     for file in [*folder.glob(f"{_PREFIX}*.json"), folder / PROGRESS_FILE]:
         file.unlink(missing_ok=True)
+
+
+def record_round(folder: Path, begun: "Round") -> None:
+    """Leave for the program, and so for the operator, which start of it this is and what ended the one before."""
+    step = (read_json(folder / PROGRESS_FILE) or {}).get("step")
+    write_json(folder / ROUND_FILE, {"round": begun.round, "step": step, **begun.failure.as_json()})
 
 
 def has_outcomes(folder: Path) -> bool:
@@ -76,12 +87,14 @@ def termination_message(outcome: Outcome, folder: Path) -> bytes:
     progress = read_json(folder / PROGRESS_FILE) or {}
     message: dict[str, Any] = {"exitCode": outcome.exit_code, "cause": outcome.cause}
     message |= {name: progress.get(name, unknown) for name, unknown in _REPORTED.items()}
+    if (begun := read_json(folder / ROUND_FILE)) is not None:
+        message["restarted"] = begun
     surplus = len(json.dumps(message)) - MOST_MESSAGE_BYTES
     if surplus > 0:
         message["cause"] = _shortened(outcome.cause, surplus)
     for name in _EXPENDABLE:
-        if len(json.dumps(message)) > MOST_MESSAGE_BYTES:
-            message[name] = _REPORTED[name]
+        if len(json.dumps(message)) > MOST_MESSAGE_BYTES and name in message:
+            message[name] = _REPORTED.get(name)
     return json.dumps(message).encode()
 
 

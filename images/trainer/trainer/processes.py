@@ -5,8 +5,9 @@ import ctypes
 import os
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from trainer.errors import SIGNAL_BASE, of_signal
@@ -23,6 +24,7 @@ class Supervisor:
 
     def __init__(self) -> None:
         self.stop_requested = False
+        self.killed = False
         self._child: subprocess.Popen[bytes] | None = None
         self._whole_group = False
         for number in _FORWARDED:
@@ -31,13 +33,21 @@ class Supervisor:
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
-    def run(self, command: Sequence[str], environment: Mapping[str, str], *, whole_group: bool) -> int:
+    def run(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        whole_group: bool,
+        is_over: Callable[[], bool] = lambda: False,
+    ) -> int:
         """Run the command to its end and return its exit code, 128 + n when signal n killed it.
 
         whole_group: pass signals on to all processes of the command, because a shell in between would keep them to
-        itself; torchrun, which passes them on in its own order, gets them alone.
+        itself; torchrun, which passes them on in its own order, gets them alone. is_over: whether it is to be killed as
+        soon as it is there.
         """
-        self._whole_group = whole_group
+        self._whole_group, self.killed = whole_group, False
         try:
             self._child = subprocess.Popen(command, env=dict(environment), start_new_session=True)
         except FileNotFoundError:
@@ -46,10 +56,32 @@ class Supervisor:
             return _NOT_EXECUTABLE
         if self.stop_requested:  # it came while the child was being made
             self._forward(signal.SIGTERM)
+        if is_over():  # the same, of an order to end at once
+            self.kill()
         code = self._reap_until(self._child.pid)
         self._child.returncode = code
         self._end_group(self._child.pid)
         return code
+
+    def kill(self) -> None:
+        """End the command and all that it started, now: its peers are gone, and nothing of it is worth a wait."""
+        child = self._child
+        if child is not None and child.returncode is None:
+            self.killed = True
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(child.pid, signal.SIGKILL)
+
+    def end_soon(self, seconds: float) -> None:
+        """Kill the command of this moment unless it ends by itself in so many seconds: how it ended tells more then."""
+        child = self._child
+
+        def kill() -> None:
+            if self._child is child:
+                self.kill()
+
+        timer = threading.Timer(seconds, kill)
+        timer.daemon = True
+        timer.start()
 
     def _reap_until(self, pid: int) -> int:
         while True:

@@ -13,18 +13,20 @@ import logging
 import math
 import ssl
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from trainer.durable import write_atomically
+from trainer.durable import read_json, write_atomically
 from trainer.environment import Environment
 
 log = logging.getLogger(__name__)
 
 PROGRESS_FILE: Final = "progress.json"
+ROUND_FILE: Final = "round.json"
 _TIMEOUT_SECONDS: Final = 5.0
 _MOST_REPLY_BYTES: Final = 64 * 1024
 _FAILURES_BETWEEN_LOGS: Final = 30
@@ -51,6 +53,10 @@ class Progress:
     first_step_at: str | None = None
     result: dict[str, str] | None = None
     warning: str | None = None
+    restarted: dict[str, Any] | None = None
+    checkpoint_failures: int = 0
+    step_seconds: dict[str, float] | None = None
+    spent: dict[str, float] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """As it is sent. What is not finite is left out: JSON has no word for it, and the whole report would be lost."""
@@ -115,6 +121,7 @@ class Reporter:
         self._failures = 0
         self._checkpoint_wanted = False
         self._stop_at_step: int | None = None
+        self._spent: Callable[[], dict[str, float]] | None = None
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
 
     def start(self) -> "Reporter":
@@ -124,6 +131,10 @@ class Reporter:
     @property
     def progress(self) -> Progress:
         return self._progress
+
+    def measure(self, spent: Callable[[], dict[str, float]]) -> None:
+        """Ask this for the seconds spent so far, by category, whenever something is reported; from the reporter's thread."""
+        self._spent = spent
 
     def update(self, **changes: Any) -> None:
         """Change the state; a new phase, warning, checkpoint or result is sent at once, the rest in its time."""
@@ -167,19 +178,25 @@ class Reporter:
         except Exception:  # training must not notice, whatever it is
             log.exception("the thread that reports progress has ended")
 
+    def _now(self) -> Progress:
+        if self._spent is not None:
+            spent = self._spent()
+            with self._lock:
+                self._progress = dataclasses.replace(self._progress, spent=spent)
+        return self._progress
+
     def _save(self) -> None:
         if self._file is None:
             return
         try:
-            write_atomically(self._file, json.dumps(self._progress.as_json()).encode(), durable=False)
+            write_atomically(self._file, json.dumps(self._now().as_json()).encode(), durable=False)
         except OSError as error:
             log.warning("progress cannot be kept in %s: %s", self._file, error)
 
     def _send(self) -> None:
         if self._client is None:
             return
-        with self._lock:
-            sent = self._progress
+        sent = self._now()
         try:
             commands = self._client.post(sent.as_json())
         except ProgressError as error:
@@ -211,8 +228,10 @@ def reporter_for(environment: Environment, *, world_size: int = 1) -> Reporter:
     client = None
     if environment.progress_url:
         client = ProgressClient(environment.progress_url, environment.progress_ca, environment.token_file)
-    start = Progress(job_uid=environment.job_uid, attempt=environment.attempt, world_size=world_size)
     folder = environment.run_directory if environment.run_directory.is_dir() else None
+    # Which start of the program in this pod it is, and why: the agent leaves it.
+    restarted = read_json(folder / ROUND_FILE) if folder else None
+    start = Progress(environment.job_uid, environment.attempt, world_size=world_size, restarted=restarted)
     return Reporter(start, client=client, every=environment.progress_seconds, folder=folder).start()
 
 

@@ -40,7 +40,8 @@ class Training:
 
     batch_size counts samples of one optimizer step over all workers, which divide them; each worker takes its share in
     `accumulate_steps` parts, one after the other. clip_norm: the most that the gradients of all weights together may measure.
-    recompute: whether what layers computed is computed again in the backward pass rather than kept.
+    recompute: whether what layers computed is computed again in the backward pass rather than kept. keep_checkpoints,
+    keep_best: how many of the newest and of the best by `best_metric` stay, besides one for each `keep_every_hours`.
     """
 
     epochs: int
@@ -58,7 +59,11 @@ class Training:
     seed: int
     loss: str | None
     checkpoint_every_steps: int | None
+    async_checkpoints: bool
     keep_checkpoints: int
+    keep_best: int
+    best_metric: str | None
+    keep_every_hours: float | None
     label_smoothing: float | None
     test_fraction: float
     compile: bool
@@ -121,7 +126,11 @@ _TRAINING: Final[Mapping[str, _Field]] = {
     "seed": _Field(0, _whole(0, _MOST_SEED), "a whole number of at least 0"),
     "loss": _Field(None, lambda value: value is None or value in LOSSES, "the name of a loss"),
     "checkpointEverySteps": _Field(None, _optional(_whole(1)), "a whole number of at least 1"),
+    "asyncCheckpoints": _Field(True, lambda value: isinstance(value, bool), "true or false"),
     "keepCheckpoints": _Field(3, _whole(1), "a whole number of at least 1"),
+    "keepBest": _Field(0, _whole(0), "a whole number of at least 0"),
+    "bestMetric": _Field(None, _optional(lambda value: isinstance(value, str) and value != ""), "a metric's name"),
+    "keepEveryHours": _Field(None, _optional(_number(lambda value: 0 < value < float("inf"))), "a number above 0"),
     "labelSmoothing": _Field(None, _optional(_number(lambda value: 0 <= value < 1)), "a number from 0 to below 1"),
     "testFraction": _Field(0.2, _number(lambda value: 0 < value < 1), "a number between 0 and 1"),
     "compile": _Field(False, lambda value: isinstance(value, bool), "true or false"),

@@ -7,29 +7,23 @@ import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 
+from trainer.assembly import assemble
 from trainer.checkpoint_state import load_position, load_tensors
-from trainer.checkpoint_store import CheckpointStore
 from trainer.control import StopSignal
-from trainer.datasets.catalogue import Task
 from trainer.datasets.preparation import PreparedData, prepare
-from trainer.datasets.raw import RawData, load_raw
+from trainer.datasets.raw import load_raw
 from trainer.environment import RANK, Environment, is_set, read_environment
 from trainer.errors import ExitCode, StopRequested, TrainerError
-from trainer.evaluation import Judge, Samples
-from trainer.export import architecture_of, describe, export
-from trainer.group import WorkerGroup, is_loss_of_peer, joined_group
+from trainer.export import describe, export
+from trainer.group import is_loss_of_peer, joined_group
 from trainer.loop import Job, train_until_done
-from trainer.models import build_model, preprocess
-from trainer.optimization import Loss, label_smoothing
 from trainer.outcome import Outcome, record_outcome
-from trainer.parallel.building import build_strategy
-from trainer.parallel.layout import Layout
-from trainer.progress import Reporter, reporter_for
-from trainer.sharding import Sharding
-from trainer.specification import Specification, loss_for, parse_specification
+from trainer.progress import reporter_for
+from trainer.specification import Specification, parse_specification
+from trainer.spending import Spending, Use, count_on, process_age
+from trainer.stacks import register
 
 log = logging.getLogger("trainer")
 
@@ -37,12 +31,14 @@ log = logging.getLogger("trainer")
 def main() -> None:
     """Run one worker; leaves through SystemExit with the exit code of the contract unless all went well."""
     stop = StopSignal()  # before anything else: a forked worker inherits torchrun's handler
+    spending = Spending(already=process_age())
     environment = read_environment()
+    register(environment)
     logging.basicConfig(
         level=logging.INFO, format=f"%(asctime)s worker {environment.rank} %(levelname)s %(message)s", force=True
     )
     try:
-        run(environment, stop)
+        run(environment, stop, spending)
     except TrainerError as error:
         log.log(logging.INFO if isinstance(error, StopRequested) else logging.ERROR, "%s", error)
         _leave(environment, Outcome(error.exit_code, str(error)))
@@ -57,11 +53,16 @@ def main() -> None:
         _leave(environment, Outcome(ExitCode.FAILURE, cause, consequence))
 
 
-def run(environment: Environment, stop: StopSignal) -> None:
+def run(environment: Environment, stop: StopSignal, spending: Spending) -> None:
     """Train, evaluate, export. Raises TrainerError for an end with a meaning."""
+    spending.turn_to(Use.WAITING)
     with joined_group(distributed=is_set(RANK), local_rank=environment.local_rank) as group:
+        spending.turn_to(Use.LOADING)
         specification = parse_specification(environment.specification, workers=group.world_size)
-        reporter = reporter_for(environment, world_size=group.world_size) if group.is_first else None
+        reporter = None
+        if group.is_first:
+            reporter = reporter_for(environment, world_size=group.world_size)
+            reporter.measure(count_on(spending, environment))
         try:
             raw = load_raw(specification.dataset.name, specification.dataset.parameters)
             data = prepare(
@@ -74,60 +75,26 @@ def run(environment: Environment, stop: StopSignal) -> None:
                     len(data.held_out),
                     data.cleaning,
                 )
-            job = _job(environment, specification, data, group, reporter, stop)
-            _finish(job, specification, data, train_until_done(job, _restore(job)))
+            job = assemble(environment, specification, data, group, reporter, stop, spending)
+            try:
+                _finish(job, specification, data, train_until_done(job, _restore(job)))
+            finally:
+                if job.saver is not None:
+                    job.saver.close()
         finally:
             if reporter is not None:
                 reporter.close()
 
 
-def _job(
-    environment: Environment,
-    specification: Specification,
-    data: PreparedData,
-    group: WorkerGroup,
-    reporter: Reporter | None,
-    stop: StopSignal,
-) -> Job:
-    training = specification.training
-    torch.manual_seed(training.seed % 2**63)  # every worker starts from the same weights
-    architecture = architecture_of(specification, data)
-    module = build_model(architecture["model"], architecture["parameters"]).to(group.device)
-    task = data.train.task
-    loss = Loss(loss_for(training, task), label_smoothing(training, task), data.target_scale)
-    layout = Layout(training.parallelism, group.rank, group.world_size)
-    strategy = build_strategy(training, layout, module, loss, group.device)
-    text = task is Task.LANGUAGE
-    return Job(
-        environment=environment,
-        training=training,
-        group=group,
-        strategy=strategy,
-        judge=Judge(task, loss, training.batch_size) if text else Judge(task, loss),
-        train=_samples(data.train, data, group),
-        held_out=_samples(data.held_out, data, group),
-        sharding=Sharding(
-            len(data.train), training.batch_of(len(data.train)), training.seed, layout.data_rank, layout.data_size
-        ),
-        store=CheckpointStore(environment.directory, environment.attempt) if environment.directory else None,
-        reporter=reporter,
-        stop=stop,
-    )
-
-
-def _samples(part: RawData, data: PreparedData, group: WorkerGroup) -> Samples:
-    inputs = torch.from_numpy(np.ascontiguousarray(part.inputs)).to(group.device)
-    card = {"preprocessing": data.normalisation.as_card() if data.normalisation else None}
-    return Samples(preprocess(card, inputs), torch.from_numpy(part.targets).to(group.device))
-
-
 def _restore(job: Job) -> int:
     """Continue from the newest good checkpoint of any attempt; returns the step to start with."""
-    store, reporter = job.store, job.reporter
-    if store is None:
+    saver, reporter = job.saver, job.reporter
+    if saver is None:
         return 0
+    store = saver.store
 
     def choose() -> str:
+        store.tidy()
         found = store.newest_verified(on_corrupt=warn)
         return json.dumps({"folder": str(found.folder)} if found else {})
 
@@ -140,8 +107,8 @@ def _restore(job: Job) -> int:
     if folder is None:
         return 0
     step = load_position(Path(folder), job.sharding)
-    strategy = job.strategy
-    load_tensors(Path(folder), strategy.module, strategy.optimizer, strategy.shapes)
+    load_tensors(Path(folder), job.strategy)
+    saver.committed = step
     if reporter is not None:
         log.info("continuing after step %d from %s with %d workers", step, folder, job.group.world_size)
         path = job.environment.claim_path(Path(folder))
@@ -151,7 +118,8 @@ def _restore(job: Job) -> int:
 
 def _finish(job: Job, specification: Specification, data: PreparedData, metrics: dict[str, float]) -> None:
     """Export what was trained and say so; without storage there is nothing to export to."""
-    if job.store is not None:
+    if job.saver is not None:
+        job.spending.turn_to(Use.SAVING)
         _report(job, phase="exporting")
         weights = job.strategy.full_weights() or {}
         result = json.loads(job.group.on_first(lambda: _export(job, specification, data, metrics, weights)))

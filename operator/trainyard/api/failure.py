@@ -16,6 +16,7 @@ class FailureClass(StrEnum):
     NETWORK = "Network"  # between the pods, or to the world
     GPU = "GPU"  # the device or its driver
     NODE = "Node"  # the node went away or sent the pod away
+    HANG = "Hang"  # no step for far longer than one takes
     PREEMPTED = "Preempted"  # asked to end, and did
     STORAGE = "Storage"  # a volume that is full, read-only or gone
     INFRASTRUCTURE = "Infrastructure"  # the container could not be started, or somebody deleted the pod

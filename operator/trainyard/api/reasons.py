@@ -11,6 +11,7 @@ class ConditionType(StrEnum):
     SUSPENDED = "Suspended"
     COMPLETE = "Complete"
     FAILED = "Failed"
+    WITHIN_BUDGET = "WithinBudget"  # stated once most of spec.budget is used
 
 
 class Waiting(StrEnum):
@@ -37,9 +38,14 @@ class Reason(StrEnum):
     PODS_STARTING = "PodsStarting"  # admitted; pods are created, pulled or starting
     RUNNING = "Running"  # every pod of the gang runs
     RESTARTING = "Restarting"  # the gang is stopped and started again from its last checkpoint
+    RESTARTED_IN_PLACE = "RestartedInPlace"  # the program was started again in the pods that are there
+    POD_REPLACED = "PodReplaced"  # a pod was lost; another takes its part while the others wait
     SUSPENDED = "Suspended"  # stopped by spec.suspend
+    BUDGET_LOW = "BudgetLow"  # 80 % of spec.budget are used
+    BUDGET_EXHAUSTED = "BudgetExhausted"  # stopped after a checkpoint because spec.budget is used up
+    BUDGET_RAISED = "BudgetRaised"  # spec.budget was raised, and less than 80 % of it are used again
     STOPPING = "Stopping"  # pods are asked to write a checkpoint and end
-    RESUMED = "Resumed"  # spec.suspend was lifted
+    RESUMED = "Resumed"  # what the job was suspended for was lifted
     COMPLETED = "Completed"  # every worker ended with exit code 0
     TERMINAL_EXIT = "TerminalExit"  # a worker said that a restart cannot help (exit code 64 or 65)
     RESTART_LIMIT = "RestartLimitExceeded"  # more failures than spec.restart.maxRestarts

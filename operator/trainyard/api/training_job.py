@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 from trainyard.api.admission import AvoidedNode, JobAdmission
 from trainyard.api.failure import Failure
 from trainyard.api.forecast import Remedy, StartEstimate
+from trainyard.api.ledger import Ledger
 from trainyard.api.meta import Conditions, Model, ObjectMeta, PreciseTime, Time, rules
 from trainyard.api.names import API_VERSION, GPU, MAX_HOSTNAME, MAX_NAME, WORKER
 from trainyard.api.preemption import Nomination, Preemption
@@ -17,7 +18,10 @@ from trainyard.api.training_job_spec import TrainingJobSpec
 class Restarted(Model):
     """The last restart."""
 
-    attempt: int = Field(description="Attempt that ended.")
+    attempt: int = Field(description="Attempt that ended, or that went on in its pods.")
+    round: int | None = Field(
+        default=None, description="Which start of the program in the attempt's pods began, where they were kept."
+    )
     cause: str = Field(max_length=1024, description="What ended it.")
     time: Time = Field(description="When it was noticed.")
     step: int | None = Field(default=None, description="Last step that the attempt reported.")
@@ -95,6 +99,9 @@ class TrainingJobStatus(Model):
         default=0,
         description="Restarts out of these that were not the program's fault, e.g. a lost node; they do not count against spec.restart.maxRestarts.",
     )
+    replacing: list[str] = Field(
+        default_factory=list, description="Pods, by uid, that are being replaced while the others wait."
+    )
     last_restart: Restarted | None = Field(default=None, description="The last restart and its cause.")
     last_failure: Failure | None = Field(
         default=None, description="The failure that ended an attempt last: of several pods the one that failed first."
@@ -128,6 +135,10 @@ class TrainingJobStatus(Model):
     progress: Progress | None = Field(default=None, description="Where training is; at most one update in 30 seconds.")
     checkpoint: Checkpoint | None = Field(default=None, description="The last durable checkpoint.")
     result: Result | None = Field(default=None, description="The exported model.")
+    ledger: Ledger | None = Field(
+        default=None,
+        description="What the time since the job's creation was spent on. Written at transitions and with progress.",
+    )
     first_step_time: PreciseTime | None = Field(
         default=None, description="When the first step of the first attempt ended."
     )
@@ -173,10 +184,19 @@ class TrainingJob(Model):
 
     def gpus(self) -> int:
         """GPUs that the whole gang holds, or asks for while it waits; parts of a GPU count together. Never complains."""
+        return self._milli_gpus() // 1000
+
+    def held_gpus(self) -> float:
+        """GPUs that the job holds now; none while it waits or when it is over."""
+        if self.status.admission is None or self.status.completion_time is not None:
+            return 0.0
+        return self._milli_gpus() / 1000
+
+    def _milli_gpus(self) -> int:
         counts = self.counts()
         asked = {WORKER: self.spec.workers.resources} | {each.name: each.resources for each in self.spec.roles}
         try:
             milli = sum(parse(each.limits.get(GPU, "0")) * counts.get(name, 0) for name, each in asked.items())
         except ValueError:
             return 0
-        return max(0, milli) // 1000
+        return max(0, milli)

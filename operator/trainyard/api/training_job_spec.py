@@ -135,6 +135,34 @@ _ROLES_RULES = (
 OPTIMIZERS = Literal["gd", "sgd", "adam", "adamw"]
 
 
+class Parallelism(Model):
+    """How the processes of the workers share a step. All that is not shared otherwise is data parallel."""
+
+    data: Literal["replicated", "sharded"] = Field(
+        default="replicated",
+        description="Whether each process holds all weights (DDP) or a share of them, gathered layer by layer (FSDP).",
+    )
+    tensor: int = Field(
+        default=1, ge=1, le=1024, description="Processes that share each matrix; best on one node. For model llama."
+    )
+    pipeline: int = Field(default=1, ge=1, le=1024, description="Stages that share the row of layers. For model llama.")
+    microbatches: int = Field(
+        default=4, ge=1, le=4096, description="Parts in which a step passes through the stages; at least one a stage."
+    )
+    servers: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="Processes, out of the workers', that hold the weights for the others (parameter servers); the first ones.",
+    )
+    staleness: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="Steps that a worker may be ahead of another where there are servers; 0 makes every step together.",
+    )
+
+
 class Training(Model):
     """How the built-in program trains."""
 
@@ -154,6 +182,13 @@ class Training(Model):
         description="Decay of weights per unit of learning rate; by default 0.01 with adamw and none with the others.",
     )
     momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of sgd.")
+    betas: list[Annotated[float, Field(ge=0, lt=1)]] | None = Field(
+        default=None,
+        min_length=2,
+        max_length=2,
+        description="Decay of the means that adam and adamw keep of gradients and of their squares; by default 0.9 and 0.999.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
     schedule: Literal["trapezoid", "constant", "linear", "cosine"] = Field(
         default="trapezoid",
         description="Course of the learning rate after its rise: level and a straight fall at the end, constant, or a linear or cosine fall.",
@@ -177,6 +212,17 @@ class Training(Model):
     precision: Literal["fp32", "bf16"] = Field(
         default="fp32", description="What the forward pass computes in; weights, gradients and optimizer stay in fp32."
     )
+    compile: bool = Field(
+        default=False,
+        description="Compile the model (torch.compile): slower at the first step, faster after it. Needs a compiler in the image.",
+    )
+    recompute: bool = Field(
+        default=False,
+        description="Compute what layers computed again in the backward pass rather than keep it: less memory, a third more work.",
+    )
+    parallelism: Parallelism | None = Field(
+        default=None, description="How the workers' processes share a step; by default all are data parallel."
+    )
     loss: Literal["cross-entropy", "mse"] | None = Field(
         default=None, description="What is minimised; by default cross-entropy for classes and mse for numbers."
     )
@@ -192,7 +238,23 @@ class Training(Model):
     checkpoint_every_steps: int | None = Field(
         default=None, ge=1, description="Steps between checkpoints; by default one at the end of each epoch."
     )
+    async_checkpoints: bool = Field(
+        default=True,
+        description="Write checkpoints while training goes on; it stands still only for a copy of the weights in memory.",
+    )
     keep_checkpoints: int = Field(default=3, ge=1, le=1000, description="Newest checkpoints that are kept.")
+    keep_best: int = Field(
+        default=0, ge=0, le=1000, description="Checkpoints that are kept besides because bestMetric was best there."
+    )
+    best_metric: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=64,
+        description="Metric of the held-out samples that keepBest goes by; by default accuracy, or mse for numbers. Less is better where the name has loss, mse or mae in it.",
+    )
+    keep_every_hours: float | None = Field(
+        default=None, gt=0, le=87_600, description="Keeps one checkpoint besides for each so many hours."
+    )
 
 
 AccessMode = Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"]
@@ -246,11 +308,32 @@ class Restart(Model):
         le=1000,
         description="Restarts of the gang from its last checkpoint before the job fails. Exit codes 64 and 65 fail at once: a restart would not help.",
     )
+    in_place: bool = Field(
+        default=True,
+        description="Start the program again in the pods that are there, and replace single pods, where that is possible: not with rules or roles, nor in an image of yours. Otherwise all pods are made anew.",
+    )
+    hang_seconds: int | None = Field(
+        default=None,
+        ge=0,
+        le=86_400,
+        description="The program hangs when it makes no step for ten times as long as one takes, and for so long at least; then the stacks of all ranks are kept and it is started again. 0 never judges. By default 60, and 600 with an entrypoint, which must report its steps to be judged.",
+    )
     rules: tuple[FailureRule, ...] = Field(
         default=(),
         max_length=16,
         description="What follows which failure. The first that matches a pod decides; without one, exit codes 64 and 65 fail the job, a node's failures restart the gang uncounted, and all else restarts it.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+
+
+class JobBudget(Model):
+    """The most that the job may use."""
+
+    max_gpu_hours: float = Field(
+        alias="maxGPUHours",
+        gt=0,
+        le=1_000_000_000,
+        description="GPU-hours in all: the GPUs that the job holds, times the time for which it holds them. A warning is given at 80 %; when all are used the job is suspended after a checkpoint, and goes on when this is raised. May be changed.",
     )
 
 
@@ -295,12 +378,12 @@ class TrainingJobSpec(Model):
     )
     model: NamedChoice | None = Field(
         default=None,
-        description="A built-in model: linear, mlp, cnn, lstm, gru, transformer, or one that the image registers.",
+        description="A built-in model: linear, mlp, cnn, resnet, lstm, gru, transformer, llama, gan, or one that the image registers.",
         json_schema_extra=immutable("spec.model"),
     )
     dataset: NamedChoice | None = Field(
         default=None,
-        description="A built-in data set: digits, iris, diabetes, or one that the image registers.",
+        description="A built-in data set: digits, iris, diabetes, docs (text), files (your own), or one that the image registers.",
         json_schema_extra=immutable("spec.dataset"),
     )
     entrypoint: Entrypoint | None = Field(
@@ -358,6 +441,9 @@ class TrainingJobSpec(Model):
         ge=1,
         le=2_147_483_647,
         description="The job fails when it ran so long in all; by default never. May be changed.",
+    )
+    budget: JobBudget | None = Field(
+        default=None, description="What the job may use in all; by default there is no limit. May be changed."
     )
     admission_gates: tuple[Gate, ...] = Field(
         default=(),

@@ -11,6 +11,7 @@ from trainyard.admission.vitals import Vitals
 from trainyard.api.inference_service import InferenceService
 from trainyard.api.training_job import TrainingJob
 from trainyard.metrics.of_inference_services import inference_service_samples
+from trainyard.metrics.of_ledgers import ledger_samples
 from trainyard.metrics.of_nodes import node_samples
 from trainyard.metrics.of_operator import Backlog, Cache, EventCounts, operator_samples
 from trainyard.metrics.of_queues import queue_samples
@@ -68,6 +69,7 @@ class WorldCollector:
             queue_samples(picture),
             node_samples(picture.snapshot),
             training_job_samples(picture),
+            ledger_samples(picture),
             inference_service_samples(picture),
             scheduling_samples(self._vitals) if self._vitals is not None else iter(()),
         )

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from trainyard.api.failure import FailureClass
 from trainyard.api.invariants import Invariant
+from trainyard.api.ledger import Category
 from trainyard.api.reasons import Waiting
 
 PREFIX = "trainyard_"
@@ -353,6 +354,28 @@ FAILURES = _counter(
     "queue",
     "class",
     **{"class": tuple(each.value for each in FailureClass)},
+)
+LEDGER_SECONDS = _gauge(
+    "training_job_ledger_seconds",
+    Group.TRAINING,
+    "What the time of jobs was spent on since their creation, summed over all of the queue that exist.",
+    "queue",
+    "category",
+    category=tuple(each.value for each in Category),
+)
+GOODPUT = _gauge(
+    "training_job_goodput_ratio",
+    Group.TRAINING,
+    "Productive share of the GPU time that the jobs of the queue which exist have held; absent while they held none.",
+    "queue",
+)
+UNPRODUCTIVE = _gauge(
+    "training_job_unproductive_gpu_seconds",
+    Group.TRAINING,
+    "GPU time that was held and not productive, by what took it, summed over all jobs of the queue that exist: class of a "
+    "failure, reason of a status, Saving, DataWait, Hang, or other.",
+    "queue",
+    "cause",
 )
 
 # Inference services.

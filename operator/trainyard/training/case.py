@@ -6,9 +6,9 @@ from datetime import datetime
 
 from trainyard.api.names import WORKER
 from trainyard.api.reasons import ConditionType
-from trainyard.api.training_job import Progress, TrainingJobStatus
+from trainyard.api.training_job import TrainingJobStatus
 from trainyard.training.observed import Observed
-from trainyard.training.status import Draft
+from trainyard.training.status import Draft, same_progress
 from trainyard.workloads import conditions
 from trainyard.workloads.plan import Delete, Note, Object, Plan, changed
 from trainyard.workloads.pod_state import PodState
@@ -20,9 +20,11 @@ class Case:
     def __init__(self, observed: Observed, now: datetime) -> None:
         self.observed, self.job, self.now = observed, observed.job, now
         self.spec, self.status = observed.job.spec, observed.job.status
-        self.draft = Draft(observed.job, now)
         self.current = [pod for pod in observed.pods if pod.attempt == self.status.attempt]
         self.stale = [pod for pod in observed.pods if pod.attempt != self.status.attempt and not pod.finished]
+        report = observed.report
+        self.report = report if report is not None and report.attempt == self.status.attempt else None
+        self.draft = Draft(observed.job, now, self.current, self.report)
 
     def plan(
         self,
@@ -77,11 +79,11 @@ Rule = Callable[[Case], Plan | None]
 
 def difference(old: TrainingJobStatus, new: TrainingJobStatus) -> tuple[dict[str, object] | None, bool]:
     """The patch from `old` to `new`, and whether it is urgent: numbers and messages may wait their turn, transitions may not."""
-    if old == new:
+    differ = {name for name in TrainingJobStatus.model_fields if _differ(getattr(old, name), getattr(new, name))}
+    if not differ:
         return None, False
-    before, after = dump(old), dump(new)
-    patch = changed(before, after)
-    if "progress" in patch and _same_progress(old.progress, new.progress):
+    patch = changed(dump(old, differ), dump(new, differ))
+    if "progress" in patch and same_progress(old.progress, new.progress):
         del patch["progress"]
     elif "progress" in patch and old.progress and new.progress:
         # A merge patch keeps what it does not name: a measure that is no longer reported is taken out by name.
@@ -102,19 +104,18 @@ def difference(old: TrainingJobStatus, new: TrainingJobStatus) -> tuple[dict[str
         "result",
         "firstStepTime",
         "workers",
+        "ledger",
     }
     urgent = not patch.keys() <= calm or _statements(old) != _statements(new)
     return patch, urgent
 
 
-def dump(status: TrainingJobStatus) -> dict[str, object]:
-    return status.model_dump(by_alias=True, mode="json")
+def dump(status: TrainingJobStatus, fields: set[str]) -> dict[str, object]:
+    return status.model_dump(by_alias=True, mode="json", include=fields)
 
 
-def _same_progress(old: Progress | None, new: Progress | None) -> bool:
-    if old is None or new is None:
-        return old is new
-    return old.model_copy(update={"updated_at": new.updated_at, "eta": new.eta}) == new
+def _differ(old: object, new: object) -> bool:
+    return old is not new and old != new
 
 
 def _statements(status: TrainingJobStatus) -> set[tuple[str, str, str]]:

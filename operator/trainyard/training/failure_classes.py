@@ -26,6 +26,7 @@ class Row:
 TABLE: tuple[Row, ...] = (
     Row(FailureClass.NODE, reasons=frozenset(NODE_REASONS)),
     Row(FailureClass.PREEMPTED, codes=frozenset({75})),
+    Row(FailureClass.HANG, codes=frozenset({77})),
     Row(FailureClass.USER_ERROR, codes=frozenset({64}), words=("device-side assert",)),
     Row(FailureClass.DATA, codes=frozenset({65})),
     Row(
@@ -71,6 +72,7 @@ REMEDIES: dict[FailureClass, str] = {
     FailureClass.NETWORK: "nothing, if it happens once; if the same node is named again and again, cordon it",
     FailureClass.GPU: "the gang restarts; if the same node is named again, cordon it and reset the GPU",
     FailureClass.NODE: "nothing: the gang restarts on other nodes from its last checkpoint",
+    FailureClass.HANG: "the stacks of all ranks are on the claim; if the same node is named again, cordon it",
     FailureClass.PREEMPTED: "nothing: it goes on from its checkpoint",
     FailureClass.STORAGE: "make room on the claim, or enlarge it; checkpoints are not written until then",
     FailureClass.INFRASTRUCTURE: "see the message: the image, its command, or whoever deletes pods",

@@ -12,23 +12,25 @@ from itertools import groupby
 
 from trainyard.api.failure import Failure
 from trainyard.api.names import WORKER
-from trainyard.api.reasons import Reason, Waiting
+from trainyard.api.reasons import ConditionType, Reason, Waiting
 from trainyard.scheduling.snapshot import Admit, Preempt, Resize, Wait
 from trainyard.training import pods as children
+from trainyard.training.budget import exhausted, seconds_left, used_up, watch_budget
 from trainyard.training.case import Case, Rule
 from trainyard.training.failure import Consequence, Ended, how_ended, ignored
 from trainyard.training.failure_classes import REPEATING, SAME_FAILURES
+from trainyard.training.in_place import replace_pods, replacing, restarted_report
 from trainyard.training.making_way import left_to_run, make_way, ran_too_long
 from trainyard.training.observed import Observed
 from trainyard.training.workload import finished, lost_of_place
+from trainyard.workloads import conditions
 from trainyard.workloads.plan import Note, Object, Plan, sooner
-from trainyard.workloads.times import BIND_SECONDS, REFRESH_SECONDS, retell_seconds
+from trainyard.workloads.pod_state import PodState
+from trainyard.workloads.times import BIND_SECONDS, MEND_SECONDS, REFRESH_SECONDS, retell_seconds
 
 SETTLE_SECONDS = 1.0
 """As batch/v1 collects changes of pods for a second before it writes a Job's status."""
 
-MEND_SECONDS = 10.0
-"""A job that lost nodes keeps the rest of its place for so long, while others are looked for."""
 _NAMED = 3
 """Victims, or nodes, that an event names."""
 
@@ -36,7 +38,9 @@ _NAMED = 3
 def plan_training_job(observed: Observed, now: datetime) -> Plan:
     """The plan of the first rule that applies."""
     case = Case(observed, now)
-    return next(plan for rule in RULES if (plan := rule(case)) is not None)
+    plan = next(plan for rule in RULES if (plan := rule(case)) is not None)
+    left = seconds_left(case)
+    return plan if left is None else replace(plan, again=sooner(plan.again, left))
 
 
 def being_deleted(case: Case) -> Plan | None:
@@ -58,20 +62,33 @@ def over(case: Case) -> Plan | None:
 
 
 def suspend(case: Case) -> Plan | None:
-    """Stop after a checkpoint, then give the place back."""
-    if not case.spec.suspend:
+    """Stop after a checkpoint, then give the place back: since the user says so, or the budget is used up."""
+    ended = [pod for pod in _workers(case) if pod.phase == "Succeeded" and pod.deleting_since is None]
+    if case.status.admission is not None and len(ended) >= case.job.counts().get(WORKER, 0):
+        return None  # there is nothing left to stop
+    if case.spec.suspend:
+        return _suspend(case, Reason.SUSPENDED, "spec.suspend is true")
+    if not exhausted(case.job, case.now):
         return None
+    case.draft.state(ConditionType.WITHIN_BUDGET, False, Reason.BUDGET_EXHAUSTED, "all of spec.budget is used")
+    plan = _suspend(case, Reason.BUDGET_EXHAUSTED, used_up(case.job, case.now))
+    if conditions.says(case.status.conditions, ConditionType.WITHIN_BUDGET, Reason.BUDGET_EXHAUSTED):
+        return plan
+    return replace(plan, notes=(Note(Reason.BUDGET_EXHAUSTED, used_up(case.job, case.now), warning=True),))
+
+
+def _suspend(case: Case, reason: Reason, why: str) -> Plan:
     active = [pod for pod in case.observed.pods if not pod.finished]
     if active:
-        case.draft.suspending(len(active))
+        case.draft.suspending(len(active), Reason.STOPPING if case.spec.suspend else reason)
         case.draft.counted(case.current)
         return case.plan(delete=case.stop(active))
     case.take_last_words()
     # A place held means pods that may have run, even if none is left to see: what comes next is another attempt.
-    case.draft.suspended(had_pods=bool(case.current) or case.status.admission is not None)
+    case.draft.suspended(reason, why, had_pods=bool(case.current) or case.status.admission is not None)
     case.draft.counted([])
     return case.plan(
-        notes=(Note(Reason.SUSPENDED, "stopped; no resources are held"),) if case.status.phase != "Suspended" else ()
+        notes=(Note(reason, "stopped; no resources are held"),) if case.status.phase != "Suspended" else ()
     )
 
 
@@ -128,7 +145,7 @@ def clear_earlier_attempts(case: Case) -> Plan | None:
 
 def succeeded(case: Case) -> Plan | None:
     """The workers are done; what else there is of the gang has nothing left to do and is stopped."""
-    done = [pod for pod in case.current if pod.role == WORKER and pod.phase == "Succeeded"]
+    done = [pod for pod in _workers(case) if pod.phase == "Succeeded"]
     if len(done) < case.job.counts().get(WORKER, 0):
         return None
     case.take_last_words()
@@ -142,14 +159,20 @@ def ended(case: Case) -> Plan | None:
     end = how_ended(case.observed, case.current) or _vanished(case) or _never_bound(case) or _too_slow(case)
     if end is None:
         return None
+    if (plan := replacing(case, end)) is not None:
+        return plan
     case.take_last_words()
     note = _conclude(case, end)
     # The pods are stopped in the next round, when the new attempt's number is durable.
     return case.plan(notes=(note,), again=0.0)
 
 
+def _workers(case: Case) -> list[PodState]:
+    return [pod for pod in case.current if pod.role == WORKER]
+
+
 def _conclude(case: Case, end: Ended) -> Note:
-    failures = case.status.restarts - case.status.disruptions
+    failures = case.draft.fields["restarts"] - case.draft.fields["disruptions"]
     case.draft.failed_by(end)
     if end.consequence is Consequence.FAIL:
         case.draft.failed(Reason.TERMINAL_EXIT, end.cause)
@@ -217,6 +240,22 @@ def mend(case: Case) -> Plan | None:
     return case.plan(notes=(Note(Reason.NODE_LOST, message, warning=True),), again=0.0)
 
 
+def started_again(case: Case) -> Plan | None:
+    """The agents have started the program again in its pods: count it, and say why."""
+    found = restarted_report(case)
+    if found is None or case.report is None:
+        return None
+    told, end = found
+    case.draft.failed_by(end, step=told.step)
+    case.draft.started_again(end, told.round, told.step)
+    case.draft.reported(case.report)
+    if (message := _repeats(case.draft.fields["last_failure"], end)) is not None:
+        case.draft.failed(Reason.REPEATED_FAILURE, message, end.node)
+        return case.plan(notes=(Note(Reason.REPEATED_FAILURE, message, warning=True),), again=0.0)
+    message = f"{end.cause}; started again in its pods, for the {told.round - 1}. time in attempt {case.status.attempt}"
+    return case.plan(notes=(Note(Reason.RESTARTED_IN_PLACE, message, warning=True),), again=0.0)
+
+
 def _never_bound(case: Case) -> Ended | None:
     """kube-scheduler could not put a pod where it was decided: somebody else was quicker, or the node changed."""
     late = [
@@ -239,8 +278,7 @@ def _too_slow(case: Case) -> Ended | None:
     admission = case.status.admission
     if admission is None or case.ready() or not case.current or _run(case) == case.size:
         return None
-    since = max(admission.time, *(pod.created for pod in case.current))
-    if (case.now - since).total_seconds() < case.spec.start_deadline_seconds:
+    if (case.now - _starting_since(case)).total_seconds() < case.spec.start_deadline_seconds:
         return None
     late = next((pod for pod in case.current if not pod.running), case.current[0])
     why = late.waiting or late.message or late.phase
@@ -249,6 +287,14 @@ def _too_slow(case: Case) -> Ended | None:
         f"not every pod ran within startDeadlineSeconds={case.spec.start_deadline_seconds}: {late.name} is {why}",
         late.node,
     )
+
+
+def _starting_since(case: Case) -> datetime:
+    """Since when the gang that does not run yet is starting: its place, its newest pod, or a pod's replacement."""
+    assert case.status.admission is not None
+    restart = case.status.last_restart
+    replaced = [restart.time] if restart is not None and restart.attempt == case.status.attempt else []
+    return max((case.status.admission.time, *(pod.created for pod in case.current), *replaced))
 
 
 def gang(case: Case) -> Plan | None:
@@ -276,9 +322,8 @@ def gang(case: Case) -> Plan | None:
         )
     else:
         case.draft.starting(_how_it_starts(case, missing, running))
-    report = case.observed.report
-    if report is not None and report.attempt == case.status.attempt:
-        case.draft.reported(report)
+    if case.report is not None:
+        case.draft.reported(case.report)
     # Readers hear that a gang runs; nobody waits for it. Where very many start at once, what ended meanwhile need not be told.
     return replace(case.plan(create=create, notes=notes, again=_when_next(case)), takes_turn=news)
 
@@ -317,10 +362,9 @@ def _when_next(case: Case) -> float | None:
         for pod in case.current
         if not pod.bound and not pod.finished
     ]
-    admission = case.status.admission
     deadline = None
-    if admission is not None and not case.ready():
-        deadline = case.spec.start_deadline_seconds - (case.now - admission.time).total_seconds()
+    if case.status.admission is not None and not case.ready():
+        deadline = case.spec.start_deadline_seconds - (case.now - _starting_since(case)).total_seconds()
     earliest = sooner(*unbound, deadline, left_to_run(case))
     return None if earliest is None else max(0.5, earliest)
 
@@ -334,12 +378,15 @@ RULES: tuple[Rule, ...] = (
     being_deleted,
     over,
     suspend,
+    watch_budget,
     without_place,
     clear_earlier_attempts,
     succeeded,
     ran_too_long,
     make_way,
+    replace_pods,
     ended,
     mend,
+    started_again,
     gang,
 )

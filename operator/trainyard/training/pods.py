@@ -36,6 +36,9 @@ from trainyard.workloads.pod_template import (
 )
 
 MASTER_PORT = "29500"
+_SILENCE = 60
+_SILENCE_OF_ENTRYPOINTS = 600
+"""A user's program does not say when it evaluates or saves rather than trains."""
 AGENT = ["python", "-m", "trainer.agent"]
 
 
@@ -77,6 +80,29 @@ def claim_name(job: TrainingJob) -> str | None:
     if job.spec.storage is None:
         return None
     return job.spec.storage.claim_name or job.metadata.name
+
+
+def in_place(job: TrainingJob) -> bool:
+    """Whether the job's pods may start their programs again by themselves."""
+    return job.spec.restart.in_place and not (own_image(job) or job.spec.roles or job.spec.restart.rules)
+
+
+def own_image(job: TrainingJob) -> bool:
+    """Whether the workers run without our agent."""
+    return job.spec.entrypoint is not None and bool(job.spec.entrypoint.image)
+
+
+def hang_seconds(job: TrainingJob) -> int:
+    """Silence that is never taken for a hang; 0 if nothing is."""
+    asked = job.spec.restart.hang_seconds
+    if asked is not None:
+        return asked
+    return _SILENCE_OF_ENTRYPOINTS if job.spec.entrypoint else _SILENCE
+
+
+def restarts_left(job: TrainingJob) -> int:
+    """Restarts that spec.restart.maxRestarts still allows."""
+    return max(0, job.spec.restart.max_restarts - (job.status.restarts - job.status.disruptions))
 
 
 def folder(job: TrainingJob) -> str:
@@ -231,6 +257,10 @@ def _environment(
         "PET_MASTER_PORT": MASTER_PORT,
         "PET_MAX_RESTARTS": "0",
     }
+    if part.role == WORKER and in_place(job):
+        variables["TRAINYARD_RESTARTS_LEFT"] = str(restarts_left(job))
+    if part.role == WORKER and not own_image(job) and (seconds := hang_seconds(job)):
+        variables["TRAINYARD_HANG_SECONDS"] = str(seconds)
     if job.spec.roles:
         variables |= {"TRAINYARD_DOMAIN": _domain(job), "TRAINYARD_ROLES": json.dumps(dict(counts), sort_keys=True)}
     if part.entrypoint is None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
@@ -10,6 +10,8 @@ from trainyard.api.meta import Model, problems
 from trainyard.training.observed import Report
 
 _INT64 = 2**63 - 1
+_LATEST = 4_102_444_800.0
+_Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class CheckpointReport(Model):
@@ -24,6 +26,18 @@ class ResultReport(Model):
 
     path: str = Field(max_length=1024)
     digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+
+
+class RestartedReport(Model):
+    """The program was started again in its pods."""
+
+    round: int = Field(ge=2, le=_INT64)
+    index: int = Field(ge=0, le=_INT64)
+    exit_code: int
+    cause: str = Field(default="", max_length=4096)
+    step: int | None = Field(default=None, ge=0, le=_INT64)
+    at: float | None = Field(default=None, ge=0, le=_LATEST)
+    """When the program failed, in Unix time."""
 
 
 class ProgressReport(Model):
@@ -44,7 +58,10 @@ class ProgressReport(Model):
     restored_step: int | None = Field(default=None, ge=0, le=_INT64)
     first_step_at: datetime | None = None
     result: ResultReport | None = None
+    spent: dict[str, _Seconds] | None = Field(default=None, max_length=32)
+    """Seconds since the start of this attempt's program by category of the ledger (saving, dataWait, loading, hang); others are ignored."""
     warning: str | None = Field(default=None, max_length=4096)
+    restarted: RestartedReport | None = None
 
 
 def parse_last_words(body: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,6 +1,7 @@
 """The status of a TrainingJob as a value that rules transform: each function returns the status with one thing said."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -18,6 +19,8 @@ from trainyard.api.training_job import (
 )
 from trainyard.scheduling.snapshot import Assignment, Evict, Preempt, Verdict, WorkloadKey
 from trainyard.training.failure import Ended, recorded
+from trainyard.training.ledger import advanced
+from trainyard.training.ledger_sight import Sight
 from trainyard.training.observed import Report
 from trainyard.training.pods import claim_name
 from trainyard.training.reports import parse_last_words
@@ -46,9 +49,13 @@ def goes_on(status: TrainingJobStatus) -> bool:
 class Draft:
     """A status being written: starts as the last one, ends as the next."""
 
-    def __init__(self, job: TrainingJob, now: datetime) -> None:
+    def __init__(
+        self, job: TrainingJob, now: datetime, pods: Sequence[PodState] = (), report: Report | None = None
+    ) -> None:
+        """pods, report: of the current attempt, for the ledger."""
         self.job = job
         self.now = now
+        self._sight = Sight(job, now, tuple(pods), *((report.body, report.received) if report else ()))
         self.fields: dict[str, Any] = {name: getattr(job.status, name) for name in TrainingJobStatus.model_fields}
         self.set(observed_generation=job.metadata.generation, gpus=job.gpus())
 
@@ -68,7 +75,13 @@ class Draft:
         self.set(conditions=known)
 
     def status(self) -> TrainingJobStatus:
-        return TrainingJobStatus.model_construct(**self.fields)
+        """The status as far as it is drafted, with the ledger that belongs to it."""
+        drafted = self.job.status.model_copy(update=self.fields)
+        news = not same_progress(self.job.status.progress, drafted.progress)
+        ledger = advanced(self._sight, drafted, news=news)
+        if ledger is drafted.ledger:
+            return drafted
+        return drafted.model_copy(update={"ledger": ledger})
 
     # What can be said, in the order of a job's life.
 
@@ -179,7 +192,7 @@ class Draft:
 
     def _lifted(self) -> None:
         if conditions.find(self.fields["conditions"], ConditionType.SUSPENDED):
-            self.state(ConditionType.SUSPENDED, False, Reason.RESUMED, "spec.suspend is false")
+            self.state(ConditionType.SUSPENDED, False, Reason.RESUMED, "nothing suspends the job")
 
     def counted(self, pods: Iterable[PodState]) -> None:
         found = list(pods)
@@ -220,11 +233,38 @@ class Draft:
         self.set(phase="Pending", reason=Reason.NODE_LOST.value, admission=None, preemption=None)
         self.state(ConditionType.ADMITTED, False, Reason.NODE_LOST, message)
 
-    def failed_by(self, ended: Ended) -> None:
-        """Keep which pod failed first, and as what."""
+    def failed_by(self, ended: Ended, step: int | None = None) -> None:
+        """Keep which pod failed first, and as what. step: the last before it, if more is known than what the status shows."""
         progress: Progress | None = self.fields["progress"]
-        step, before = progress.step if progress else None, self.fields["last_failure"]
+        step = progress.step if step is None and progress else step
+        before = self.fields["last_failure"]
         self.set(last_failure=recorded(ended, before, attempt=self.fields["attempt"], step=step, now=self.now))
+
+    def round(self) -> int:
+        """Which start of the program in the pods of this attempt is known, from 1."""
+        last: Restarted | None = self.fields["last_restart"]
+        return last.round if last is not None and last.round and last.attempt == self.fields["attempt"] else 1
+
+    def started_again(self, ended: Ended, round_: int, step: int | None) -> None:
+        """The agents have started the program again in its pods."""
+        self.set(restarts=self.fields["restarts"] + round_ - self.round(), last_restart=self._kept(ended, round_, step))
+
+    def replacing(self, ended: Ended, uids: list[str], *, counts: bool) -> None:
+        """Some pods are replaced; the others start their programs again when the new ones are there."""
+        self.set(
+            phase="Restarting",
+            reason=Reason.RESTARTING.value,
+            restarts=self.fields["restarts"] + 1,
+            disruptions=self.fields["disruptions"] + (0 if counts else 1),
+            last_restart=self._kept(ended, self.round() + 1, None),
+            replacing=uids,
+        )
+        self.state(ConditionType.READY, False, Reason.RESTARTING, ended.cause)
+
+    def _kept(self, ended: Ended, round_: int, step: int | None) -> Restarted:
+        progress, attempt = self.fields["progress"], self.fields["attempt"]
+        step = progress.step if step is None and progress else step
+        return Restarted(attempt=attempt, round=round_, cause=ended.cause[:1024], time=self.now, step=step)
 
     def restarting(self, ended: Ended, *, counts: bool) -> None:
         progress = self.fields["progress"]
@@ -246,15 +286,15 @@ class Draft:
             self.set(disruptions=self.fields["disruptions"] + 1)
         self.state(ConditionType.READY, False, Reason.RESTARTING, ended.cause)
 
-    def suspending(self, left: int) -> None:
-        self.set(phase="Suspending", reason=Reason.STOPPING.value)
-        self.state(ConditionType.READY, False, Reason.STOPPING, f"{left} pods write a checkpoint and end")
+    def suspending(self, left: int, reason: Reason) -> None:
+        self.set(phase="Suspending", reason=reason.value)
+        self.state(ConditionType.READY, False, reason, f"{left} pods write a checkpoint and end")
 
-    def suspended(self, *, had_pods: bool) -> None:
+    def suspended(self, reason: Reason, why: str, *, had_pods: bool) -> None:
         attempt = self.fields["attempt"] + (1 if had_pods else 0)
         self.set(
             phase="Suspended",
-            reason=Reason.SUSPENDED.value,
+            reason=reason.value,
             admission=None,
             nomination=None,
             eta=None,
@@ -263,9 +303,9 @@ class Draft:
             queue_position=None,
             attempt=attempt,
         )
-        self.state(ConditionType.SUSPENDED, True, Reason.SUSPENDED, "spec.suspend is true; no resources are held")
-        self.state(ConditionType.ADMITTED, False, Reason.SUSPENDED, "spec.suspend is true")
-        self.state(ConditionType.READY, False, Reason.SUSPENDED, "spec.suspend is true")
+        self.state(ConditionType.SUSPENDED, True, reason, f"{why}; no resources are held")
+        self.state(ConditionType.ADMITTED, False, reason, why)
+        self.state(ConditionType.READY, False, reason, why)
 
     def failed(self, reason: Reason, message: str, node: str = "") -> None:
         """node: where its last failure was, which may speak against the node."""
@@ -298,9 +338,17 @@ class Draft:
     def last_words(self, body: Mapping[str, Any]) -> None:
         """Take over a worker's termination message: it is there even when reports were missed."""
         body = parse_last_words(body)
+        said = {name: value for name, value in body.items() if value is not None}
+        self._sight = replace(self._sight, said={**self._sight.said, **said}, said_at=self.now)
+        self._rounds_told(body.get("restarted"))
         if "step" in body:
             self.set(progress=_progress({**body, "phase": "done"}, self.fields["progress"], self.now))
         self._durable(body)
+
+    def _rounds_told(self, told: Mapping[str, Any] | None) -> None:
+        """Count the starts in the attempt's pods that no report told of."""
+        if told is not None and told["round"] > self.round():
+            self.set(restarts=self.fields["restarts"] + told["round"] - self.round())
 
     def _durable(self, body: Mapping[str, Any]) -> None:
         if (checkpoint := body.get("checkpoint")) and isinstance(checkpoint, Mapping):
@@ -336,6 +384,13 @@ def _reference(key: WorkloadKey, uid: str) -> WorkloadReference:
         "InferenceService" if key.kind == "InferenceService" else "TrainingJob"
     )
     return WorkloadReference(kind=kind, namespace=key.namespace, name=key.name, uid=uid, serial=key.slot)
+
+
+def same_progress(old: Progress | None, new: Progress | None) -> bool:
+    """Whether nothing is told that a reader does not know, apart from when."""
+    if old is None or new is None:
+        return old is new
+    return old.model_copy(update={"updated_at": new.updated_at, "eta": new.eta}) == new
 
 
 def _progress(body: Mapping[str, Any], old: Progress | None, now: datetime) -> Progress:

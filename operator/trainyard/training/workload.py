@@ -9,6 +9,7 @@ from trainyard.api.reasons import ConditionType, Waiting
 from trainyard.api.training_job import TrainingJob
 from trainyard.scheduling.resources import parse
 from trainyard.scheduling.snapshot import Assignment, Nominated, PodSet, Topology, Verdict, Workload, WorkloadKey
+from trainyard.training.budget import exhausted, used_up
 from trainyard.training.observed import Claim, Observed
 from trainyard.training.pods import Part, parts
 from trainyard.training.status import goes_on, stopping
@@ -34,6 +35,8 @@ def inactive(job: TrainingJob) -> Verdict | None:
         return Verdict(Waiting.DEACTIVATED, "the job is being deleted")
     if job.status.admission is None and job.spec.suspend:
         return Verdict(Waiting.SUSPENDED, "spec.suspend is true; set it to false and the job asks for a place")
+    if job.status.admission is None and exhausted(job):
+        return Verdict(Waiting.SUSPENDED, used_up(job))
     return None
 
 

@@ -18,6 +18,12 @@ def holds(conditions: Sequence[Condition], kind: ConditionType) -> bool:
     return found is not None and found.status == "True"
 
 
+def says(conditions: Sequence[Condition], kind: ConditionType, reason: str) -> bool:
+    """Whether the statement is made for that reason."""
+    found = find(conditions, kind)
+    return found is not None and found.reason == reason
+
+
 def state(
     conditions: Sequence[Condition],
     kind: ConditionType,

@@ -52,7 +52,10 @@ class PodState:
     phase: str
     ready: bool
     created: datetime
+    scheduled: datetime | None = None
+    """When kube-scheduler bound it, if the API server says so."""
     started: datetime | None = None
+    """When its main container began to run, also after that has ended."""
     deleting_since: datetime | None = None
     address: str = ""
     reason: str = ""
@@ -112,7 +115,8 @@ def pod_state(pod: Mapping[str, Any], container: str) -> PodState:
         phase=status.get("phase", "Pending"),
         ready=conditions.get("Ready", {}).get("status") == "True",
         created=parse_time(metadata.get("creationTimestamp")) or datetime.fromtimestamp(0, UTC),
-        started=parse_time(now_state.get("running", {}).get("startedAt")),
+        scheduled=parse_time(scheduled.get("lastTransitionTime")) if scheduled.get("status") == "True" else None,
+        started=parse_time((now_state.get("running") or now_state.get("terminated") or {}).get("startedAt")),
         deleting_since=parse_time(metadata.get("deletionTimestamp")),
         address=status.get("podIP", ""),
         reason=status.get("reason", ""),

@@ -18,3 +18,7 @@ def distance(position: int) -> int:
 def retell_seconds(position: int) -> float:
     """How often somebody at that place is told the arithmetic anew: the farther behind, the less it is worth, and the more they are."""
     return REFRESH_SECONDS * max(1.0, position / _NEAR)
+
+
+MEND_SECONDS = 10.0
+"""A job that lost nodes keeps the rest of its place for so long, while others are looked for."""

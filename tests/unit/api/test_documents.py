@@ -13,7 +13,7 @@ from trainyard.api.reasons import Waiting
 
 REPOSITORY = Path(__file__).parents[3]
 CONCEPTS = (REPOSITORY / "docs" / "concepts.md").read_text()
-EXAMPLES = sorted((REPOSITORY / "examples").glob("*.yaml"))
+EXAMPLES = sorted(path for path in (REPOSITORY / "examples").rglob("*.yaml") if path.parent.name != "simulate")
 MODELS = {model.__name__: model for model in KINDS}
 
 

@@ -158,6 +158,17 @@ def running_job() -> Object:
                 "roles": [{"name": "worker", "prefix": "node-", "runs": runs}],
             },
             "firstStepTime": ago(minutes=49),
+            "ledger": {
+                "current": "productive",
+                "since": ago(minutes=1),
+                "seconds": {"queued": 600, "starting": 60, "productive": 2640, "lostWork": 240},
+                "gpuHours": 5880 / 3600,
+                "causes": [
+                    {"cause": "WaitingForQuota", "seconds": 600},
+                    {"cause": "PodsStarting", "seconds": 60, "gpuHours": 120 / 3600},
+                    {"cause": "Node", "seconds": 240, "gpuHours": 480 / 3600},
+                ],
+            },
             "checkpoint": {"step": 90, "path": "x"},
             "result": {"claimName": "results", "path": "p", "digest": "sha256:ab"},
             "progress": {

@@ -37,6 +37,21 @@ async def test_queues_that_do_not_exist_share_one_series() -> None:
     assert queues == {"research", UNKNOWN_QUEUE}
 
 
+async def test_ledgers_of_made_up_queues_share_series_and_unknown_causes_too() -> None:
+    world = scripted_world()
+    for number in range(20):
+        job = running_job()
+        job["metadata"] |= {"name": f"job-{number}", "uid": f"uid-{number}"}
+        job["spec"]["queue"] = f"made-up-{number}"
+        job["status"]["ledger"]["causes"] = [{"cause": f"cause-{number}", "seconds": 1, "gpuHours": 1}]
+        world.observe("TrainingJob", None, job)
+    registry = full_registry(world)
+    name = "trainyard_training_job_unproductive_gpu_seconds"
+    assert value(registry, name, queue=UNKNOWN_QUEUE, cause="other") == 20 * 3600
+    found = [dict(labels) for series, labels in values(registry) if series == "trainyard_training_job_ledger_seconds"]
+    assert {each["queue"] for each in found} == {"research", UNKNOWN_QUEUE}
+
+
 def test_counters_stop_telling_queues_apart_when_there_were_too_many() -> None:
     metrics = Metrics(CollectorRegistry())
     for number in range(1500):

@@ -178,6 +178,25 @@ async def test_workers_are_told_from_the_status_once_their_pods_are_gone(world: 
     assert read(world, "training_job_workers", **labels, state="succeeded") == 2
 
 
+async def test_what_the_time_of_a_queues_jobs_was_spent_on_is_told_until_now(world: World) -> None:
+    ledger = {
+        each: read(world, "training_job_ledger_seconds", queue="research", category=each)
+        for each in ("queued", "productive", "lostWork", "dataWait")
+    }
+    waits = 3600
+    assert ledger == {"queued": 600 + waits, "productive": 2640 + 60, "lostWork": 240, "dataWait": 0}
+    assert read(world, "training_job_unproductive_gpu_seconds", queue="research", cause="Node") == 480
+    assert read(world, "training_job_unproductive_gpu_seconds", queue="research", cause="WaitingForQuota") is None
+    assert read(world, "training_job_goodput_ratio", queue="research") == pytest.approx(1 - 600 / 6000)
+
+
+async def test_a_job_that_ended_before_there_were_ledgers_is_left_out(world: World) -> None:
+    done = {"type": "Complete", "status": "True", "reason": "Completed", "lastTransitionTime": ago(minutes=9)}
+    job = training_job("waits", status={"phase": "Complete", "conditions": [done]})
+    world.observe("TrainingJob", job, job)
+    assert read(world, "training_job_ledger_seconds", queue="research", category="queued") == 600
+
+
 async def test_a_service_tells_replicas_and_gateways(world: World) -> None:
     replicas = {"desired": 2, "admitted": 1, "ready": 1}
     assert {state: read(world, "inference_service_replicas", **SERVICE, state=state) for state in replicas} == replicas

@@ -77,6 +77,26 @@ def test_only_rank_0_reports(operator: Operator) -> None:
     assert operator.received == []
 
 
+def test_a_script_says_what_it_does_and_what_its_time_goes_to(operator: Operator) -> None:
+    script = """
+import trainer
+trainer.report(step=3)
+trainer.report(step=3, phase="evaluating", spent={"productive": 4.5}, step_seconds={"p50": 0.1, "slowest": 0.4, "slowestRank": 2})
+"""
+    run_script(script, **operator.variables())
+    last = operator.received[-1]
+    assert (last["phase"], last["spent"]) == ("evaluating", {"productive": 4.5})
+    assert last["stepSeconds"] == {"p50": 0.1, "slowest": 0.4, "slowestRank": 2}
+
+
+def test_a_checkpoint_of_a_script_that_is_not_committed_is_counted(operator: Operator, tmp_path: Path) -> None:
+    (tmp_path / "job" / "mine").mkdir(parents=True)
+    (tmp_path / "job" / "mine" / "MANIFEST.json").mkdir()  # where a file has to be
+    script = f"import trainer; print(trainer.checkpoint_saved({str(tmp_path / 'job' / 'mine')!r}, step=7))"
+    assert run_script(script, TRAINYARD_DIR=str(tmp_path / "job"), **operator.variables()) == "False\n"
+    assert operator.received[-1]["checkpointFailures"] == 1
+
+
 def test_the_agent_finds_what_a_script_reported(tmp_path: Path) -> None:
     run_script("import trainer; trainer.report(step=3, metrics={'f1': 0.5})", TRAINYARD_RUN_DIR=str(tmp_path))
     assert json.loads((tmp_path / "progress.json").read_bytes())["metrics"] == {"f1": 0.5}

@@ -1,12 +1,13 @@
 """Which checkpoints are believed, which are removed, and who may commit."""
 
 import contextlib
+import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from trainer.checkpoint_store import Checkpoint, CheckpointStore, verify
+from trainer.checkpoint_store import Checkpoint, CheckpointStore, CorruptCheckpointError, FileDigest, verify
 from trainer.errors import SupersededError
 from trainer.fencing import claim_attempt, current_attempt, require_current
 
@@ -26,6 +27,11 @@ def save(store: CheckpointStore, step: int) -> Checkpoint:
 
 def ignore(_: str) -> None:
     pass
+
+
+def newest_of(count: int) -> Callable[[Sequence[Checkpoint]], Sequence[Checkpoint]]:
+    """Keeps so many."""
+    return lambda committed: committed[:count]
 
 
 def test_the_newest_committed_checkpoint_is_chosen(store: CheckpointStore) -> None:
@@ -112,7 +118,7 @@ def test_an_attempt_that_is_overtaken_while_writing_cannot_commit(store: Checkpo
 def test_the_newest_are_kept_and_the_rest_removed(store: CheckpointStore) -> None:
     for step in (1, 2, 3, 4, 5):
         save(store, step)
-    assert [checkpoint.step for checkpoint in store.prune(3)] == [2, 1]
+    assert [checkpoint.step for checkpoint in store.prune(newest_of(3))] == [2, 1]
     assert [checkpoint.step for checkpoint in store.committed()] == [5, 4, 3]
 
 
@@ -121,10 +127,70 @@ def test_the_only_verified_checkpoint_is_never_removed(store: CheckpointStore) -
         save(store, step)
     flip_a_byte(store.folder(2))
     flip_a_byte(store.folder(3))
-    assert store.prune(2) == []
+    assert store.prune(newest_of(2)) == []
     left = store.newest_verified(ignore)
     assert left is not None
     assert left.step == 1
+
+
+def test_the_only_verified_checkpoint_stays_and_the_rest_of_what_was_not_chosen_goes(store: CheckpointStore) -> None:
+    for step in (1, 2, 3, 4):
+        save(store, step)
+    flip_a_byte(store.folder(4))
+    assert [checkpoint.step for checkpoint in store.prune(newest_of(1))] == [2, 1]
+    assert [checkpoint.step for checkpoint in store.committed()] == [4, 3]
+
+
+def test_where_no_checkpoint_is_whole_all_stay(store: CheckpointStore) -> None:
+    for step in (1, 2):
+        save(store, step)
+        flip_a_byte(store.folder(step))
+    assert store.prune(newest_of(1)) == []
+    assert len(store.committed()) == 2
+
+
+def test_a_checkpoint_that_was_just_committed_is_not_read_again(store: CheckpointStore) -> None:
+    save(store, 1)
+    newest = save(store, 2)
+    flip_a_byte(newest.folder)  # as if: what is known to be whole is not looked at
+    assert [checkpoint.step for checkpoint in store.prune(newest_of(1), verified=newest)] == [1]
+
+
+def test_a_file_whose_digest_its_writer_told_is_not_read_again(store: CheckpointStore) -> None:
+    folder = store.begin(1)
+    (folder / "part-1").write_bytes(b"what the storage made of it")
+    told = FileDigest(hashlib.sha256(b"what was written, as long..").hexdigest(), 27)
+    store.commit(1, {"part-1": told})
+    with pytest.raises(CorruptCheckpointError, match="part-1 was changed"):
+        verify(folder)
+
+
+@pytest.mark.parametrize("content", [b"short", None])
+def test_a_file_that_is_not_there_as_it_was_written_is_not_committed(
+    store: CheckpointStore, content: bytes | None
+) -> None:
+    folder = store.begin(1)
+    if content is not None:
+        (folder / "part-1").write_bytes(content)
+    with pytest.raises(OSError, match="27 bytes were written"):
+        store.commit(1, {"part-1": FileDigest("0" * 64, 27)})
+    assert store.committed() == []
+
+
+def test_what_an_earlier_start_of_the_same_attempt_left_unfinished_is_removed_at_the_start(
+    store: CheckpointStore,
+) -> None:
+    committed, unfinished = save(store, 7), store.begin(8)
+    claim_attempt(store.directory, 2)
+    newer = CheckpointStore(store.directory, 2).begin(9)
+    store.tidy()
+    assert (committed.folder.exists(), unfinished.exists(), newer.exists()) == (True, False, True)
+
+
+def test_a_checkpoint_that_is_given_up_takes_no_space(store: CheckpointStore) -> None:
+    committed, unfinished = save(store, 7), store.begin(8)
+    store.abandon(8)
+    assert (committed.folder.exists(), unfinished.exists()) == (True, False)
 
 
 def test_what_an_older_attempt_left_unfinished_is_removed(store: CheckpointStore) -> None:
@@ -133,7 +199,7 @@ def test_what_an_older_attempt_left_unfinished_is_removed(store: CheckpointStore
     second = CheckpointStore(store.directory, 2)
     save(second, 8)
     own_unfinished = second.begin(9)
-    second.prune(3)
+    second.prune(newest_of(3))
     assert not leftover.exists()
     assert own_unfinished.exists()
 

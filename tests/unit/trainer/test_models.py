@@ -38,6 +38,7 @@ def test_each_model_fits_its_data(model: str, dataset: str) -> None:
     data = prepared(dataset)
     architecture = architecture_of(request(model, dataset), data)
     module = build_model(architecture["model"], architecture["parameters"]).eval()
+    assert data.normalisation is not None
     inputs = preprocess({"preprocessing": data.normalisation.as_card()}, torch.from_numpy(data.train.inputs[:7]))
     assert module(inputs).shape == (7, data.outputs)
 

@@ -16,7 +16,8 @@ def message(cause: str, folder: Path, **progress: Any) -> dict[str, Any]:
     encoded = termination_message(Outcome(1, cause), folder)
     assert len(encoded) <= MOST_MESSAGE_BYTES
     decoded: dict[str, Any] = json.loads(encoded)
-    assert decoded.keys() == {"exitCode", "cause", "step", "metrics", "result", "checkpoint", "firstStepAt"}
+    said = {"exitCode", "cause", "step", "metrics", "result", "checkpoint", "firstStepAt", "restoredStep", "spent"}
+    assert decoded.keys() == said
     return decoded
 
 

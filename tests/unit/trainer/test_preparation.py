@@ -91,6 +91,7 @@ def test_a_regressions_parts_span_the_same_range() -> None:
 def test_normalisation_is_learned_from_the_training_part_alone() -> None:
     raw = load_raw("iris", {})
     data = prepare(raw, held_out_fraction=0.2, seed=0)
+    assert data.normalisation is not None
     assert data.normalisation.mean == pytest.approx(data.train.inputs.mean(axis=0).tolist())
     assert data.normalisation.mean != pytest.approx(clean(raw)[0].inputs.mean(axis=0).tolist(), abs=1e-6)
 

@@ -23,6 +23,8 @@ def test_all_of_training_has_defaults() -> None:
     training = parse()
     assert (training.epochs, training.batch_size, training.optimizer, training.learning_rate) == (5, 64, "adamw", 0.001)
     assert (training.keep_checkpoints, training.checkpoint_every_steps, training.loss) == (3, None, None)
+    assert (training.keep_best, training.best_metric, training.keep_every_hours) == (0, None, None)
+    assert training.async_checkpoints
 
 
 def test_null_means_the_default_as_the_api_server_writes_unset_fields() -> None:
@@ -48,6 +50,10 @@ def test_null_means_the_default_as_the_api_server_writes_unset_fields() -> None:
         ("labelSmoothing", 1),
         ("checkpointEverySteps", 0),
         ("keepCheckpoints", 0),
+        ("keepBest", -1),
+        ("bestMetric", ""),
+        ("keepEveryHours", 0),
+        ("asyncCheckpoints", "yes"),
         ("testFraction", 0),
         ("testFraction", 1),
         ("optimizer", "lion"),

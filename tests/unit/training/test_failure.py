@@ -65,6 +65,7 @@ def ended(pods: list[PodState], *rules: Mapping[str, Any]) -> Ended | None:
         (failed(137, reason="Evicted"), FailureClass.NODE),
         (failed(None, reason="NodeLost"), FailureClass.NODE),
         (failed(75), FailureClass.PREEMPTED),
+        (failed(77, "hang: no step for 90 s; the process of rank 1 is stopped"), FailureClass.HANG),
     ],
 )
 def test_a_failure_gets_its_class(pod: PodState, kind: FailureClass) -> None:

@@ -15,12 +15,13 @@ from trainyard.scheduling.snapshot import Admit, Assignment, WorkloadKey
 from trainyard.training import pods
 from trainyard.training.failure import Consequence, how_ended
 from trainyard.training.observed import Observed
-from trainyard.training.plan import MEND_SECONDS, plan_training_job
+from trainyard.training.plan import plan_training_job
 from trainyard.training.reports import BadReport, ReportBoard, parse_last_words
 from trainyard.training.status import Draft, _duration
 from trainyard.training.workload import workload
 from trainyard.workloads.pod_state import Exit, PodState
 from trainyard.workloads.pod_template import Surroundings
+from trainyard.workloads.times import MEND_SECONDS
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 ADMISSION = {

@@ -1,0 +1,123 @@
+"""The ledger of a TrainingJob: what all the time since its creation was spent on, and why what was not productive was not.
+
+It stores transitions: a closed total for each category, and since when the current one lasts. Readers add the open interval.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import Field
+
+from trainyard.api.meta import Model, PreciseTime, list_map
+
+MAX_CAUSES = 16
+MAX_MARKS = 6
+
+
+class Category(StrEnum):
+    """What time is spent on: at each moment one of these."""
+
+    QUEUED = "queued"  # waits for a place
+    PROVISIONING = "provisioning"  # has a place; pods are created and bound
+    PULLING = "pulling"  # all pods are bound; volumes and images are fetched
+    STARTING = "starting"  # containers run and no step is made: imports, rendezvous, compilation
+    LOADING = "loading"  # the same while the trainer says that it reads data or a checkpoint
+    PRODUCTIVE = "productive"  # makes steps, or evaluates
+    SAVING = "saving"  # writes a checkpoint and does nothing else
+    DATA_WAIT = "dataWait"  # a step waits for data
+    HANG = "hang"  # no step was made for far too long
+    LOST_WORK = "lostWork"  # steps that a restart had to make again
+    RECOVERING = "recovering"  # from the end of an attempt by a failure to the first step after it
+    SUSPENDED = "suspended"  # by spec.suspend or a budget that is used up
+
+
+class AttemptSeconds(Model):
+    """Seconds of an attempt from the start of its containers on."""
+
+    starting: float = Field(default=0, description="Containers ran and no step was made: imports, rendezvous.")
+    loading: float = Field(default=0, description="Data or a checkpoint was read before the first step.")
+    productive: float = Field(default=0, description="Steps were made, or the model was evaluated.")
+    saving: float = Field(default=0, description="A checkpoint was written, and nothing else done.")
+    data_wait: float = Field(default=0, description="A step waited for data.")
+    hang: float = Field(default=0, description="No step was made for far too long.")
+
+
+class Seconds(AttemptSeconds):
+    """Seconds by category."""
+
+    queued: float = Field(default=0, description="Waited for a place.")
+    provisioning: float = Field(default=0, description="Had a place; pods were created and bound.")
+    pulling: float = Field(default=0, description="All pods were bound; volumes and images were fetched.")
+    lost_work: float = Field(default=0, description="Steps were made that a restart had to make again.")
+    recovering: float = Field(
+        default=0, description="From the end of an attempt by a failure to the first step after it."
+    )
+    suspended: float = Field(default=0, description="Stopped by spec.suspend or a budget that was used up.")
+
+
+class SpentFor(Model):
+    """What one cause took."""
+
+    cause: str = Field(
+        max_length=128,
+        description="Class of a failure, reason of a wait, PodsStarting, or Saving, DataWait, Hang. Other sums up the smallest.",
+    )
+    seconds: float = Field(default=0, description="Time that was not productive for it.")
+    gpu_hours: float = Field(default=0, description="GPU-hours that the job held in that time.")
+
+
+class OwnSeconds(AttemptSeconds):
+    """The part of the current attempt, which its trainer's reports still divide anew."""
+
+    attempt: int = Field(description="The attempt.")
+    round: int = Field(default=1, description="Which start of the program in its pods.")
+    stepped: bool = Field(default=False, description="Whether that start is known to have made a step.")
+
+
+class Mark(Model):
+    """How much productive time had led to a step; between two marks it is taken to be even."""
+
+    step: int = Field(description="The step.")
+    seconds: float = Field(description="Productive seconds until then.")
+    gpu_hours: float = Field(description="Productive GPU-hours until then.")
+    durable: bool = Field(default=False, description="Whether a checkpoint of it was reported.")
+
+
+class Ledger(Model):
+    """What the time since the job's creation was spent on. The seconds, and now minus `since`, add up to the job's age."""
+
+    current: Category | None = Field(
+        default=None, description="What time is spent on from `since` on; nothing once the job is over."
+    )
+    cause: str = Field(default="", max_length=128, description="Why it is not productive, if it is not.")
+    since: PreciseTime = Field(description="Until when all is counted in: the end of the seconds below.")
+    seconds: Seconds = Field(default_factory=Seconds, description="Seconds by category, until `since`.")
+    gpu_hours: float = Field(
+        default=0,
+        description="GPU-hours until `since`: the GPUs held, times the time for which they were, whatever it was spent on.",
+    )
+    causes: list[SpentFor] = Field(
+        default_factory=list,
+        max_length=MAX_CAUSES,
+        description="What took the time that was not productive, until `since`.",
+        json_schema_extra=list_map("cause"),
+    )
+    attempt: OwnSeconds | None = Field(default=None, description="The part of the current attempt.")
+    ended: str = Field(
+        default="",
+        max_length=128,
+        description="Why the attempt before ended, until the first step after it shows which steps are made again.",
+    )
+    marks: list[Mark] = Field(
+        default_factory=list,
+        max_length=MAX_MARKS,
+        description="Steps of the last checkpoints and the last report, to tell what a restart loses.",
+        json_schema_extra=list_map("step"),
+    )
+
+    def until(self, now: datetime) -> dict[str, float]:
+        """Seconds by category as its name is written, the open interval included."""
+        found = self.seconds.model_dump(by_alias=True)
+        if self.current is not None:
+            found[self.current.value] += (now - self.since).total_seconds()
+        return found

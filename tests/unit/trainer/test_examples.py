@@ -1,0 +1,30 @@
+"""What the examples ask of the trainer is something that it takes: the API server cannot know."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from trainer.specification import parse_specification
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+
+
+def jobs() -> list[tuple[str, dict[str, Any]]]:
+    """Specs of all jobs with a built-in model."""
+    return [
+        (f"{file.relative_to(EXAMPLES)}:{document['metadata']['name']}", document["spec"])
+        for file in sorted(EXAMPLES.rglob("*.yaml"))
+        for document in yaml.safe_load_all(file.read_text())
+        if document and document.get("kind") == "TrainingJob" and "model" in document["spec"]
+    ]
+
+
+@pytest.mark.parametrize("spec", [pytest.param(spec, id=name) for name, spec in jobs()])
+def test_an_example_is_taken_by_the_trainer(spec: dict[str, Any]) -> None:
+    workers = spec.get("workers", {})
+    gpus = workers.get("resources", {}).get("limits", {}).get("nvidia.com/gpu", 1)
+    processes = max(1, int(gpus)) if str(gpus).isdecimal() else 1
+    recipe = {name: spec[name] for name in ("model", "dataset", "training") if name in spec}
+    parse_specification(json.dumps(recipe), workers=workers.get("replicas", 1) * processes)
