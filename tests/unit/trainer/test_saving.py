@@ -329,7 +329,13 @@ def test_best_checkpoints_go_by_a_metric_that_there_is(start_gang: StartGang, tm
 
 
 def test_a_job_keeps_its_best_checkpoint(start_gang: StartGang, tmp_path: Path) -> None:
-    asked: dict[str, Any] = {"keepBest": 1, "keepCheckpoints": 1, "bestMetric": "loss", "learningRate": 0.05, "epochs": 8}
+    asked: dict[str, Any] = {
+        "keepBest": 1,
+        "keepCheckpoints": 1,
+        "bestMetric": "loss",
+        "learningRate": 0.05,
+        "epochs": 8,
+    }
     gang = start_gang(specification(**asked), workers=2, directory=tmp_path / "job")
     assert gang.exit_codes() == [0, 0]
     store = CheckpointStore(tmp_path / "job", 1)
