@@ -2,7 +2,7 @@
 
 Each row trains with the real program, three seeds, each with a split of its own, on one worker; the mean of the seeds counts.
 Prints a line per row (`models/cnn/adamw/digits`) and writes the table into docs/models.md. `make bench NAME=models`;
-`python -m tests.bench.models cnn/adamw/digits` runs some of the rows and writes nothing.
+`python -m tests.bench.models cnn/adamw/digits` runs some of the rows and leaves the others of the table as they were.
 """
 
 import json
@@ -32,6 +32,7 @@ SEEDS = (0, 1, 2)
 TABLE = Path("docs/models.md")
 FRACTION = 0.2
 OLS_TOLERANCE = 0.01
+_COLUMNS = 11
 SAMPLES = 5000
 """Images that a generator makes to teach a classifier."""
 NGRAMS = {"bigram": 2, "trigram": 3}
@@ -151,7 +152,7 @@ def taught_by_samples(folder: Path, data: PreparedData) -> float:
 
 
 def main() -> None:
-    lines, chosen = [], set(sys.argv[1:])
+    lines, chosen = _table(), set(sys.argv[1:])
     rows = [row for row in ROWS if not chosen or row.name.removeprefix("models/") in chosen]
     for row in rows:
         began = time.perf_counter()
@@ -165,25 +166,35 @@ def main() -> None:
         print(json.dumps({"name": row.name, "value": round(reached, 4), **shape, "cores": os.cpu_count()}), flush=True)
         met = "yes" if reached >= row.bar else "**no**"
         settings = ", ".join(f"{name} {value}" for name, value in {**row.training, **row.parameters}.items())
-        lines.append(
-            f"| {row.model} | {row.optimizer} | {row.dataset} | {unit} | {reached:.4f} | {min(scores):.4f} | {row.bar} | {met} | {settings} | {seconds:.0f} |"
+        when = f"{datetime.now(UTC):%Y-%m-%d}"
+        lines[row.name] = (
+            f"| {row.model} | {row.optimizer} | {row.dataset} | {unit} | {reached:.4f} | {min(scores):.4f} | {row.bar} | {met} | {settings} | {seconds:.0f} | {when} |"
         )
-    if rows == list(ROWS):
-        TABLE.write_text(_document(lines), encoding="utf-8")
+        TABLE.write_text(_document([lines[each.name] for each in ROWS if each.name in lines]), encoding="utf-8")
+
+
+def _table() -> dict[str, str]:
+    """Rows as they were last measured, by name."""
+    found = {}
+    for line in TABLE.read_text(encoding="utf-8").splitlines() if TABLE.exists() else ():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("| ") and len(cells) == _COLUMNS:
+            found["/".join(("models", *cells[:3]))] = line
+    return found
 
 
 def _document(lines: list[str]) -> str:
     said = (
-        f"Written by `make bench NAME=models` on {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, one worker, mean of seeds"
-        f" {', '.join(map(str, SEEDS))} (each splits the data anew, a fifth is held out). Seconds are those of one run, imports included."
+        f"Written by `make bench NAME=models`, {os.cpu_count()} cores, one worker, mean of seeds {', '.join(map(str, SEEDS))} (each splits"
+        f" the data anew, a fifth is held out). Seconds are those of one run, imports included. Each row was measured on its date."
     )
     head = (
         "# What the built-in models reach",
         "",
         said,
         "",
-        "| model | optimizer | data | metric | reached | worst seed | bar | met | settings | seconds |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| model | optimizer | data | metric | reached | worst seed | bar | met | settings | seconds | date |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     )
     return "\n".join((*head, *lines)) + "\n"
 

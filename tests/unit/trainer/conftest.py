@@ -5,15 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import pytest
 
 from tests.unit.trainer.gang import Gang, StartGang, start_workers
 from tests.unit.trainer.listening import Operator, listening_operator
-
-# Examples share their cores with workers that train; how long one takes says nothing.
-hypothesis.settings.register_profile("shared cores", deadline=None)
-hypothesis.settings.load_profile("shared cores")
 
 
 @pytest.fixture(autouse=True)

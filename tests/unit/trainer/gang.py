@@ -111,6 +111,9 @@ def start_workers(
 def _worker(variables: Mapping[str, str], rank: int, log: Path) -> None:
     os.environ.update(variables, RANK=str(rank), LOCAL_RANK=str(rank))
     sys.stdout = sys.stderr = log.open("w", buffering=1)
+    # Said again in the child: what the parent said has to be made anew after a fork, and several of torch's own threads
+    # that find it so at the same time abort ("Invalid thread pool!").
+    torch.set_num_threads(1)
     train()
 
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import trainer.train
 from trainer.datasets.raw import RawData, load_raw
 
 LAYOUTS: dict[str, tuple[int, dict[str, Any]]] = {
@@ -23,13 +22,12 @@ _DOCUMENTS = 150
 
 def few_documents(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let jobs started from here on read a few samples only, taken from all over the data set."""
-    whole = load_raw
 
     def few(name: str, parameters: dict[str, Any]) -> RawData:
-        raw = whole(name, parameters)
+        raw = load_raw(name, parameters)
         return raw.take(np.unique(np.linspace(0, len(raw) - 1, _DOCUMENTS).astype(int)))
 
-    monkeypatch.setattr(trainer.train, "load_raw", few)
+    monkeypatch.setattr("trainer.train.load_raw", few)
 
 
 def language_job(parallelism: dict[str, Any], **training: Any) -> dict[str, Any]:

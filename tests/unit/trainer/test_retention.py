@@ -113,7 +113,7 @@ def test_what_stays_is_what_was_asked_for(retention: Retention, events: list[tup
         assert {one.at // retention.every_seconds for one in kept} == spans
     else:
         assert len(kept) <= retention.newest + retention.best
-    values = sorted({(one.metric, one.evaluated) for one in every if one.metric is not None})
-    best = [value for value, _ in (values if retention.smaller_is_better else reversed(values))][: retention.best]
-    assert sorted(best) == sorted(best)
+    sign = 1 if retention.smaller_is_better else -1
+    evaluations = {(one.attempt, one.evaluated): one.metric for one in every if one.metric is not None}
+    best = sorted(evaluations.values(), key=lambda metric: sign * metric)[: retention.best]
     assert set(best) <= {one.metric for one in kept}
