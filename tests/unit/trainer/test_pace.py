@@ -46,11 +46,11 @@ def slowed(forward: Callable[..., Any], seconds: float) -> Callable[..., Any]:
 
 @pytest.mark.usefixtures("short_windows")
 def test_a_slow_worker_is_named(start_gang: StartGang, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Objective, "forward", slowed(Objective.forward, 0.02))
+    monkeypatch.setattr(Objective, "forward", slowed(Objective.forward, 0.05))
     gang = start_gang(specification(epochs=100_000), workers=3)
     found = gang.wait_for(lambda progress: progress["stepSeconds"] is not None)["stepSeconds"]
     assert found["slowestRank"] == 1
-    assert found["slowest"] > 0.02 > 2 * found["p50"]
+    assert found["slowest"] > max(0.05, 2 * found["p50"])
 
 
 @pytest.mark.usefixtures("short_windows")
