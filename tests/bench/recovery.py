@@ -20,8 +20,7 @@ from tests.e2e.platform import Platform, new_platform, quota
 
 IN_PLACE, REPLACED = 2.0, 4.0
 GRACE_SECONDS = 20.0
-"""The controller-manager's node-monitor-grace-period on this cluster, and what the operator adds before a node counts as lost."""
-LOST_SECONDS = 10.0
+"""The controller-manager's node-monitor-grace-period on this cluster, half of its default."""
 EVERY = 40
 """Steps between checkpoints."""
 
@@ -135,7 +134,7 @@ FAULTS = (
     Fault("checkpoint-truncated", Rig.truncate_and_kill, IN_PLACE, spoils=1),
     Fault("operator-sigkill", Rig.kill_with_operator, IN_PLACE),
     Fault("pod-deleted", Rig.force_delete, REPLACED),
-    Fault("node-down", Rig.power_off, REPLACED, more=GRACE_SECONDS + LOST_SECONDS, undo=Rig.power_on),
+    Fault("node-down", Rig.power_off, REPLACED, more=GRACE_SECONDS, undo=Rig.power_on),
 )
 
 

@@ -4,6 +4,7 @@ Twenty runs of a job of one worker; p50 and p95 of the whole and of each stage. 
 the pod exists. `make bench NAME=startup`.
 """
 
+import contextlib
 import json
 import os
 import threading
@@ -31,8 +32,8 @@ class Seen:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
-        while True:
-            for change in self._api.changes(self._path):
+        with contextlib.suppress(OSError):  # the cluster is gone: nobody asks any more
+            for change in self._api.changes(self._path, seconds=3600):
                 pod = change["object"]
                 job = pod["metadata"].get("labels", {}).get("trainyard.dev/job", "")
                 self.created.setdefault(job, time.time())

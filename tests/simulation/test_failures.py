@@ -181,6 +181,18 @@ async def test_a_gang_that_lost_a_node_keeps_the_rest_of_its_place_though_others
         assert sim.status("a")["disruptions"] == 1
 
 
+async def test_the_pod_of_a_lost_node_is_replaced_though_nobody_waits() -> None:
+    async with Simulation(nodes=3, gpus=1, quota=3) as sim:
+        sim.create(b.training_job("a", b.workers(2), b.gpus(1)))
+        await sim.until(sim.is_("Running", "a"), 10)
+        before = sim.nodes("a")
+        sim.stop_node(before[1])
+        await sim.until(lambda: sim.status("a")["restarts"] == 1 and sim.phase("a") == "Running", 60)
+        assert sim.status("a")["attempt"] == 1
+        assert sim.nodes("a")[0] == before[0]
+        assert sim.nodes("a")[1] not in before
+
+
 async def test_a_worker_that_somebody_deleted_by_force_is_replaced_alone() -> None:
     async with Simulation(nodes=3, gpus=4) as sim:
         sim.create(b.training_job("a", b.workers(3), b.gpus(4)))
@@ -235,7 +247,7 @@ async def test_an_operator_that_starts_anew_mends_a_place_too() -> None:
         await sim.until(sim.is_("Running", "a"), 10)
         before = sim.nodes("a")
         sim.stop_node(before[2])
-        await sim.until(lambda: sim.status("a")["attempt"] == 2, 60)
+        await sim.until(lambda: sim.status("a")["restarts"] == 1, 60)
         await sim.restart()
         await sim.until(sim.is_("Running", "a"), 60)
         assert sim.nodes("a")[:2] == before[:2]

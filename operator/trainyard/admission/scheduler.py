@@ -129,16 +129,21 @@ class Scheduler:
             look(self._follower.engine, snapshot, now, decisions)
 
     def _may_change_what_runs(self, pairs: Iterable[tuple[Workload, int]]) -> bool:
-        """Whether a cycle could be of use although nobody waits: a queue is drained, or an elastic job could grow."""
+        """Whether a cycle could be of use although nobody waits: a queue is drained, a place has lost nodes, or an elastic job could grow."""
         drained = any(
             isinstance(each, Queue) and each.spec.stop_policy == "HoldAndDrain" for each in self._world.of_kind("Queue")
         )
-        return drained or any(
-            pods.least is not None
-            and workload.admission is not None
-            and len(workload.admission.nodes.get(pods.role, ())) < pods.count
-            for workload, _ in pairs
-            for pods in workload.pods
+        wounded = any(workload.lost for workload, _ in pairs)
+        return (
+            drained
+            or wounded
+            or any(
+                pods.least is not None
+                and workload.admission is not None
+                and len(workload.admission.nodes.get(pods.role, ())) < pods.count
+                for workload, _ in pairs
+                for pods in workload.pods
+            )
         )
 
     def _overlaid(self, workload: Workload, attempt: int) -> Workload:

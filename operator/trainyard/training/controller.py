@@ -238,7 +238,8 @@ def _gist(job: TrainingJob) -> tuple[object, ...]:
     """What of a status lets somebody else start, or asks somebody to make way."""
     status = job.status
     since = status.admission.time if status.admission else None
-    return (since, finished(job), status.nomination is None, status.preemption is None, stopping(status))
+    replacing = tuple(status.replacing)
+    return (since, finished(job), status.nomination is None, status.preemption is None, stopping(status), replacing)
 
 
 def _key(job: TrainingJob) -> Key:
