@@ -26,7 +26,7 @@ demo: $(STAMP) ## the whole journey on a real cluster of this machine
 	$(BIN)/python -m dev.demo $(if $(KEEP),--keep)
 
 test-fast: $(STAMP) ## unit and simulation tests, below two minutes
-	$(BIN)/pytest -n 2 tests/unit tests/simulation
+	$(BIN)/pytest -n 2 -m "not slow" tests/unit tests/simulation
 
 test: $(STAMP) ## every tier, with coverage of the operator
 	$(BIN)/python -m dev.cluster prepare

@@ -14,7 +14,10 @@ from tests.unit.trainer.layouts import LAYOUTS, few_documents, language_job
 TOLERANCE = 1e-4
 EVERY = 3
 
-pytestmark = pytest.mark.filterwarnings("ignore:FSDP2-wrapped module")  # of its output, which nothing changes in place
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:FSDP2-wrapped module"),  # of its output, which nothing changes in place
+]
 
 
 @pytest.fixture(autouse=True)
