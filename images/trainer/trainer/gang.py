@@ -134,9 +134,7 @@ class Gang:
                 self._pause()
                 self._round = int(order["start"])
                 peer.started(self._round)
-                return Round(
-                    int(order["start"]), Failure(said["index"], said["exitCode"], said["cause"], at=said["at"])
-                )
+                return Round(self._round, Failure(said["index"], said["exitCode"], said["cause"], at=said["at"]))
             if "leave" in order:
                 log.info("no further start in this pod: %s", order["leave"])
                 peer.done()

@@ -55,9 +55,14 @@ def access(kubeconfig: Path | None, context: str | None) -> Access:
     try:
         return asyncio.run(_by_client(kubeconfig, context))
     except NoClusterError as error:
-        raise CliError(
-            f"no cluster: {error}. Name a kubeconfig with --kubeconfig or KUBECONFIG, and a context with --context"
-        ) from None
+        raise no_cluster(error) from None
+
+
+def no_cluster(error: NoClusterError) -> CliError:
+    """What to do where there is no kubeconfig to use."""
+    return CliError(
+        f"no cluster: {error}. Name a kubeconfig with --kubeconfig or KUBECONFIG, and a context with --context"
+    )
 
 
 def _plain(found: Chosen) -> Access:

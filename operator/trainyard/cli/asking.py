@@ -56,9 +56,7 @@ async def _ask(
     try:
         me = await credentials(options.kubeconfig, options.context)
     except NoClusterError as error:
-        raise CliError(
-            f"no cluster: {error}. Name a kubeconfig with --kubeconfig or KUBECONFIG, and a context with --context"
-        ) from None
+        raise access.no_cluster(error) from None
     question = Question(options, me)
     if options.server is not None and (named := server(options.server, options.server_ca, me.token)):
         return await of_operator(question, named)

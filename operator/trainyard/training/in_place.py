@@ -7,7 +7,7 @@ rounds and is the only one to commit checkpoints: an old one that still ran coul
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from trainyard.api.names import WORKER
@@ -22,6 +22,9 @@ from trainyard.training.workload import lost_of_place
 from trainyard.workloads.plan import Note, Plan
 from trainyard.workloads.pod_state import Exit, PodState
 from trainyard.workloads.times import BIND_SECONDS, MEND_SECONDS
+
+NAMED = 3
+"""Victims, or nodes, that an event names."""
 
 
 def restarted_report(case: Case) -> tuple[RestartedReport, Ended] | None:
@@ -74,6 +77,13 @@ def _died_with_its_agent(pod: PodState) -> bool:
     return pod.exit is None or (pod.exit.code != STOPPED_ON_REQUEST and not pod.exit.report)
 
 
+def onto_other_nodes(case: Case, decision: Resize, lost: Collection[str]) -> Plan:
+    """Take the nodes that the scheduler found for the part of those that are lost."""
+    case.draft.moved(decision.assignment, case.observed.epoch)
+    message = f"keeps its place; pods of {len(lost)} lost nodes ({', '.join(sorted(lost)[:NAMED])}) go to others"
+    return case.plan(notes=(Note(Reason.NODE_LOST, message),), again=0.0)
+
+
 def replace_pods(case: Case) -> Plan | None:
     """Take away the pods that are to be replaced, and find other nodes for those whose nodes are lost."""
     if not case.status.replacing:
@@ -85,14 +95,12 @@ def replace_pods(case: Case) -> Plan | None:
         case.draft.set(replacing=[])
         return case.plan(again=0.0)
     if isinstance(case.observed.decision, Resize):
-        case.draft.moved(case.observed.decision.assignment, case.observed.epoch)
-        message = f"keeps its place; pods of {len(lost)} lost nodes ({', '.join(sorted(lost)[:3])}) go to others"
-        return case.plan(notes=(Note(Reason.NODE_LOST, message),), again=0.0)
+        return onto_other_nodes(case, case.observed.decision, lost)
     restart = case.status.last_restart
     left = MEND_SECONDS - (case.now - restart.time).total_seconds() if restart else 0.0
     if left > 0:
         return case.plan(again=left)
-    end = Ended(Consequence.DISRUPTION, f"no other node can take the part of {', '.join(sorted(lost)[:3])}")
+    end = Ended(Consequence.DISRUPTION, f"no other node can take the part of {', '.join(sorted(lost)[:NAMED])}")
     case.draft.set(replacing=[])
     case.draft.restarting(end, counts=False)
     return case.plan(notes=(Note(Reason.RESTARTING, end.cause, warning=True),), again=0.0)

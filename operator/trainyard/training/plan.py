@@ -19,7 +19,7 @@ from trainyard.training.budget import exhausted, seconds_left, used_up, watch_bu
 from trainyard.training.case import Case, Rule
 from trainyard.training.failure import Consequence, Ended, how_ended, ignored
 from trainyard.training.failure_classes import REPEATING, SAME_FAILURES
-from trainyard.training.in_place import replace_pods, replacing, restarted_report
+from trainyard.training.in_place import NAMED, onto_other_nodes, replace_pods, replacing, restarted_report
 from trainyard.training.making_way import left_to_run, make_way, ran_too_long
 from trainyard.training.observed import Observed
 from trainyard.training.workload import finished, lost_of_place
@@ -30,9 +30,6 @@ from trainyard.workloads.times import BIND_SECONDS, MEND_SECONDS, REFRESH_SECOND
 
 SETTLE_SECONDS = 1.0
 """As batch/v1 collects changes of pods for a second before it writes a Job's status."""
-
-_NAMED = 3
-"""Victims, or nodes, that an event names."""
 
 
 def plan_training_job(observed: Observed, now: datetime) -> Plan:
@@ -128,7 +125,7 @@ def _nominated(case: Case, decision: Preempt) -> Plan:
         return Plan(create=_storage(case), again=REFRESH_SECONDS)
     case.draft.nominated(decision, case.observed.epoch)
     lost = [f"{each.key.namespace}/{each.key.name} ({each.cost:.0f} GPU-seconds)" for each in decision.victims]
-    names = ", ".join(lost[:_NAMED]) + (f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else "")
+    names = ", ".join(lost[:NAMED]) + (f" and {len(lost) - NAMED} more" if len(lost) > NAMED else "")
     message = f"asks to make way within {decision.deadline_seconds:.0f} s: {names}"
     return case.plan(
         create=_storage(case), notes=(Note(Waiting.WAITING_FOR_PREEMPTED_WORKLOADS, message),), again=REFRESH_SECONDS
@@ -226,11 +223,9 @@ def mend(case: Case) -> Plan | None:
     admission, lost = case.status.admission, sorted(lost_of_place(case.observed))
     if admission is None or not lost or case.current:
         return None
-    decision, names = case.observed.decision, ", ".join(lost[:_NAMED])
+    decision, names = case.observed.decision, ", ".join(lost[:NAMED])
     if isinstance(decision, Resize):
-        case.draft.moved(decision.assignment, case.observed.epoch)
-        message = f"keeps its place; pods of {len(lost)} lost nodes ({names}) go to others"
-        return case.plan(notes=(Note(Reason.NODE_LOST, message),), again=0.0)
+        return onto_other_nodes(case, decision, lost)
     since = max(admission.time, case.status.last_restart.time if case.status.last_restart else admission.time)
     left = MEND_SECONDS - (case.now - since).total_seconds()
     if left > 0:

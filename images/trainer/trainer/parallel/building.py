@@ -1,11 +1,11 @@
 """From what was asked for to the strategy of this process; the only place that knows all of them."""
 
-import logging
 from functools import partial
 from typing import Final
 
 import torch
 from torch import nn
+from torch.distributed.device_mesh import DeviceMesh
 from torch.utils.checkpoint import checkpoint
 
 from trainer.errors import ConfigurationError
@@ -15,8 +15,6 @@ from trainer.parallel.layout import Layout
 from trainer.parallel.strategy import Strategy
 from trainer.parallel.together import Together, blocks_of, mesh_of, replicate, shard
 from trainer.specification import Training
-
-log = logging.getLogger(__name__)
 
 _PRECISIONS: Final = {"fp32": None, "bf16": torch.bfloat16}
 
@@ -32,54 +30,43 @@ def build_strategy(training: Training, layout: Layout, module: nn.Module, loss: 
         raise ConfigurationError("training.parallelism", asked, "a model with tensor_plan and keep_stage")
     if training.recompute:
         _recompute(module)
+    mesh = None
     if layout.world_size > 1 and (asked.splits or asked.data == "sharded"):
         if isinstance(module, BringsLoss):
             raise ConfigurationError(
                 "training.parallelism.data", asked.data, "replicated, as the model has its own loss"
             )
-        strategy = _divided(training, layout, module, loss, device, shapes)
-    else:
-        strategy = _whole(training, layout, module, loss, device, shapes)
+        mesh = mesh_of(layout, device)
+        if asked.pipeline > 1:
+            module.keep_stage(mesh["pipeline"].get_local_rank(), asked.pipeline)
+        shard(module, layout, mesh)
+    strategy = _strategy(training, layout, module, loss, device, shapes, mesh)
     strategy.clip_norm, strategy.precision = training.clip_norm, _PRECISIONS[training.precision]
     return strategy
 
 
-def _whole(
+def _strategy(
     training: Training,
     layout: Layout,
     module: nn.Module,
     loss: Loss,
     device: torch.device,
     shapes: dict[str, torch.Size],
+    mesh: DeviceMesh | None,
 ) -> Strategy:
-    objective = Objective(module, loss)
+    """mesh: of a module that is divided."""
     optimizer = build_optimizer(training, module.parameters())
+    if mesh is not None and layout.parallelism.pipeline > 1:
+        from trainer.parallel.pipelined import Pipelined  # noqa: PLC0415 - takes a second to import
+
+        return Pipelined(layout, module, optimizer, shapes, loss, mesh, device)
+    objective = Objective(module, loss)
     if layout.parallelism.servers:
         from trainer.parallel.server import Served  # noqa: PLC0415 - of no use to other jobs
 
         return Served(layout, module, optimizer, shapes, _compiled(objective, training), device)
     parallel = replicate(objective, layout, device)
     return Together(layout, module, optimizer, shapes, _compiled(parallel, training), device)
-
-
-def _divided(
-    training: Training,
-    layout: Layout,
-    module: nn.Module,
-    loss: Loss,
-    device: torch.device,
-    shapes: dict[str, torch.Size],
-) -> Strategy:
-    mesh, stages = mesh_of(layout, device), layout.parallelism.pipeline
-    if stages > 1:
-        module.keep_stage(mesh["pipeline"].get_local_rank(), stages)
-    shard(module, layout, mesh)
-    optimizer = build_optimizer(training, module.parameters())
-    if stages > 1:
-        from trainer.parallel.pipelined import Pipelined  # noqa: PLC0415 - takes a second to import
-
-        return Pipelined(layout, module, optimizer, shapes, loss, mesh, device)
-    return Together(layout, module, optimizer, shapes, _compiled(Objective(module, loss), training), device)
 
 
 def _compiled(objective: nn.Module, training: Training) -> nn.Module:
