@@ -82,7 +82,7 @@ def load_tensors(folder: Path, strategy: Strategy) -> None:
 
 def _optimized_here(strategy: Strategy) -> dict[str, nn.Parameter]:
     """The weights that this process's optimizer updates, by name: where there are servers, each server has its own part."""
-    mine = {id(parameter) for group in strategy.optimizer.param_groups for parameter in group["params"]}
+    mine = {id(parameter) for parameter in _optimized(strategy.optimizer)}
     layout = strategy.layout
     if layout.parallelism.servers:
         from trainer.parallel.server import divided  # noqa: PLC0415 - of no use to other jobs
