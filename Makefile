@@ -41,14 +41,15 @@ check: $(STAMP) ## lint, types, import contracts, chart
 	$(BIN)/mypy operator dev tests images/trainer images/server images/gateway
 	$(BIN)/lint-imports
 
-generate: $(STAMP) ## write what is generated: CRDs, the chart's copies, docs/metrics.md
+generate: $(STAMP) ## write what is generated: CRDs, the chart's copies, two pages of docs
 	$(BIN)/python -m trainyard.api.crds crds
 	$(BIN)/python -m dev.chart sync
 	$(BIN)/python -m trainyard.metrics.document docs/metrics.md
+	$(BIN)/python -m trainyard.training.failure_document docs/failure-classes.md
 
 verify: generate ## fail if generated files are not up to date
-	@git diff --exit-code --stat -- crds helm docs/metrics.md || (echo "generated files differ: run 'make generate' and commit"; exit 1)
-	@test -z "$$(git status --porcelain -- crds helm docs/metrics.md)" || (git status --short -- crds helm docs/metrics.md; exit 1)
+	@git diff --exit-code --stat -- crds helm docs/metrics.md docs/failure-classes.md || (echo "generated files differ: run 'make generate' and commit"; exit 1)
+	@test -z "$$(git status --porcelain -- crds helm docs/metrics.md docs/failure-classes.md)" || (git status --short -- crds helm docs/metrics.md docs/failure-classes.md; exit 1)
 
 bench: $(STAMP) ## run a benchmark, e.g. NAME=jobs
 	@test -n "$(NAME)" || (echo "NAME is not set; there are: $$(ls tests/bench | sed -n 's/\.py$$//p' | xargs)"; exit 2)

@@ -199,6 +199,11 @@ def ttl(seconds: int) -> Modifier:
     return spec(ttlSecondsAfterFinished=seconds)
 
 
+def spares(count: int) -> Modifier:
+    """Set spec.workers.spares."""
+    return lambda obj: obj["spec"].setdefault("workers", {}).update(spares=count)
+
+
 def max_restarts(count: int) -> Modifier:
     return spec(restart={"maxRestarts": count})
 

@@ -119,6 +119,10 @@ class RealNode(Node):
             [*self._inside(), "ctr", f"--address={node_files.SOCKET}", "--namespace=k8s.io", *args], timeout=timeout
         )
 
+    def run(self, *argv: str) -> str:
+        """Run a command of this machine as the node sees files, network and processes."""
+        return run([*self._inside(), *argv])
+
     def containerd_socket(self) -> Path:
         """containerd's socket as this machine sees it."""
         return Path(f"/proc/{self._first().pid}/root{node_files.SOCKET}")

@@ -17,6 +17,7 @@ from trainyard.admission.memory import Memory
 from trainyard.admission.overview import FRESH_SECONDS, OverviewController
 from trainyard.admission.scheduler import Scheduler
 from trainyard.admission.vitals import Vitals
+from trainyard.api.failure import FailureRow
 from trainyard.api.inference_service import InferenceService
 from trainyard.api.names import MANAGED_BY, MANAGED_BY_LABEL
 from trainyard.api.reasons import ConditionType
@@ -48,6 +49,7 @@ from trainyard.scheduling.snapshot import Workload
 from trainyard.training.controller import TrainingController
 from trainyard.training.making_way import lost_gpu_seconds
 from trainyard.training.reports import ReportBoard
+from trainyard.training.stragglers import added_to
 from trainyard.training.workload import finished
 from trainyard.workloads import conditions
 from trainyard.workloads.applier import Applier
@@ -81,6 +83,7 @@ class Ground:
     identity: str
     metrics: Metrics
     namespace: str = "trainyard-system"
+    failure_table: tuple[FailureRow, ...] = ()
     compute: Compute = in_thread
     workers: int = 32
     repair_seconds: float = 180.0
@@ -134,6 +137,7 @@ class App:
             ground.epoch,
             self.outlooks,
             self._job_changed,
+            ground.failure_table,
         )
         self.inference = InferenceController(
             self.world,
@@ -313,6 +317,8 @@ class App:
             metrics.preempted(queue, lost_gpu_seconds(before, self.ground.clock.now()))
         if after.status.last_failure is not None and before.status.last_failure != after.status.last_failure:
             metrics.failed(queue, after.status.last_failure.kind)
+        for _ in added_to(before.status.stragglers, after.status.stragglers):
+            metrics.straggler(queue)
         if finished(after) and not finished(before):
             self.outlooks.ended(after)
             metrics.completed(

@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from trainyard.api.failure import FailureRow
+
 
 class Config(BaseSettings):
     """How one operator process works."""
@@ -32,6 +34,10 @@ class Config(BaseSettings):
     workers: int = Field(default=32, ge=1, le=1024, description="Objects that are reconciled at a time.")
     repair_seconds: float = Field(
         default=180.0, gt=0, description="Time between complete lists that repair the caches of our kinds."
+    )
+
+    failure_table: tuple[FailureRow, ...] = Field(
+        default=(), description="JSON list of rows that come before the built-in table of failure classes."
     )
 
     @field_validator("endpoint")

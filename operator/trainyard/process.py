@@ -159,6 +159,7 @@ class Process:
             identity=self.identity,
             metrics=self.metrics,
             namespace=self.config.namespace,
+            failure_table=self.config.failure_table,
             workers=self.config.workers,
             repair_seconds=self.config.repair_seconds,
         )

@@ -26,7 +26,6 @@ SPARE = {
     "get /namespaces": "goes with list and watch",
     "get /persistentvolumeclaims": "a repeated create asks whose claim is there",
     "get /services": "a repeated create asks whose Service is there",
-    "get apps/deployments": "goes with list and watch",
     "get policy/poddisruptionbudgets": "a repeated create asks whose budget is there",
     "get trainyard.dev/flavors": "goes with list and watch",
     "get trainyard.dev/queues": "goes with list and watch",
@@ -84,8 +83,12 @@ def test_the_accounts_rights_suffice_and_each_is_used(yard: Yard, operator: Oper
 
 
 def _journey(yard: Yard) -> None:
-    """What an operator does in its life: a gang with storage, its end by time to live, a service with its gateway."""
+    """What an operator does in its life: a gang with storage, its end by time to live, a TensorBoard, a service with its gateway."""
     yard.job("digits", b.workers(2), b.own_claim(), b.ttl(1), completes_after("1s"))
+    yard.job("shown", b.own_claim(), b.spec(tensorboard=True))
+    yard.until(lambda: yard.get("Deployment", "shown-tensorboard"))
+    yard.patch("TrainingJob", "shown", {"spec": {"tensorboard": False}})
+    yard.until(lambda: not (yard.get("Deployment", "shown-tensorboard") or yard.get("Service", "shown-tensorboard")))
     claim = b.a_claim("models", namespace=yard.namespace)
     claim["spec"]["resources"] = {"requests": {"storage": "1Gi"}}
     yard.create(claim)

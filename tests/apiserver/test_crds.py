@@ -160,6 +160,18 @@ REFUSED: dict[str, tuple[list[b.Modifier], list[str]]] = {
         [b.spec(expectedSeconds=7200, maxRunSeconds=3600)],
         ["spec.expectedSeconds must be at most spec.maxRunSeconds"],
     ),
+    "spares of slices": (
+        [b.workers(4), b.spares(1), b.spec(topology=SLICES)],
+        ["spec.workers.spares: a spare cannot take over in a slice of others"],
+    ),
+    "spares of an elastic job": (
+        [b.elastic(1, 2), b.spares(1)],
+        ["spec.workers.spares: an elastic job shrinks rather than keep spares"],
+    ),
+    "a TensorBoard without logs": (
+        [b.spec(tensorboard=True)],
+        ["spec.tensorboard needs spec.storage: there the logs are kept"],
+    ),
     "a gate without a name": ([b.spec(admissionGates=[""])], ["spec.admissionGates[0]: Invalid value"]),
     "a gate twice": (
         [b.spec(admissionGates=["example.com/a", "example.com/a"])],
@@ -205,6 +217,9 @@ FROZEN: dict[str, dict[str, Any]] = {
     "restart": {"restart": {"maxRestarts": 9}},
     "startDeadlineSeconds": {"startDeadlineSeconds": 60},
     "workers.minReplicas": {"workers": {"minReplicas": 1}},
+    "workers.spares": {"workers": {"spares": 1}},
+    "workers.dependsOn": {"workers": {"dependsOn": [{"role": "ps"}]}},
+    "successPolicy": {"successPolicy": {"operator": "Any"}},
     "flavors": {"flavors": [{"name": "h200"}]},
     "topology": {"topology": {"level": RACK}},
     "preemptible": {"preemptible": False},
@@ -307,6 +322,10 @@ SERVICE_REFUSED: dict[str, tuple[list[b.Modifier], str]] = {
         "spec.model.digest goes with claimName",
     ),
     "negative replicas": ([b.replicas(-1)], "spec.replicas: Invalid value: -1"),
+    "a name that begins with a digit": (
+        [b.meta(name="7s")],
+        "metadata.name must be lower case letters, digits and dashes, and begin with a letter",
+    ),
     "no gateway": ([b.spec(gateway={"replicas": 0})], "spec.gateway.replicas: Invalid value: 0"),
 }
 

@@ -19,6 +19,14 @@ PLACE = {
     "victims": [{"kind": "TrainingJob", "namespace": "team", "name": "victim", "uid": "u", "serial": 0}],
     "roles": [{"name": "worker", "prefix": "n", "runs": [{"node": "0", "count": 2}]}],
 }
+LASTING = {
+    "rank": 3,
+    "pod": "a-worker-1-2",
+    "node": "n1",
+    "attempt": 2,
+    "factor": 1.6,
+    "since": "2026-11-23T00:00:00.000000Z",
+}
 WAITING = {
     "nomination": PLACE,
     "preemption": {
@@ -34,6 +42,7 @@ WAITING = {
     },
     "remedies": [{"change": "spec.workers.replicas=4", "message": "4 workers would start now on flavor h200"}],
     "checkpoint": {"step": 7, "path": "checkpoints/7", "time": "2026-11-23T00:00:00.000000Z"},
+    "stragglers": [{**LASTING, "until": "2026-11-23T01:00:00.000000Z"}],
 }
 
 
@@ -47,6 +56,9 @@ def test_what_is_decided_about_a_job_is_stored_as_it_is_written(bare_yard: Yard)
         read = TrainingJobStatus.model_validate(stored).model_dump(by_alias=True, mode="json")
         assert read.items() >= WAITING.items()
         assert "2026-11-23T14:10:00Z" in bare_yard.kubectl("get", "tyj", "decided", "-o", "wide")
+        lasting = {"status": {"stragglers": [{**LASTING, "until": None}]}}
+        stored = bare_yard.patch("TrainingJob", "decided", lasting, "/status")["status"]
+        assert stored["stragglers"] == [LASTING], "what is not said is left out, also within a list"
     finally:
         bare_yard.patch("TrainingJob", "decided", {"metadata": {"finalizers": None}})
 

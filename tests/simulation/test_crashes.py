@@ -98,7 +98,7 @@ async def crash_free(journey: str) -> tuple[object, int]:
         return end_state(sim), len(sim.writes())
 
 
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.slow) for part in (1, 2, 3))])
 @pytest.mark.parametrize("journey", JOURNEYS)
 async def test_a_crash_after_any_write_changes_nothing_in_the_end(journey: str, part: int) -> None:
     """Split into parts only so that a failure is found soon."""

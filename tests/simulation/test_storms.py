@@ -93,7 +93,7 @@ class Storm:
             self.sim.change(TRAINING_JOBS, each["metadata"]["name"], suspend=False)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(6, 12))])
 async def test_promises_hold_in_any_weather(seed: int) -> None:
     random = Random(seed)
     async with Simulation(nodes=6, gpus=4, quota=12) as sim:

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Final
 
 from trainer import environment as env
+from trainer import memory
 from trainer.environment import Environment, read_environment
 from trainer.errors import ConfigurationError, ExitCode, StopRequested, TrainerError, of_signal
 from trainer.fencing import claim_attempt
-from trainer.gang import Gang
+from trainer.gang import Gang, Round
 from trainer.outcome import Outcome, decide, forget_outcomes, has_outcomes, record_round, termination_message
 from trainer.processes import Supervisor, describe_code
 from trainer.rendezvous import wait_for_master
@@ -98,17 +99,32 @@ def _supervise(environment: Environment, command: list[str], supervisor: Supervi
     variables.setdefault("OMP_NUM_THREADS", str(_threads(environment)))
     program = command or [sys.executable, "-m", "trainer.launch"]
     gang = Gang(environment, supervisor)
+    if environment.joins:
+        taken_in = gang.join()
+        if taken_in is None:
+            return Outcome(ExitCode.STOPPED, "was not taken in by those who train")
+        variables |= _of_round(environment, taken_in)
     while True:
         log.info("starting %s", " ".join(program))
         gang.starting()
+        kills = memory.killed()
         code = supervisor.run(program, variables, whole_group=bool(command), is_over=gang.is_over)
-        outcome = gang.ended(_outcome(environment, command, supervisor, code))
+        outcome = _outcome(environment, command, supervisor, code)
+        if code and not supervisor.killed and memory.killed() > kills:
+            outcome = Outcome(outcome.exit_code, f"{memory.words()}; {outcome.cause}")
+        outcome = gang.ended(outcome)
         again = gang.next_round(outcome, stopped=supervisor.killed)
         if again is None or supervisor.stop_requested:
             return outcome
-        record_round(environment.run_directory, again)
         forget_outcomes(environment.run_directory)
-        variables[env.ROUND] = str(again.round)
+        variables |= _of_round(environment, again)
+
+
+def _of_round(environment: Environment, begun: Round) -> dict[str, str]:
+    """What the program is told of the round that begins."""
+    record_round(environment.run_directory, begun)
+    told = {env.ROUND: str(begun.round)}
+    return told | {env.PET_NNODES: str(begun.pods)} if environment.nodes > 1 or environment.elastic else told
 
 
 def _outcome(environment: Environment, command: list[str], supervisor: Supervisor, code: int) -> Outcome:

@@ -16,6 +16,7 @@ from trainer.checkpoint_store import commit_folder
 from trainer.errors import TrainerError
 from trainer.progress import Reporter, reporter_for, timestamp
 from trainer.stacks import register
+from trainer.tensorboard import HELD_OUT, TRAIN, Curves, curves_for
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,9 @@ def report(
     if reporter.progress.first_step_at is None:
         changes["first_step_at"] = timestamp()
     reporter.update(step=step, **changes)
+    if (curves := _curves(reporter)) is not None:
+        curves.add(step, TRAIN, {"loss": loss, "samples_per_second": throughput})
+        curves.add(step, HELD_OUT, metrics or {})
 
 
 def checkpoint_requested() -> bool:
@@ -101,3 +105,12 @@ def _reporter() -> Reporter | None:
     reporter = reporter_for(settings, world_size=settings.workers() or 1)
     atexit.register(reporter.close)
     return reporter
+
+
+@functools.cache
+def _curves(reporter: Reporter) -> Curves | None:
+    """What TensorBoard draws; None without storage."""
+    curves = curves_for(env.read_environment(), reporter)
+    if curves is not None:
+        atexit.register(curves.close)
+    return curves

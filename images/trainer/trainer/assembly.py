@@ -28,8 +28,11 @@ from trainer.saving import Saver, keeping
 from trainer.sharding import Sharding
 from trainer.specification import Specification, Training, loss_for
 from trainer.spending import Spending
+from trainer.tensorboard import Curves
 
 _SECONDS_AN_HOUR: Final = 3600.0
+_MOST_OF_MEMORY: Final = 0.2
+"""Share of a GPU's free memory that the samples to train on, or those held out, may take."""
 
 
 def assemble(
@@ -38,6 +41,7 @@ def assemble(
     data: PreparedData,
     group: WorkerGroup,
     reporter: Reporter | None,
+    curves: Curves | None,
     stop: StopSignal,
     spending: Spending,
 ) -> Job:
@@ -50,7 +54,9 @@ def assemble(
     loss = Loss(loss_for(training, task), label_smoothing(training, task), data.target_scale)
     layout = Layout(training.parallelism, group.rank, group.world_size)
     strategy = build_strategy(training, layout, module, loss, group.device)
-    judge = Judge(task, loss, training.batch_size) if task is Task.LANGUAGE else Judge(task, loss)
+    # Of text no more at once than in training, as it is the logits of all tokens that fill the memory.
+    at_once = -(-training.batch_size // (layout.data_size * training.accumulate_steps))
+    judge = Judge(task, loss, at_once) if task is Task.LANGUAGE else Judge(task, loss)
     sharding = Sharding(
         len(data.train), training.batch_of(len(data.train)), training.seed, layout.data_rank, layout.data_size
     )
@@ -65,6 +71,7 @@ def assemble(
         sharding=sharding,
         saver=_saver(environment, training, group, strategy, judge, sharding, reporter),
         reporter=reporter,
+        curves=curves,
         stop=stop,
         spending=spending,
         pace=Pace(strategy, group.device, compiled=training.compile),
@@ -107,6 +114,10 @@ def _saver(
 
 
 def _samples(part: RawData, data: PreparedData, group: WorkerGroup) -> Samples:
-    inputs = torch.from_numpy(np.ascontiguousarray(part.inputs)).to(group.device)
+    """On the device, unless they would take too much of what it has left for training."""
+    inputs, targets = torch.from_numpy(np.ascontiguousarray(part.inputs)), torch.from_numpy(part.targets)
+    place = group.device
+    if place.type == "cuda" and inputs.nbytes + targets.nbytes > _MOST_OF_MEMORY * torch.cuda.mem_get_info(place)[0]:
+        place = torch.device("cpu")
     card = {"preprocessing": data.normalisation.as_card() if data.normalisation else None}
-    return Samples(preprocess(card, inputs), torch.from_numpy(part.targets).to(group.device))
+    return Samples(preprocess(card, inputs.to(place)), targets.to(place), group.device)

@@ -16,6 +16,7 @@ NAMESPACE: Final = "TRAINYARD_NAMESPACE"  # namespace of the job
 JOB: Final = "TRAINYARD_JOB"  # name of the job
 JOB_UID: Final = "TRAINYARD_JOB_UID"  # its uid, sent with every report
 ATTEMPT: Final = "TRAINYARD_ATTEMPT"  # number of this attempt, from 1; fences the storage
+ROLE: Final = "TRAINYARD_ROLE"  # worker, or another role of the job
 SPEC: Final = "TRAINYARD_SPEC"  # JSON of spec.model, spec.dataset and spec.training
 DIRECTORY: Final = "TRAINYARD_DIR"  # the job's folder on its claim; unset means no storage
 PROGRESS_URL: Final = "TRAINYARD_PROGRESS_URL"  # where reports go; unset means no reports
@@ -32,6 +33,8 @@ PET_MASTER_ADDR: Final = "PET_MASTER_ADDR"  # torchrun: name of pod 0
 RESTARTS_LEFT: Final = "TRAINYARD_RESTARTS_LEFT"  # how often the program may be started again in its pods
 HANG_SECONDS: Final = "TRAINYARD_HANG_SECONDS"  # silence that is never taken for a hang; 0 never judges
 CONTROL_PORT: Final = "TRAINYARD_CONTROL_PORT"  # where pod 0's agent listens for the others'
+ELASTIC: Final = "TRAINYARD_ELASTIC"  # 1 where the number of pods may change while they stay
+JOINS: Final = "TRAINYARD_JOINS"  # 1 in a pod that comes to others who train: it waits until they take it in
 ROUND: Final = "TRAINYARD_ROUND"  # the agent: which start of the program this is, from 1
 RANK: Final = "RANK"  # set by torchrun in a worker
 LOCAL_RANK: Final = "LOCAL_RANK"  # set by torchrun in a worker
@@ -49,6 +52,7 @@ class Environment:
     job: str
     job_uid: str
     attempt: int
+    role: str
     specification: str
     directory: Path | None
     progress_url: str | None
@@ -67,6 +71,8 @@ class Environment:
     restarts_left: int
     hang_seconds: float
     control_port: int
+    elastic: bool
+    joins: bool
     round: int
 
     def claim_path(self, path: Path) -> str:
@@ -90,6 +96,7 @@ def read_environment(environ: Mapping[str, str] | None = None) -> Environment:
         job=source.get(JOB, "local"),
         job_uid=source.get(JOB_UID, ""),
         attempt=_whole(source, ATTEMPT, "1", least=1),
+        role=source.get(ROLE) or "worker",
         specification=source.get(SPEC, "{}"),
         directory=Path(directory) if directory else None,
         progress_url=source.get(PROGRESS_URL) or None,
@@ -108,6 +115,8 @@ def read_environment(environ: Mapping[str, str] | None = None) -> Environment:
         restarts_left=_whole(source, RESTARTS_LEFT, "0", least=0),
         hang_seconds=_seconds(source, HANG_SECONDS, "0"),
         control_port=_whole(source, CONTROL_PORT, "29400", least=1),
+        elastic=source.get(ELASTIC) == "1",
+        joins=source.get(JOINS) == "1",
         round=_whole(source, ROUND, "1", least=1),
     )
 

@@ -19,13 +19,26 @@ _SEED: Final = 0
 
 @dataclass(frozen=True)
 class Samples:
-    """Preprocessed inputs and their targets, on the worker's device."""
+    """Preprocessed inputs and their targets, on the worker's device or, where they are too many for it, in memory."""
 
     inputs: Tensor
     targets: Tensor
+    device: torch.device
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of these rows, on the device; where that is a GPU, without waiting for it."""
+        if self.inputs.device == self.device:
+            chosen = _sent(rows, self.device)
+            return self.inputs[chosen], self.targets[chosen]
+        return _sent(self.inputs[rows], self.device), _sent(self.targets[rows], self.device)
+
+
+def _sent(values: Tensor, device: torch.device) -> Tensor:
+    """The values on the device. Out of pinned memory, as a copy out of any other waits for all that the GPU has to do."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
 
 
 def predict(module: nn.Module, inputs: Tensor) -> Tensor:
@@ -61,7 +74,7 @@ def _of_classes(loss: Loss, outputs: Tensor, targets: Tensor) -> list[float]:
 
 
 def _of_values(_loss: Loss, outputs: Tensor, targets: Tensor) -> list[float]:
-    errors = outputs.squeeze(1) - targets
+    errors = outputs.float().squeeze(1) - targets
     return [float(errors.square().sum()), float(errors.abs().sum())]
 
 
@@ -94,7 +107,7 @@ def evaluate(strategy: Strategy, samples: Samples, judge: Judge, group: WorkerGr
     for start in range(0, len(rows), judge.rows_at_once):
         chosen = rows[start : start + judge.rows_at_once]
         real = max(0, min(len(chosen), len(part) - start))
-        found = _sums(strategy, judge, samples.inputs[chosen], samples.targets[chosen], real)
+        found = _sums(strategy, judge, *samples.take(chosen), real)
         if found is not None:
             sums, counted = [one + more for one, more in zip(sums, found, strict=True)], counted + real
     module.train(was_training)
@@ -108,4 +121,4 @@ def _sums(strategy: Strategy, judge: Judge, inputs: Tensor, targets: Tensor, rea
         with torch.no_grad():
             return [float(strategy.module.summed_loss(inputs[:real], targets[:real]))] if strategy.knows_loss else None
     outputs = strategy.outputs(inputs)
-    return None if outputs is None else judge.sums(outputs[:real].float(), targets[:real])
+    return None if outputs is None else judge.sums(outputs[:real], targets[:real])

@@ -2,16 +2,17 @@
 
 import logging
 import queue
+import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from trainer.environment import Environment
 from trainer.errors import ExitCode
 from trainer.outcome import Outcome
-from trainer.peers import SILENCE_SECONDS, Coordinator, Peer
+from trainer.peers import REPLACED, SILENCE_SECONDS, Coordinator, Peer
 from trainer.processes import Supervisor
-from trainer.rounds import Failure, Rounds, restartable
+from trainer.rounds import Failure, Rounds, parse_failure, restartable
 from trainer.stacks import collect, culprit, forget, keep
 from trainer.watch import Watch
 
@@ -20,7 +21,7 @@ log = logging.getLogger("trainer.agent")
 _PATIENCE_SECONDS: Final = 600.0
 _LONGEST_PAUSE: Final = 30.0
 _SHORT_SECONDS: Final = 10.0
-_ASK_SECONDS: Final = 0.5
+_ASK_SECONDS: Final = 0.2
 _LAST_WORDS_SECONDS: Final = 2.0
 """In which a program that is to be stopped may end by itself, of what stopped the others or as their cause."""
 _WITHOUT_COORDINATOR: Final = 3 * SILENCE_SECONDS
@@ -28,10 +29,11 @@ _WITHOUT_COORDINATOR: Final = 3 * SILENCE_SECONDS
 
 @dataclass(frozen=True)
 class Round:
-    """A start of the program, and what ended the one before."""
+    """A start of the program in so many pods, and what ended the one before."""
 
     round: int
     failure: Failure
+    pods: int = 1
 
 
 class Gang:
@@ -41,23 +43,34 @@ class Gang:
         """supervisor: of the program that runs here."""
         self._environment, self._supervisor = environment, supervisor
         self._left, self._round, self._pauses = environment.restarts_left, 1, 0
-        self._began = time.monotonic()
+        self._began, self._starts = time.monotonic(), 0
         self._coordinator: Coordinator | None = None
         self._peer: Peer | None = None
         self._watch: Watch | None = None
         self._hang: Failure | None = None
-        if environment.nodes > 1 and environment.restarts_left:
+        self._judging = threading.Lock()
+        if (environment.nodes > 1 and environment.restarts_left) or environment.elastic:
             if environment.node_rank == 0:
                 rounds = Rounds(environment.nodes, environment.restarts_left, _PATIENCE_SECONDS)
-                self._coordinator = Coordinator(environment, rounds)
-            self._peer = Peer(environment, lambda: supervisor.end_soon(_LAST_WORDS_SECONDS))
+                self._coordinator = Coordinator(environment, rounds, self._hangs)
+            self._peer = Peer(
+                environment,
+                lambda at_once: supervisor.end_soon(0 if at_once else _LAST_WORDS_SECONDS),
+                supervisor.ask_to_stop,
+            )
+
+    def join(self) -> Round | None:
+        """Wait until those who train take this pod in; None if that is not to be."""
+        return self._with_others(self._peer) if self._peer is not None else None
 
     def starting(self) -> None:
         """The program is about to start: nothing of an earlier start counts any more."""
         forget(self._environment.run_directory)
-        self._hang = None
-        if self._environment.node_rank == 0 and self._environment.hang_seconds:
-            self._watch = Watch(self._environment.run_directory, self._environment.hang_seconds, self._hangs)
+        self._hang, self._starts = None, self._starts + 1
+        if self._environment.hang_seconds:
+            peer = self._peer if self._environment.node_rank else None
+            on_hang = peer.hangs if peer else self._hangs
+            self._watch = Watch(self._environment.run_directory, self._environment.hang_seconds, on_hang)
 
     def is_over(self) -> bool:
         """Whether the program that is starting has to end at once: pods were told so in the meantime."""
@@ -67,10 +80,18 @@ class Gang:
         """The program has ended: so, or because it hung."""
         if self._watch is not None:
             self._watch.end()
+        if self._peer is not None and self._peer.replaced:
+            return Outcome(ExitCode.SUPERSEDED, REPLACED)
         return outcome if self._hang is None else Outcome(self._hang.exit_code, self._hang.cause)
 
     def _hangs(self, seen: str) -> None:
         """Ask everybody where they are, keep the answers, and end the program here; the others follow."""
+        with self._judging:
+            if self._hang is None:
+                self._judge(seen)
+
+    def _judge(self, seen: str) -> None:
+        begun = self._starts
         log.warning("%s: asking all workers where they are", seen)
         stacks = collect(self._environment.run_directory, self._environment.node_rank)
         if self._coordinator is not None:
@@ -82,6 +103,8 @@ class Gang:
             name = f"stacks/attempt-{self._environment.attempt}-round-{self._round}"
             keep(stacks, self._environment.directory / name)
             kept = f"; stacks of all ranks are in {self._environment.claim_path(self._environment.directory / name)}"
+        if self._starts != begun:  # it ended by itself meanwhile
+            return
         index = found[0].pod if found else self._environment.node_rank
         self._hang = Failure(index, ExitCode.HANG, f"hang: {seen}; {words}{kept}", at=time.time())
         self._supervisor.kill()
@@ -92,12 +115,18 @@ class Gang:
             self._environment.node_rank, outcome.exit_code, outcome.cause, outcome.consequence, time.time()
         )
         stopped = stopped and self._hang is None
-        if self._supervisor.stop_requested or (not stopped and not restartable(outcome.exit_code)):
-            if self._peer is not None:
-                self._peer.done()
-            return None
         if self._peer is None:
-            return self._alone(failure)
+            final = self._supervisor.stop_requested or not restartable(outcome.exit_code)
+            return None if final else self._alone(failure)
+        if self._supervisor.stop_requested:
+            self._peer.leaves()
+            return None
+        if outcome.exit_code == ExitCode.STOPPED:
+            # Another pod was asked to end, and all have stopped in order: they wait for the one in its stead.
+            failure = replace(failure, consequence=True, counts=False)
+        elif not stopped and not restartable(outcome.exit_code):
+            self._peer.done()
+            return None
         if stopped:
             self._peer.idle()
         else:
@@ -121,7 +150,7 @@ class Gang:
                 order = peer.orders.get(timeout=_ASK_SECONDS)
             except queue.Empty:
                 if self._supervisor.stop_requested:
-                    peer.done()
+                    peer.leaves()
                     return None
                 # Pod 0 keeps the rounds: when it has ended for good, there is none to wait for.
                 alone_since = None if peer.connected else alone_since or time.monotonic()
@@ -130,11 +159,10 @@ class Gang:
                     return None
                 continue
             if "start" in order:
-                said = order["failure"]
                 self._pause()
                 self._round = int(order["start"])
                 peer.started(self._round)
-                return Round(self._round, Failure(said["index"], said["exitCode"], said["cause"], at=said["at"]))
+                return Round(self._round, parse_failure(order["failure"]), int(order["pods"]))
             if "leave" in order:
                 log.info("no further start in this pod: %s", order["leave"])
                 peer.done()

@@ -14,11 +14,12 @@ import torch
 from numpy.typing import NDArray
 
 from trainer.checkpoint_state import Position
-from trainer.control import Orders, StopSignal, agree
+from trainer.control import StopSignal, agree
 from trainer.environment import Environment
 from trainer.errors import StopRequested, TrainerError
 from trainer.evaluation import Judge, Samples, evaluate
 from trainer.group import WorkerGroup
+from trainer.losses import Losses, StepLoss
 from trainer.optimization import learning_rate
 from trainer.pace import Pace
 from trainer.parallel.strategy import Batch, Strategy
@@ -27,6 +28,7 @@ from trainer.saving import Saver
 from trainer.sharding import Sharding
 from trainer.specification import Training
 from trainer.spending import Spending, Use
+from trainer.tensorboard import HELD_OUT, TRAIN, Curves
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,7 @@ class Job:
     sharding: Sharding
     saver: Saver | None
     reporter: Reporter | None
+    curves: Curves | None
     stop: StopSignal
     spending: Spending
     pace: Pace
@@ -58,12 +61,16 @@ class Job:
 
 @dataclass
 class _State:
-    """What changes from step to step. evaluated: step after which the metrics were measured."""
+    """What changes from step to step.
+
+    loss: mean over the samples of step `loss_step`, the newest one that is known. evaluated: step after which the metrics
+    were measured.
+    """
 
     step: int
-    loss_sum: float = 0.0
-    samples: int = 0
+    losses: Losses
     loss: float | None = None
+    loss_step: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
     evaluated: int | None = None
     measured_at: float = field(default_factory=time.monotonic)
@@ -72,7 +79,7 @@ class _State:
 
 def train_until_done(job: Job, start_step: int) -> dict[str, float]:
     """Train from the step to the end; returns the metrics of the end. Raises StopRequested when told to stop before."""
-    at = _State(start_step, measured_step=start_step)
+    at = _State(start_step, Losses(late=job.group.device.type == "cuda"), measured_step=start_step)
     job.strategy.module.train()
     _report(job, phase="training", step=start_step, total_steps=job.total_steps)
     with job.spending.on(Use.WAITING):
@@ -116,30 +123,34 @@ def _step(job: Job, at: _State) -> None:
             for rows in np.array_split(own, parts)
         ]
     job.pace.compute()
-    at.loss_sum = job.strategy.step(batches, learning_rate(job.training, at.step, job.total_steps))
+    summed = job.strategy.step(batches, learning_rate(job.training, at.step, job.total_steps))
     job.pace.end()
-    at.samples = len(own) if job.strategy.knows_loss else 0
     at.step += 1
+    at.losses.add(at.step, summed, len(own) if job.strategy.knows_loss else 0)
 
 
 def _batch(job: Job, rows: NDArray[np.int64], weight: float) -> Batch:
-    chosen = torch.from_numpy(rows)
-    return Batch(job.train.inputs[chosen], job.train.targets[chosen], weight)
+    inputs, targets = job.train.take(torch.from_numpy(rows))
+    return Batch(inputs, targets, weight)
 
 
 def _boundary(job: Job, at: _State, *, first: bool) -> None:
     job.strategy.meet()
     saving = job.saver.flags if job.saver else ()
     flags = (job.group.is_first and job.pace.is_due, *saving)
-    orders = agree(
-        job.group, job.stop, job.reporter, step=at.step, loss_sum=at.loss_sum, samples=at.samples, flags=flags
-    )
-    at.loss = at.loss if orders.loss is None else orders.loss
-    if at.loss is not None and not math.isfinite(at.loss):
-        # Before anything is saved: such a model is worth neither a checkpoint nor another hour.
-        raise TrainerError(f"training diverged: the loss of step {at.step} is {at.loss}; is learningRate too high?")
     per_epoch = job.sharding.steps_per_epoch
-    if not first and at.step % per_epoch == 0 and at.step < job.total_steps:
+    every = job.training.checkpoint_every_steps or per_epoch
+    due = not first and (at.step % every == 0 or at.step == job.total_steps)
+    epoch_ends = not first and at.step % per_epoch == 0
+    known = at.losses.newest() if due or epoch_ends else at.losses.at_hand()
+    orders = agree(
+        job.group, job.stop, job.reporter, step=at.step, loss_sum=known.summed, samples=known.samples, flags=flags
+    )
+    _learn(at, known, orders.loss)
+    stopping = orders.stop and at.step < job.total_steps
+    if (orders.checkpoint or stopping) and at.loss_step < at.step:
+        _learn_newest(job, at)
+    if epoch_ends and at.step < job.total_steps:
         _evaluate(job, at)
         if job.group.is_first:
             log.info(
@@ -149,9 +160,6 @@ def _boundary(job: Job, at: _State, *, first: bool) -> None:
     compare, *heard = orders.flags
     if compare and (slowest := job.pace.compare(job.group)):
         _report(job, step_seconds=slowest.as_report())
-    every = job.training.checkpoint_every_steps or per_epoch
-    due = not first and (at.step % every == 0 or at.step == job.total_steps)
-    stopping = orders.stop and at.step < job.total_steps
     if job.saver is not None:
         with job.spending.on(Use.SAVING):
             job.saver.hear(*heard)
@@ -160,18 +168,37 @@ def _boundary(job: Job, at: _State, *, first: bool) -> None:
             if orders.checkpoint or stopping or at.step == job.total_steps:
                 job.saver.finish()  # somebody waits for it, or there is nothing to do meanwhile
     if stopping:
-        raise StopRequested(_farewell(job, at, orders))
+        raise StopRequested(_farewell(job, at))
+
+
+def _learn(at: _State, known: StepLoss, mean: float | None) -> None:
+    """Take in the loss of a step, once all workers know its mean. Raises TrainerError for one that is no number."""
+    if mean is None:
+        return
+    at.loss, at.loss_step = mean, known.step
+    if not math.isfinite(mean):
+        # Before anything is saved: such a model is worth neither a checkpoint nor another hour.
+        raise TrainerError(f"training diverged: the loss of step {known.step} is {mean}; is learningRate too high?")
+
+
+def _learn_newest(job: Job, at: _State) -> None:
+    """Wait for the loss of the newest step. All workers call it together."""
+    newest = at.losses.newest()
+    summed, samples = job.group.sum([newest.summed, newest.samples])
+    _learn(at, newest, summed / samples if samples else None)
 
 
 def _evaluate(job: Job, at: _State) -> None:
     with job.spending.on(Use.EVALUATING):
         at.metrics, at.evaluated = evaluate(job.strategy, job.held_out, job.judge, job.group), at.step
+    if job.curves is not None:
+        job.curves.add(at.step, HELD_OUT, at.metrics)
 
 
-def _farewell(job: Job, at: _State, orders: Orders) -> str:
+def _farewell(job: Job, at: _State) -> str:
     durable = job.saver is not None and job.saver.committed == at.step
     saved = f"checkpoint of step {at.step} is committed" if durable else "nothing saved"
-    return f"asked to stop, stopped after step {at.step} of {job.total_steps} with loss {orders.loss}: {saved}"
+    return f"asked to stop, stopped after step {at.step} of {job.total_steps} with loss {at.loss}: {saved}"
 
 
 def _report_step(job: Job, at: _State) -> None:
@@ -183,6 +210,10 @@ def _report_step(job: Job, at: _State) -> None:
         at.measured_at, at.measured_step = now, at.step
     epoch = at.step // job.sharding.steps_per_epoch
     _report(job, step=at.step, epoch=epoch, loss=at.loss, metrics=at.metrics, **changes)
+    if job.curves is not None and at.loss is not None:
+        rate = learning_rate(job.training, at.loss_step - 1, job.total_steps)
+        drawn = {"loss": at.loss, "learning_rate": rate, "samples_per_second": changes.get("throughput")}
+        job.curves.add(at.loss_step, TRAIN, drawn)
 
 
 def _report(job: Job, **changes: object) -> None:

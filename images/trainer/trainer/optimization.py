@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
+from torch.utils.checkpoint import checkpoint
 
 from trainer.datasets.catalogue import Task
 from trainer.specification import Training
@@ -18,6 +19,8 @@ _FALL: Final = 0.4
 _DEFAULT_SMOOTHING: Final = 0.1
 _MOST_WARM_UP_STEPS: Final = 500
 _BETAS: Final = (0.9, 0.999)
+_MOST_LOGITS: Final = 2**27
+"""Logits whose loss is computed at once: in single precision they are half a gigabyte, and are needed two or three times."""
 _DEFAULT_DECAY: Final = {"adam": 0.0, "adamw": 0.01, "gd": 0.0, "sgd": 0.0}
 
 
@@ -85,15 +88,28 @@ class Loss:
         are measured in the target's deviations, so that one learning rate suits targets of any unit. Of text the loss of
         a sample is that of its mean token: outputs (samples, context, tokens), targets (samples, context).
         """
-        return _LOSSES[self.name](self, outputs.float(), targets)
+        return _LOSSES[self.name](self, outputs, targets)
 
     def _cross_entropy(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(
-            outputs.flatten(0, -2), targets.flatten(), reduction="sum", label_smoothing=self.label_smoothing
-        ) / math.prod(targets.shape[1:])
+        logits, classes = outputs.flatten(0, -2), targets.flatten()
+        rows = max(1, _MOST_LOGITS // logits.shape[-1])
+        if len(logits) <= rows or torch.compiler.is_compiling():  # a compiler keeps no copies
+            summed = self._of_logits(logits, classes)
+        else:
+            parts = zip(logits.split(rows), classes.split(rows), strict=True)
+            summed = torch.stack([self._again(*part) for part in parts]).sum()
+        return summed / math.prod(targets.shape[1:])
+
+    def _again(self, logits: Tensor, classes: Tensor) -> Tensor:
+        """The same, computed again in the backward pass rather than kept."""
+        summed: Tensor = checkpoint(self._of_logits, logits, classes, use_reentrant=False, preserve_rng_state=False)
+        return summed
+
+    def _of_logits(self, logits: Tensor, classes: Tensor) -> Tensor:
+        return F.cross_entropy(logits.float(), classes, reduction="sum", label_smoothing=self.label_smoothing)
 
     def _mse(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return ((outputs.squeeze(1) - targets) / self.target_scale).square().sum()
+        return ((outputs.float().squeeze(1) - targets) / self.target_scale).square().sum()
 
 
 _LOSSES: Final[dict[str, Callable[[Loss, Tensor, Tensor], Tensor]]] = {

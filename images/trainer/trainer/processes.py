@@ -63,6 +63,10 @@ class Supervisor:
         self._end_group(self._child.pid)
         return code
 
+    def ask_to_stop(self) -> None:
+        """Tell the command to save and end, as if the pod were asked to; the pod stays."""
+        self._forward(signal.SIGTERM)
+
     def kill(self) -> None:
         """End the command and all that it started, now: its peers are gone, and nothing of it is worth a wait."""
         child = self._child

@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from trainer.durable import read_json, write_atomically
+from trainer.durable import read_json, write_atomically, write_json
 from trainer.environment import Environment
 
 log = logging.getLogger(__name__)
 
 PROGRESS_FILE: Final = "progress.json"
 ROUND_FILE: Final = "round.json"
+SIZE_FILE: Final = "size.json"
 _TIMEOUT_SECONDS: Final = 5.0
 _MOST_REPLY_BYTES: Final = 64 * 1024
 _FAILURES_BETWEEN_LOGS: Final = 30
@@ -121,6 +122,7 @@ class Reporter:
         self._failures = 0
         self._checkpoint_wanted = False
         self._stop_at_step: int | None = None
+        self._workers: int | None = None
         self._spent: Callable[[], dict[str, float]] | None = None
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
 
@@ -218,9 +220,18 @@ class Reporter:
             return
         if command.get("checkpoint") is True:
             self._checkpoint_wanted = True
+        workers = command.get("workers")
+        if isinstance(workers, int) and not isinstance(workers, bool) and workers > 0:
+            self._leave_size(workers)
         stop = command.get("stopAtStep")
         if isinstance(stop, int) and not isinstance(stop, bool):
             self._stop_at_step = stop
+
+    def _leave_size(self, workers: int) -> None:
+        """For the agent: so many pods shall train."""
+        if self._file is not None and workers != self._workers:
+            write_json(self._file.with_name(SIZE_FILE), {"workers": workers})
+            self._workers = workers
 
 
 def reporter_for(environment: Environment, *, world_size: int = 1) -> Reporter:

@@ -43,22 +43,31 @@ class Failure:
     counts: bool = True
 
     def as_json(self) -> dict[str, Any]:
-        return {"index": self.index, "exitCode": self.exit_code, "cause": self.cause[:1000], "at": self.at}
+        """As it is reported."""
+        said = {"index": self.index, "exitCode": self.exit_code, "cause": self.cause[:1000], "at": self.at}
+        return said | {"counts": self.counts}
 
 
 @dataclass(frozen=True)
 class Stop:
-    """To one pod: end the program of this round."""
+    """To one pod: end the program of this round. at_once: it has nothing left to say."""
 
     index: int
+    at_once: bool = False
 
 
 @dataclass(frozen=True)
 class Start:
-    """To all pods: start the program as this round. failure: what ended the round before."""
+    """To the first `pods` pods: start the program as this round. failure: what ended the round before."""
 
     round: int
     failure: Failure
+    pods: int
+
+
+@dataclass(frozen=True)
+class StopInOrder:
+    """To pod 0: let the program save and stop after the step that it makes; those of the other pods stop with it."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,7 @@ class Leave:
     why: str
 
 
-Order = Stop | Start | Leave
+Order = Stop | Start | StopInOrder | Leave
 
 
 @dataclass
@@ -81,6 +90,8 @@ class Rounds:
     pods: int
     left: int
     patience: float
+    wanted: int = 0
+    """Pods that the next round is to have, if it is to be another number."""
     round: int = 1
     members: dict[int, Member] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
@@ -90,11 +101,20 @@ class Rounds:
     def joined(self, index: int, *, running: bool, anew: bool, now: float) -> Sequence[Order]:
         """A pod's agent is there, for the first time or again. anew: in another's stead, so the round cannot go on."""
         self.members[index] = Member.RUNNING if running else Member.IDLE
+        if index >= self.pods:
+            return self._grown() or self._next()
         if anew and self.ending_since is None:
             return self._ended(
                 Failure(index, ExitCode.FAILURE, f"pod {index} was started anew", at=now, counts=False), now
             )
         return (*self._stops(), *self._next())
+
+    def resized(self, pods: int) -> Sequence[Order]:
+        """The operator wants so many pods from the next round on. More begin it when all of them are here; fewer, when the others leave."""
+        if pods == self.wanted:
+            return ()
+        self.wanted = pods
+        return self._grown() or self._next()
 
     def failed(self, index: int, failure: Failure, now: float) -> Sequence[Order]:
         """The program of a pod ended otherwise than well; a hang may be another pod's fault."""
@@ -103,12 +123,25 @@ class Rounds:
 
     def gone(self, index: int, now: float) -> Sequence[Order]:
         """A pod's agent does not answer any more."""
-        if self.members.get(index) in (Member.DONE, Member.GONE):
+        if self._is_no_loss(index):
             return ()
         self.members[index] = Member.GONE
         return self._ended(
             Failure(index, ExitCode.FAILURE, f"pod {index} does not answer any more", at=now, counts=False), now
         )
+
+    def leaves(self, index: int, now: float) -> Sequence[Order]:
+        """A pod was asked to end, and does. Where it is one of several, another comes in its stead and joins the next round."""
+        if self._is_no_loss(index):
+            return ()
+        self.members[index] = Member.GONE
+        return self._ended(Failure(index, ExitCode.STOPPED, f"pod {index} was asked to end", at=now, counts=False), now)
+
+    def _is_no_loss(self, index: int) -> bool:
+        """Whether the round goes on without the pod: it has ended, or is one that was to join the next."""
+        if index >= self.pods:
+            self.members.pop(index, None)
+        return self.members.get(index, Member.GONE) in (Member.DONE, Member.GONE)
 
     def idle(self, index: int) -> Sequence[Order]:
         """A program that was to be stopped has."""
@@ -145,12 +178,14 @@ class Rounds:
     def _stops(self) -> Sequence[Order]:
         if self.ending_since is None:
             return ()
-        return [Stop(index) for index, member in self.members.items() if member is Member.RUNNING]
+        hangs = self.first_failure().exit_code == ExitCode.HANG
+        return [Stop(index, hangs) for index, member in self.members.items() if member is Member.RUNNING]
 
     def _next(self) -> Sequence[Order]:
         if self.over or self.ending_since is None:
             return ()
-        if any(self.members.get(index) is not Member.IDLE for index in range(self.pods)):
+        size = self._next_size()
+        if size is None:
             return ()
         first = self.first_failure()
         if first.counts and self.left <= 0:
@@ -159,8 +194,22 @@ class Rounds:
         self.left -= first.counts
         self.round += 1
         self.failures, self.ending_since = [], None
-        self.members = dict.fromkeys(range(self.pods), Member.RUNNING)
-        return (Start(self.round, first),)
+        waiting = {index: member for index, member in self.members.items() if index >= max(size, self.pods)}
+        self.pods, self.members = size, dict.fromkeys(range(size), Member.RUNNING) | waiting
+        return (Start(self.round, first, size),)
+
+    def _next_size(self) -> int | None:
+        """Pods of the next round, once all of them are ready for it: as many as are wanted, else, while more are awaited, as before."""
+        sizes = (self.wanted, self.pods) if self.wanted > self.pods else (self.wanted or self.pods,)
+        return next((size for size in sizes if self._all_idle(range(size))), None)
+
+    def _grown(self) -> Sequence[Order]:
+        """All that are to join are here: the round may end."""
+        joining = range(self.pods, self.wanted)
+        return (StopInOrder(),) if joining and self.ending_since is None and self._all_idle(joining) else ()
+
+    def _all_idle(self, indices: range) -> bool:
+        return all(self.members.get(index) is Member.IDLE for index in indices)
 
     def first_failure(self) -> Failure:
         """Of the round's failures the one that was not another's consequence, and of these the first."""
@@ -174,5 +223,11 @@ def restartable(exit_code: int) -> bool:
 
 def parse_failure(said: Mapping[str, Any]) -> Failure:
     """A failure as another agent sent it. Raises KeyError, TypeError or ValueError for anything else."""
-    cause, consequence = str(said["cause"])[:1000], bool(said.get("consequence"))
-    return Failure(int(said["index"]), int(said["exitCode"]), cause, consequence, float(said.get("at", 0)))
+    return Failure(
+        int(said["index"]),
+        int(said["exitCode"]),
+        str(said["cause"])[:1000],
+        bool(said.get("consequence")),
+        float(said.get("at", 0)),
+        bool(said.get("counts", True)),
+    )

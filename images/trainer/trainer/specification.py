@@ -18,7 +18,7 @@ from trainer.parallel.layout import DATA, Parallelism, check_parallelism, check_
 
 OPTIMIZERS: Final = ("adam", "adamw", "gd", "sgd")
 SCHEDULES: Final = ("trapezoid", "constant", "linear", "cosine")
-PRECISIONS: Final = ("fp32", "bf16")
+PRECISIONS: Final = ("fp32", "bf16", "fp8")
 LOSSES: Final[Mapping[str, tuple[Task, ...]]] = {
     "cross-entropy": (Task.CLASSIFICATION, Task.LANGUAGE),
     "mse": (Task.REGRESSION,),
@@ -254,6 +254,8 @@ def _check_together(specification: Specification, workers: int | None) -> None:
     sizes = models.with_defaults(name, specification.model.parameters)
     # A model of a user's is asked when it is built.
     check_parallelism(training.parallelism, model=name, splits=model is None or model.splits, sizes=sizes)
+    if training.precision == "fp8" and training.parallelism.tensor > 1:
+        raise ConfigurationError("training.parallelism.tensor", training.parallelism.tensor, "1 with precision fp8")
     if workers:
         batch = None if training.optimizer == "gd" else training.batch_size
         check_workers(training.parallelism, workers, batch_size=batch)

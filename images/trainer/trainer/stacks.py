@@ -19,8 +19,17 @@ from trainer.environment import Environment
 
 _SIGNAL: Final = signal.SIGUSR2
 _WAIT_SECONDS: Final = 1.5
+_LOOK_SECONDS: Final = 0.1
 _MOST_BYTES: Final = 65_536
-_STATES: Final = {"T": "is stopped by a signal", "t": "is held by a debugger", "Z": "has died", "D": "waits for a disk"}
+STOPPED: Final = "T"
+_STATES: Final = {
+    STOPPED: "is stopped by a signal",
+    "t": "is held by a debugger",
+    "Z": "has died",
+    "D": "waits for a disk",
+}
+_SILENT: Final = frozenset({STOPPED, "t", "Z"})
+"""States in which a process does not even handle a signal."""
 _open: list[TextIO] = []
 """Kept, since the handler writes into them whenever the signal comes."""
 
@@ -57,18 +66,31 @@ def register(environment: Environment) -> None:
 
 
 def collect(folder: Path, pod: int) -> list[Stack]:
-    """Ask each worker of this pod; takes a second and a half."""
-    asked = {}
-    for file in sorted(folder.glob("worker-*.pid")):
-        with contextlib.suppress(OSError, ValueError):
-            rank, pid = int(file.stem.partition("-")[2]), int(file.read_text())
-            state = _state(pid)
-            asked[rank] = (state, (folder / f"stacks-{rank}.txt").stat().st_size)
+    """Ask each worker of this pod and wait for its answer, for a second and a half at most: one that is stopped gives none."""
+    asked = []
+    for rank, pid in _workers(folder):
+        file = folder / f"stacks-{rank}.txt"
+        with contextlib.suppress(OSError):
+            asked.append((rank, _state(pid), file, file.stat().st_size))
             os.kill(pid, _SIGNAL)
-    time.sleep(_WAIT_SECONDS)
-    return [
-        Stack(rank, pod, state, _since(folder / f"stacks-{rank}.txt", size)) for rank, (state, size) in asked.items()
-    ]
+    awaited = [(file, size) for _, state, file, size in asked if state not in _SILENT]
+    limit = time.monotonic() + _WAIT_SECONDS
+    while awaited and time.monotonic() < limit:
+        before = [_since(file, size) for file, size in awaited]
+        time.sleep(_LOOK_SECONDS)
+        if all(text and text == _since(file, size) for text, (file, size) in zip(before, awaited, strict=True)):
+            break
+    return [Stack(rank, pod, state, _since(file, size)) for rank, state, file, size in asked]
+
+
+def stopped(folder: Path) -> list[int]:
+    """Ranks of this pod's workers whose process a signal has stopped; one that a debugger holds is not."""
+    found = []
+    for rank, pid in _workers(folder):
+        with contextlib.suppress(OSError, IndexError):
+            if _state(pid) == STOPPED:
+                found.append(rank)
+    return found
 
 
 def forget(folder: Path) -> None:
@@ -95,6 +117,15 @@ def keep(stacks: Sequence[Stack], folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for each in stacks:
             (folder / f"rank-{each.rank}.txt").write_text(f"state {each.state}\n{each.text}")
+
+
+def _workers(folder: Path) -> list[tuple[int, int]]:
+    """Rank and process id of each worker that has said so."""
+    found = []
+    for file in folder.glob("worker-*.pid"):
+        with contextlib.suppress(OSError, ValueError):
+            found.append((int(file.stem.partition("-")[2]), int(file.read_text())))
+    return sorted(found)
 
 
 def _state(pid: int) -> str:

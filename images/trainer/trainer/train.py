@@ -20,10 +20,12 @@ from trainer.export import describe, export
 from trainer.group import is_loss_of_peer, joined_group
 from trainer.loop import Job, train_until_done
 from trainer.outcome import Outcome, record_outcome
+from trainer.precision import check_precision
 from trainer.progress import reporter_for
 from trainer.specification import Specification, parse_specification
 from trainer.spending import Spending, Use, count_on, process_age
 from trainer.stacks import register
+from trainer.tensorboard import curves_for
 
 log = logging.getLogger("trainer")
 
@@ -59,10 +61,12 @@ def run(environment: Environment, stop: StopSignal, spending: Spending) -> None:
     with joined_group(distributed=is_set(RANK), local_rank=environment.local_rank) as group:
         spending.turn_to(Use.LOADING)
         specification = parse_specification(environment.specification, workers=group.world_size)
-        reporter = None
+        check_precision(specification.training.precision, group.device)
+        reporter = curves = None
         if group.is_first:
             reporter = reporter_for(environment, world_size=group.world_size)
             reporter.measure(count_on(spending, environment))
+            curves = curves_for(environment, reporter)
         try:
             raw = load_raw(specification.dataset.name, specification.dataset.parameters)
             data = prepare(
@@ -75,20 +79,22 @@ def run(environment: Environment, stop: StopSignal, spending: Spending) -> None:
                     len(data.held_out),
                     data.cleaning,
                 )
-            job = assemble(environment, specification, data, group, reporter, stop, spending)
+            job = assemble(environment, specification, data, group, reporter, curves, stop, spending)
             try:
                 _finish(job, specification, data, train_until_done(job, _restore(job)))
             finally:
                 if job.saver is not None:
                     job.saver.close()
         finally:
+            if curves is not None:
+                curves.close()
             if reporter is not None:
                 reporter.close()
 
 
 def _restore(job: Job) -> int:
     """Continue from the newest good checkpoint of any attempt; returns the step to start with."""
-    saver, reporter = job.saver, job.reporter
+    saver, reporter, curves = job.saver, job.reporter, job.curves
     if saver is None:
         return 0
     store = saver.store
@@ -104,9 +110,11 @@ def _restore(job: Job) -> int:
             reporter.update(warning=message)
 
     folder = json.loads(job.group.on_first(choose)).get("folder")
+    step = load_position(Path(folder), job.sharding) if folder else 0
+    if curves is not None:
+        curves.begin(after=step)
     if folder is None:
         return 0
-    step = load_position(Path(folder), job.sharding)
     load_tensors(Path(folder), job.strategy)
     saver.committed = step
     if reporter is not None:

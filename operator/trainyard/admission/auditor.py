@@ -22,6 +22,7 @@ from trainyard.scheduling import quota
 from trainyard.scheduling.engine import Engine
 from trainyard.scheduling.quota_tree import Cell, QuotaTree
 from trainyard.scheduling.snapshot import Decision, Preempt, Snapshot
+from trainyard.training.roles import waiting_roles
 from trainyard.training.workload import inactive
 from trainyard.workloads import conditions
 from trainyard.workloads.keys import Key
@@ -127,7 +128,7 @@ def _grown(before: Use, now: Use) -> Iterator[Finding]:
             )
 
 
-def _of_job(job: TrainingJob, pods: Iterable[PodState], now: datetime) -> Iterator[Finding]:
+def _of_job(job: TrainingJob, pods: Sequence[PodState], now: datetime) -> Iterator[Finding]:
     meta, status = job.metadata, job.status
     key, name = Key("TrainingJob", meta.namespace, meta.name), f"{meta.namespace}/{meta.name}"
     alive = [each for each in pods if not each.finished and each.deleting_since is None]
@@ -139,11 +140,12 @@ def _of_job(job: TrainingJob, pods: Iterable[PodState], now: datetime) -> Iterat
         yield Finding(Invariant.TWO_OF_A_RANK, meta.uid, f"pods of two attempts of job {name} run together", key)
     if inactive(job) is not None:
         return
-    size = sum(len(role.nodes()) for role in status.admission.roles) if status.admission else 0
-    if status.phase == "Admitted" and len(alive) < size:
-        yield Finding(
-            Invariant.INCOMPLETE_GANG, meta.uid, f"job {name} holds GPUs with {len(alive)} of {size} pods", key
-        )
+    current = [each for each in pods if each.attempt == status.attempt and each.deleting_since is None]
+    there = sum(not each.finished or each.phase == "Succeeded" for each in current)
+    later = waiting_roles(job, current)
+    size = sum(count for role, count in job.counts().items() if role not in later) if status.admission else 0
+    if status.phase == "Admitted" and there < size:
+        yield Finding(Invariant.INCOMPLETE_GANG, meta.uid, f"job {name} holds GPUs with {there} of {size} pods", key)
     if (status.observed_generation or 0) < meta.generation:
         yield Finding(Invariant.STALE_STATUS, meta.uid, f"the status of job {name} is of an earlier generation", key)
     elif status.admission is None and not _told(job) and _old(job, now):

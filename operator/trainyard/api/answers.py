@@ -5,7 +5,9 @@ from typing import Literal
 from pydantic import Field
 
 from trainyard.api.forecast import Remedy, StartEstimate
+from trainyard.api.ledger import Spent
 from trainyard.api.meta import Model, Time
+from trainyard.api.straggler import Straggler
 
 
 class NodeShare(Model):
@@ -47,6 +49,11 @@ class Why(Model):
     eta: StartEstimate | None = Field(default=None, description="When it is expected to start.")
     holders: list[Holder] = Field(default_factory=list, description="Who holds what it needs, most first.")
     remedies: list[Remedy] = Field(default_factory=list, description="Changes that would start it now, smallest first.")
+    stragglers: list[Straggler] = Field(default_factory=list, description="Workers that hold it up, if it runs.")
+    helps: list[str] = Field(default_factory=list, description="What helps against these.")
+    spent: Spent | None = Field(
+        default=None, description="What a job's time was spent on; nothing before it had a place for the first time."
+    )
 
 
 class Displaced(Model):
@@ -128,7 +135,8 @@ class FlavorUse(Model):
         description="Free GPUs that typical workloads of now cannot use, of all its GPUs."
     )
     health: str = Field(
-        default="", description="Which of its nodes are broken, and by what condition; empty if none is."
+        default="",
+        description="Which of its nodes are broken, and by what condition, and which held jobs up lately; empty if none is.",
     )
 
 

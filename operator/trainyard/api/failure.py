@@ -1,8 +1,9 @@
 """How pods of a job fail: classes that people act on in different ways, and rules by which a user decides what follows."""
 
 from enum import StrEnum
+from typing import Annotated, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from trainyard.api.meta import Model, PreciseTime, rules
 
@@ -31,6 +32,24 @@ class FailureAction(StrEnum):
     IGNORE = "Ignore"  # the others go on without it
 
 
+class FailureRow(Model):
+    """A row of a cluster's own that comes before the built-in table of classes: what fits any of its parts gets its class."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: FailureClass = Field(alias="class", description="Class that a failure gets.")
+    exit_codes: frozenset[int] = Field(default=frozenset(), description="Exit codes of the main container.")
+    reasons: frozenset[str] = Field(default=frozenset(), description="Reasons of the container or pod, e.g. OOMKilled.")
+    contains: tuple[str, ...] = Field(default=(), description="Texts in the pod's last words, whatever their case.")
+    remedy: str = Field(default="", max_length=512, description="What usually helps; by default that of the class.")
+
+    @model_validator(mode="after")
+    def _fits_something(self) -> Self:
+        if not (self.exit_codes or self.reasons or self.contains):
+            raise ValueError("expected one of exitCodes, reasons and contains")
+        return self
+
+
 _GIVEN = "has(self.exitCodes) || has(self.classes) || has(self.reasons) || has(self.contains)"
 
 
@@ -48,7 +67,7 @@ class FailureRule(Model):
     )
 
     action: FailureAction = Field(description="Fail, Restart, RestartUncounted or Ignore.")
-    exit_codes: list[int] | None = Field(
+    exit_codes: list[Annotated[int, Field(ge=1, le=255)]] | None = Field(
         default=None, min_length=1, max_length=64, description="Exit codes of the main container; 128 + N is signal N."
     )
     classes: list[FailureClass] | None = Field(

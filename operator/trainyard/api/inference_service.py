@@ -198,7 +198,11 @@ class InferenceService(Model):
             (
                 f"size(self.metadata.name) <= {MAX_NAME}",
                 f"metadata.name must be at most {MAX_NAME} characters: the names of the pods derive from it",
-            )
+            ),
+            (
+                "self.metadata.name.matches('^[a-z][-a-z0-9]*$')",
+                "metadata.name must be lower case letters, digits and dashes, and begin with a letter: it is that of a Service",
+            ),
         )
     )
 

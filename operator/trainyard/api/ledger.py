@@ -12,6 +12,7 @@ from trainyard.api.meta import Model, PreciseTime, list_map
 
 MAX_CAUSES = 16
 MAX_MARKS = 6
+_HOUR = 3600.0
 
 
 class Category(StrEnum):
@@ -64,6 +65,19 @@ class SpentFor(Model):
     )
     seconds: float = Field(default=0, description="Time that was not productive for it.")
     gpu_hours: float = Field(default=0, description="GPU-hours that the job held in that time.")
+
+
+class Spent(Model):
+    """A ledger as people read it: all time until a moment, the open interval included."""
+
+    seconds: dict[str, float] = Field(
+        description="Seconds by category, most first; categories without any are left out."
+    )
+    gpu_hours: float = Field(description="GPU-hours that the job held in that time.")
+    goodput: float | None = Field(
+        default=None, description="Productive share of these GPU-hours, from 0 to 1; nothing if it held none."
+    )
+    causes: list[SpentFor] = Field(description="What took the time that was not productive, most first.")
 
 
 class OwnSeconds(AttemptSeconds):
@@ -121,3 +135,21 @@ class Ledger(Model):
         if self.current is not None:
             found[self.current.value] += (now - self.since).total_seconds()
         return found
+
+    def spent(self, now: datetime, gpus: float) -> Spent:
+        """All of it. gpus: what the job holds now."""
+        seconds = {name: each for name, each in self.until(now).items() if each > 0}
+        since = max(0.0, (now - self.since).total_seconds()) if self.current is not None else 0.0
+        held = self.gpu_hours + since * gpus / _HOUR
+        causes = {each.cause: each for each in self.causes}
+        if since and self.current is not Category.PRODUCTIVE:
+            known = causes.get(self.cause, SpentFor(cause=self.cause))
+            more = {"seconds": known.seconds + since, "gpu_hours": known.gpu_hours + since * gpus / _HOUR}
+            causes[self.cause] = known.model_copy(update=more)
+        wasted = sum(each.gpu_hours for each in causes.values())
+        return Spent(
+            seconds=dict(sorted(seconds.items(), key=lambda each: -each[1])),
+            gpu_hours=held,
+            goodput=min(1.0, max(0.0, 1 - wasted / held)) if held > 0 else None,
+            causes=sorted(causes.values(), key=lambda each: -each.seconds),
+        )

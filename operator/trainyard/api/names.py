@@ -12,7 +12,7 @@ JOB_LABEL = f"{GROUP}/job"
 SERVICE_LABEL = f"{GROUP}/service"
 """Name of the InferenceService that owns the object."""
 ROLE_LABEL = f"{GROUP}/role"
-"""worker or another role of a job, replica or gateway."""
+"""worker, spare or another role of a job, replica or gateway."""
 ADDRESSED_LABEL = f"{GROUP}/addressed"
 """On pods of a job that others look for by name."""
 ATTEMPT_LABEL = f"{GROUP}/attempt"
@@ -23,10 +23,18 @@ QUEUE_LABEL = f"{GROUP}/queue"
 """Queue whose quota the pod uses."""
 FLAVOR_LABEL = f"{GROUP}/flavor"
 """Flavor whose quota the pod uses."""
+TENSORBOARD_LABEL = f"{GROUP}/tensorboard"
+"""On the pod of a TensorBoard: name of the TrainingJob that it shows."""
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "trainyard"
 
-# Annotations on pods.
+# Annotations on jobs.
+CHECKPOINT_REQUESTED = f"{GROUP}/checkpoint-requested"
+"""Somebody wants a checkpoint now; another value asks again."""
+
+# Annotations on what we make.
+CONTENT = f"{GROUP}/content"
+"""On a Deployment: hash of what we applied."""
 SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 """Keeps the cluster autoscaler from moving a worker, which would restart its whole gang."""
 DO_NOT_DISRUPT = "karpenter.sh/do-not-disrupt"
@@ -42,6 +50,8 @@ MAX_NAME = 50
 """Longest name of a job or service: pod hostnames and label values derive from it and hold 63 characters."""
 WORKER = "worker"
 """Role of spec.workers."""
+SPARE = "spare"
+"""Role of the pods that stand by for workers, spec.workers.spares."""
 MAX_HOSTNAME = 57
 """Longest name of a job and of one of its roles together: with two dashes and four digits they make a hostname."""
 MAX_PODS = 8192

@@ -51,6 +51,8 @@ class Reason(StrEnum):
     RESTART_LIMIT = "RestartLimitExceeded"  # more failures than spec.restart.maxRestarts
     REPEATED_FAILURE = "RepeatedFailure"  # failed three times in the same way at the same step; a restart does not help
     ATTEMPT_UNDONE = "AttemptUndone"  # a pod could not be created or bound; the place in the queue is kept
+    SPARE_USED = "SpareUsed"  # a worker of a lost node is started where a spare stood by
+    SPARE_LOST = "SpareLost"  # a spare ended or its node is gone; its place is given back
     NODE_LOST = "NodeLost"  # a node of the gang is gone or not ready
     MODEL_NOT_READY = "ModelNotReady"  # the model that spec.model names does not exist yet
     MODEL_REFUSED = "ModelRefused"  # the server refused the model file; the message says why
@@ -59,6 +61,11 @@ class Reason(StrEnum):
     SERVING = "Serving"  # every replica answers behind the gateway
     SCALED_TO_ZERO = "ScaledToZero"  # spec.replicas is 0
     DRAINING = "Draining"  # replicas are finishing their requests before they stop
+    STRAGGLER_FOUND = (
+        "StragglerFound"  # a worker that the others wait for in each step; its node is used last for a while
+    )
+    STRAGGLER_GONE = "StragglerGone"  # it keeps pace with the others again
+    TENSORBOARD_REFUSED = "TensorBoardRefused"  # the API server does not take its Deployment or Service; the job goes on
     WARNING = "TrainerWarning"  # the trainer reported something a user should know
     ACTIVE = "Active"  # a queue takes jobs, or a flavor has nodes
     NO_NODES = "NoNodes"  # no node fits the flavor's selector

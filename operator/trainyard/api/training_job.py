@@ -9,9 +9,11 @@ from trainyard.api.failure import Failure
 from trainyard.api.forecast import Remedy, StartEstimate
 from trainyard.api.ledger import Ledger
 from trainyard.api.meta import Conditions, Model, ObjectMeta, PreciseTime, Time, rules
-from trainyard.api.names import API_VERSION, GPU, MAX_HOSTNAME, MAX_NAME, WORKER
+from trainyard.api.names import API_VERSION, GPU, MAX_HOSTNAME, MAX_NAME, SPARE, WORKER
 from trainyard.api.preemption import Nomination, Preemption
 from trainyard.api.quantity import parse
+from trainyard.api.straggler import MAX_STRAGGLERS, Straggler
+from trainyard.api.tensorboard import TensorBoard
 from trainyard.api.training_job_spec import TrainingJobSpec
 
 
@@ -31,6 +33,14 @@ class Restarted(Model):
     )
 
 
+class Resizing(Model):
+    """A change of an elastic job's size in its pods: those that come or go do, and those that stay go on with the new number."""
+
+    attempt: int = Field(description="Attempt in which it happens.")
+    before: int = Field(description="Workers until then.")
+    time: PreciseTime = Field(description="When it was decided.")
+
+
 class Progress(Model):
     """Where training is."""
 
@@ -48,7 +58,10 @@ class Progress(Model):
     world_size: int | None = Field(default=None, description="Processes that train together.")
     restored_step: int | None = Field(default=None, description="Step of the checkpoint that this attempt began from.")
     eta: str = Field(default="", max_length=32, description="Time left until the last step, e.g. 3m20s.")
-    warning: str = Field(default="", max_length=1024, description="Something that the trainer wants a person to know.")
+    warning: str = Field(
+        default="", max_length=1024, description="What the trainer wants a person to know, until a newer checkpoint."
+    )
+    checkpoint_failures: int = Field(default=0, description="Checkpoints that this run could not write.")
     updated_at: PreciseTime = Field(description="When this was written.")
 
 
@@ -95,12 +108,20 @@ class TrainingJobStatus(Model):
         default=1, description="Current attempt, counted from 1; its number stands in the pods' names."
     )
     restarts: int = Field(default=0, description="Restarts of the gang in all.")
+    counted_restarts: list[Time] = Field(
+        default_factory=list,
+        max_length=64,
+        description="When those restarts were that count against spec.restart.maxRestarts, where it has a window.",
+    )
     disruptions: int = Field(
         default=0,
         description="Restarts out of these that were not the program's fault, e.g. a lost node; they do not count against spec.restart.maxRestarts.",
     )
     replacing: list[str] = Field(
         default_factory=list, description="Pods, by uid, that are being replaced while the others wait."
+    )
+    resizing: Resizing | None = Field(
+        default=None, description="The change of size that is under way in the pods of an elastic job."
     )
     last_restart: Restarted | None = Field(default=None, description="The last restart and its cause.")
     last_failure: Failure | None = Field(
@@ -135,6 +156,12 @@ class TrainingJobStatus(Model):
     progress: Progress | None = Field(default=None, description="Where training is; at most one update in 30 seconds.")
     checkpoint: Checkpoint | None = Field(default=None, description="The last durable checkpoint.")
     result: Result | None = Field(default=None, description="The exported model.")
+    tensorboard: TensorBoard | None = Field(default=None, description="Its TensorBoard, if spec.tensorboard is true.")
+    stragglers: list[Straggler] = Field(
+        default_factory=list,
+        max_length=MAX_STRAGGLERS,
+        description="Workers that the others waited for, now or before. Their nodes are used last for a while.",
+    )
     ledger: Ledger | None = Field(
         default=None,
         description="What the time since the job's creation was spent on. Written at transitions and with progress.",
@@ -154,6 +181,10 @@ class TrainingJob(Model):
             (
                 f"size(self.metadata.name) <= {MAX_NAME}",
                 f"metadata.name must be at most {MAX_NAME} characters: the hostnames of the workers derive from it",
+            ),
+            (
+                "self.metadata.name.matches('^[a-z][-a-z0-9]*$')",
+                "metadata.name must be lower case letters, digits and dashes, and begin with a letter: hostnames and a Service derive from it",
             ),
             (
                 f"!has(self.spec.roles) || self.spec.roles.all(r, size(self.metadata.name) + size(r.name) <= {MAX_HOSTNAME})",
@@ -182,6 +213,17 @@ class TrainingJob(Model):
         """The same of all roles together."""
         return sum(self.counts().values())
 
+    def members(self) -> int:
+        """The same without those that only stand by, or are not taken in yet."""
+        return self.size() - self.counts().get(SPARE, 0) - self.joining()
+
+    def joining(self) -> int:
+        """Workers that come to others who train already, and are not taken in yet: the last ones."""
+        found = self.status.resizing
+        if found is None or found.attempt != self.status.attempt:
+            return 0
+        return max(0, self.counts().get(WORKER, 0) - found.before)
+
     def gpus(self) -> int:
         """GPUs that the whole gang holds, or asks for while it waits; parts of a GPU count together. Never complains."""
         return self._milli_gpus() // 1000
@@ -194,7 +236,8 @@ class TrainingJob(Model):
 
     def _milli_gpus(self) -> int:
         counts = self.counts()
-        asked = {WORKER: self.spec.workers.resources} | {each.name: each.resources for each in self.spec.roles}
+        asked = dict.fromkeys((WORKER, SPARE), self.spec.workers.resources)
+        asked |= {each.name: each.resources for each in self.spec.roles}
         try:
             milli = sum(parse(each.limits.get(GPU, "0")) * counts.get(name, 0) for name, each in asked.items())
         except ValueError:

@@ -18,7 +18,7 @@ from trainyard.api.meta import (
     list_map,
     rules,
 )
-from trainyard.api.names import MAX_PODS, WORKER
+from trainyard.api.names import MAX_PODS, SPARE, WORKER
 from trainyard.api.placement import THROUGHPUT_RULE, FlavorChoices, TopologySpec
 
 
@@ -35,6 +35,11 @@ class NamedChoice(Model):
     )
 
 
+_RESERVED = (
+    "name.startsWith('TRAINYARD_') || name in ['PET_NNODES', 'PET_NODE_RANK', 'PET_MASTER_ADDR', 'PET_MASTER_PORT']"
+)
+
+
 class Entrypoint(Model):
     """The user's own program."""
 
@@ -47,7 +52,15 @@ class Entrypoint(Model):
         default="", max_length=1024, description="Image that holds the program. Empty uses the trainer image."
     )
     env: dict[str, str] = Field(
-        default_factory=dict, max_length=256, description="Environment variables added to every worker."
+        default_factory=dict,
+        max_length=256,
+        description="Environment variables added to every worker.",
+        json_schema_extra=rules(
+            (
+                f"!self.exists(name, {_RESERVED})",
+                "TRAINYARD_* and PET_NNODES, PET_NODE_RANK, PET_MASTER_ADDR, PET_MASTER_PORT are set by Trainyard",
+            )
+        ),
     )
 
 
@@ -59,6 +72,28 @@ def _stay(path: str, *names: str) -> tuple[str, str, str]:
         first = f"(has(self.{name}) != has(oldSelf.{name}) ? '{name}' : {first})"
     message = "is immutable: delete the job and create it anew"
     return unchanged, f"{path}: {', '.join(names)} neither come nor go", f"'{path}.' + {first} + ' {message}'"
+
+
+class Dependency(Model):
+    """Pods that others wait for before they are started."""
+
+    role: str = Field(
+        max_length=20, description="Role of the pods that are waited for; worker is that of spec.workers."
+    )
+    status: Literal["Ready", "Complete"] = Field(
+        default="Ready",
+        description="Whether all of them must be ready, by their readiness probes if they have some, or have ended with exit code 0.",
+    )
+
+
+DependsOn = Annotated[
+    tuple[Dependency, ...],
+    Field(
+        max_length=8,
+        description="What is waited for before these pods are started, in every attempt. The place is held from the beginning.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    ),
+]
 
 
 class Workers(Model):
@@ -74,7 +109,11 @@ class Workers(Model):
                 "has(self.minReplicas) || !has(self.replicas) || self.replicas == oldSelf.replicas",
                 "spec.workers.replicas is immutable: delete the job and create it anew",
             ),
-            _stay("spec.workers", "minReplicas", "resources", "template"),
+            (
+                "!has(self.spares) || self.spares == 0 || !has(self.minReplicas)",
+                "spec.workers.spares: an elastic job shrinks rather than keep spares; set one of spares and minReplicas",
+            ),
+            _stay("spec.workers", "minReplicas", "spares", "dependsOn", "resources", "template"),
         )
     )
 
@@ -91,6 +130,14 @@ class Workers(Model):
         description="Makes the job elastic: it starts with any number of pods from this to replicas, grows while GPUs are idle, and shrinks before it is preempted, each time from its last checkpoint.",
         json_schema_extra=immutable("spec.workers.minReplicas"),
     )
+    spares: int | None = Field(
+        default=None,
+        ge=0,
+        le=64,
+        description="Pods more that stand by, with place, image and volume. When a worker's node is lost the worker is started in the place of one at once, rather than when there is room elsewhere. They count against quota.",
+        json_schema_extra=immutable("spec.workers.spares"),
+    )
+    depends_on: DependsOn = Field(default_factory=tuple, json_schema_extra=immutable("spec.workers.dependsOn"))
     resources: ResourceRequirements = Field(
         default_factory=ResourceRequirements,
         description="Resources of each pod, as in core/v1. A whole number of nvidia.com/gpu in limits, each with a process of its own; or a part of one, e.g. 500m, on flavors that are fractional.",
@@ -118,6 +165,7 @@ class Role(Model):
     entrypoint: Entrypoint = Field(
         description="Their program. PET_* variables tell of the pods of the same role, TRAINYARD_ROLES how many there are of each, and pod I of role R is $TRAINYARD_JOB-R-I.$TRAINYARD_DOMAIN (of the workers only the first)."
     )
+    depends_on: DependsOn = Field(default_factory=tuple)
     resources: ResourceRequirements = Field(
         default_factory=ResourceRequirements, description="Resources of each pod, as in core/v1."
     )
@@ -127,8 +175,26 @@ class Role(Model):
     )
 
 
+class SuccessPolicy(Model):
+    """When the job is complete."""
+
+    operator: Literal["All", "Any"] = Field(
+        default="All", description="Whether all pods of the roles must end with exit code 0, or one of them is enough."
+    )
+    roles: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=9,
+        description="Roles that it goes by; by default the workers.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+
+
 _ROLES_RULES = (
-    ("self.all(r, r.name != 'worker')", "spec.roles: worker is the role of spec.workers; choose another name"),
+    (
+        "self.all(r, r.name != 'worker' && r.name != 'spare')",
+        "spec.roles: worker is the role of spec.workers and spare that of its spares; choose another name",
+    ),
     kept("spec.roles"),
 )
 
@@ -209,12 +275,14 @@ class Training(Model):
         le=4096,
         description="Parts in which a worker takes its share of a step, one after the other, to need less memory.",
     )
-    precision: Literal["fp32", "bf16"] = Field(
-        default="fp32", description="What the forward pass computes in; weights, gradients and optimizer stay in fp32."
+    precision: Literal["fp32", "bf16", "fp8"] = Field(
+        default="fp32",
+        description="What the forward pass computes in; weights, gradients and optimizer stay in fp32. fp8 is bf16 with the products"
+        " of linear layers in 8 bits, for GPUs of compute capability 8.9 or more; the job fails at once on any other.",
     )
     compile: bool = Field(
         default=False,
-        description="Compile the model (torch.compile): slower at the first step, faster after it. Needs a compiler in the image.",
+        description="Compile the model (torch.compile): slower at the first step, faster after it. An image of your own needs a C++ compiler for it.",
     )
     recompute: bool = Field(
         default=False,
@@ -302,11 +370,26 @@ class Storage(Model):
 class Restart(Model):
     """What happens when a worker fails."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.windowSeconds) || self.maxRestarts <= 64",
+                "spec.restart.maxRestarts must be at most 64 with spec.restart.windowSeconds",
+            )
+        )
+    )
+
     max_restarts: int = Field(
         default=3,
         ge=0,
         le=1000,
         description="Restarts of the gang from its last checkpoint before the job fails. Exit codes 64 and 65 fail at once: a restart would not help.",
+    )
+    window_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=31_536_000,
+        description="Restarts longer ago than this do not count against maxRestarts any more; by default all count. With it maxRestarts is at most 64.",
     )
     in_place: bool = Field(
         default=True,
@@ -353,10 +436,20 @@ _RULES = (
         "spec.expectedSeconds must be at most spec.maxRunSeconds",
     ),
     (
+        "!has(self.topology) || self.topology.sliceSize == 1 || !has(self.workers.spares) || self.workers.spares == 0",
+        "spec.workers.spares: a spare cannot take over in a slice of others; leave out spares or spec.topology.sliceSize",
+    ),
+    (
         f"!has(self.roles) || self.workers.replicas + self.roles.map(r, r.replicas).sum() <= {MAX_PODS}",
         f"spec.workers and spec.roles must be at most {MAX_PODS} pods together",
     ),
-    _stay("spec", "model", "entrypoint", "dataset", "training", "storage", "restart", "topology", "roles"),
+    (
+        "!has(self.tensorboard) || !self.tensorboard || has(self.storage)",
+        "spec.tensorboard needs spec.storage: there the logs are kept",
+    ),
+    _stay(
+        "spec", "model", "entrypoint", "dataset", "training", "storage", "restart", "topology", "roles", "successPolicy"
+    ),
 )
 
 Gate = Annotated[str, Field(min_length=1, max_length=316, pattern=LABEL_KEY)]
@@ -399,8 +492,13 @@ class TrainingJobSpec(Model):
     roles: tuple[Role, ...] = Field(
         default=(),
         max_length=8,
-        description="Further pods of the gang that are no workers. They start with the workers; the job is complete when the workers are, and then they are stopped.",
+        description="Further pods of the gang that are no workers. They start with the workers unless dependsOn says otherwise; when the job is complete they are stopped.",
         json_schema_extra=list_map("name") | rules(*_ROLES_RULES),
+    )
+    success_policy: SuccessPolicy | None = Field(
+        default=None,
+        description="When the job is complete; by default when all workers ended with exit code 0. What else runs is stopped then.",
+        json_schema_extra=immutable("spec.successPolicy"),
     )
     training: Training = Field(
         default_factory=Training,
@@ -440,7 +538,7 @@ class TrainingJobSpec(Model):
         default=None,
         ge=1,
         le=2_147_483_647,
-        description="The job fails when it ran so long in all; by default never. May be changed.",
+        description="The job fails when it ran so long since it was admitted; by default never. Restarts and another size begin nothing anew, a suspension or preemption does. May be changed.",
     )
     budget: JobBudget | None = Field(
         default=None, description="What the job may use in all; by default there is no limit. May be changed."
@@ -459,6 +557,14 @@ class TrainingJobSpec(Model):
         description="How long an admitted gang may take until every pod runs; then the attempt is undone and its GPUs given back.",
         json_schema_extra=immutable("spec.startDeadlineSeconds"),
     )
+    clean_pod_policy: Literal["Running", "All"] = Field(
+        default="Running",
+        description="Pods that are deleted when the job is over: those that still run, or all, whose logs are gone then. None may go on: the place is given back.",
+    )
+    tensorboard: bool = Field(
+        default=False,
+        description="Keeps a TensorBoard, the Service NAME-tensorboard, until this is false or the job is deleted. Needs spec.storage. May be changed at any time.",
+    )
     ttl_seconds_after_finished: int | None = Field(
         default=None,
         ge=0,
@@ -468,7 +574,8 @@ class TrainingJobSpec(Model):
 
     def counts(self) -> dict[str, int]:
         """Pods of each role at the job's largest size, workers first."""
-        return {WORKER: self.workers.replicas} | {each.name: each.replicas for each in self.roles}
+        spares = {SPARE: self.workers.spares} if self.workers.spares else {}
+        return {WORKER: self.workers.replicas} | {each.name: each.replicas for each in self.roles} | spares
 
     def pods(self) -> int:
         """The same of all roles together."""

@@ -12,6 +12,7 @@ from trainyard.cli import job_facts as facts
 from trainyard.cli.api_server import ApiServer
 from trainyard.cli.errors import USAGE, CliError
 from trainyard.cli.naming import job_name
+from trainyard.cli.spending import held_up_by, print_spent
 from trainyard.cluster.resources import TRAINING_JOBS, Object
 from trainyard.runtime.clock import SystemClock
 
@@ -121,6 +122,7 @@ def _print_detail(job: TrainingJob, now: datetime) -> None:
         "nodes:": facts.nodes(job, _NODES_SHOWN),
         "progress:": _progress(job),
         "ETA:": facts.eta(job, now),
+        "held up by:": held_up_by(status.stragglers, now),
         "warning:": status.progress.warning if status.progress else "",
         "checkpoint:": _checkpoint(job, now),
         "last restart:": f"of attempt {status.last_restart.attempt}: {status.last_restart.cause}"
@@ -130,6 +132,7 @@ def _print_detail(job: TrainingJob, now: datetime) -> None:
         "result:": f"{status.result.path} on claim {status.result.claim_name}, {status.result.digest}"
         if status.result
         else "",
+        "tensorboard:": _tensorboard(job),
     }
     for label, text in lines.items():
         if text not in ("", facts.NOTHING):
@@ -140,6 +143,8 @@ def _print_detail(job: TrainingJob, now: datetime) -> None:
     ]
     if rows:
         output.print_table("conditions:", ("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"), rows)
+    if status.ledger is not None:
+        print_spent(status.ledger.spent(now, job.held_gpus()))
 
 
 def _gang(job: TrainingJob) -> str:
@@ -163,6 +168,16 @@ def _checkpoint(job: TrainingJob, now: datetime) -> str:
     if found is None:
         return ""
     return f"step {found.step}, {found.path}" + (f", {facts.age(found.time, now)} old" if found.time else "")
+
+
+def _tensorboard(job: TrainingJob) -> str:
+    """How to get there, or what it waits for."""
+    found = job.status.tensorboard
+    if found is None:
+        return ""
+    command = f"kubectl -n {job.metadata.namespace} port-forward service/{found.service} 6006:80"
+    there = f"`{command}`, then open http://localhost:6006" if found.state == "Ready" else found.state
+    return f"{there} ({found.message})" if found.message else there
 
 
 def _failure(job: TrainingJob) -> str:

@@ -14,6 +14,8 @@ from trainyard.cli.asking import Question, ask
 from trainyard.cli.manifests import manifests
 from trainyard.cli.naming import kind_and_name
 from trainyard.cli.operator_endpoint import Server
+from trainyard.cli.spending import held_up_by, print_spent
+from trainyard.runtime.clock import SystemClock
 
 _NODES_SHOWN = 8
 _MOVED_SHOWN = 10
@@ -23,8 +25,8 @@ def add_to(commands: Any) -> None:
     """The parsers of the commands."""
     why = commands.add_parser(
         "why",
-        help="why a job waits, and what would start it",
-        description="Why a TrainingJob or InferenceService waits: its reason and the arithmetic behind it, who holds what it needs, its place in the queue, and the smallest changes that would start it now.",
+        help="why a job waits or gets on slowly, and what would start it",
+        description="Why a TrainingJob or InferenceService waits: its reason and the arithmetic behind it, who holds what it needs, its place in the queue, and the smallest changes that would start it now. Of a job that has run: what its time was spent on, and which worker holds it up.",
     )
     why.add_argument("name", metavar="JOB", help="name, or tyj/NAME or tyi/NAME")
     asking.add_to(why)
@@ -80,7 +82,17 @@ def _print_why(answer: Why) -> None:
     )
     if answer.nodes:
         output.print_line("place:", f"{answer.message}, on {_nodes(answer.nodes)} of flavor {answer.flavor}")
-        return
+    else:
+        _print_wait(answer)
+    if answer.stragglers:
+        output.print_line("held up by:", held_up_by(answer.stragglers, SystemClock().now()))
+    for text in answer.helps:
+        output.print_line("what helps:", text)
+    if answer.spent is not None:
+        print_spent(answer.spent)
+
+
+def _print_wait(answer: Why) -> None:
     output.print_line(f"{answer.reason or answer.state}:", answer.message)
     if answer.position is not None:
         output.print_line("position:", f"{answer.position} of {answer.waiting} that wait in queue {answer.queue}")

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from trainyard.api.inference_service import InferenceService
 from trainyard.api.names import ROLE_LABEL, SERVICE_LABEL
+from trainyard.api.training_job import TrainingJob
 from trainyard.cluster.errors import ClusterError
 from trainyard.endpoint.callers import Callers, Object, refused
 from trainyard.endpoint.certificates import Bundle
@@ -97,12 +98,16 @@ class Endpoint:
                 f"jobUid: a pod reports for its own job only; this pod belongs to {kind or 'nothing of ours'} {name}",
             )
         key = Key("TrainingJob", pod["metadata"]["namespace"], name)
+        job = self._world.get(key)
+        if not isinstance(job, TrainingJob) or job.metadata.uid != uid:
+            # Its pods are about to go: nobody would ever forget what they say.
+            raise refused(web.HTTPNotFound, f"there is no TrainingJob {key.namespace}/{name} with uid {uid}")
         try:
             news = self._reports.put(body, self._clock.now())
         except BadReport as error:
             raise refused(web.HTTPBadRequest, str(error)) from None
         self._wake(key, 0.0 if news else LATER_SECONDS)
-        return _json({"commands": []})
+        return _json({"commands": self._reports.answer(job)})
 
     async def _sync(self, request: web.Request) -> web.Response:
         pod = await self._callers.pod(request)

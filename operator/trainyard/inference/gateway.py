@@ -1,15 +1,10 @@
 """The load balancer of a service: a Deployment of HAProxy with its sidecar, a Service in front, a headless one behind."""
 
-import hashlib
-from collections.abc import Mapping
-from typing import Any
-
-import orjson
-
 from trainyard.api.inference_service import InferenceService
 from trainyard.inference.names import gateway_labels, gateway_name, headless_name, replica_labels
 from trainyard.inference.observed import PORT, Observed
 from trainyard.inference.replica import owner
+from trainyard.workloads.deployments import as_wanted, deployment
 from trainyard.workloads.plan import Object
 from trainyard.workloads.pod_template import (
     env,
@@ -20,8 +15,6 @@ from trainyard.workloads.pod_template import (
     token_volume,
 )
 
-CONTENT = "trainyard.dev/content"
-"""Annotation on the Deployment: hash of what we applied, so that nothing is applied twice."""
 READY_PORT = 8081
 METRICS_PORT = 8404
 _STOP_SECONDS = 75
@@ -33,24 +26,13 @@ def gateway_children(observed: Observed) -> tuple[Object, ...]:
     found = [
         each for each in (_front(service), _behind(service)) if each["metadata"]["name"] not in observed.services_exist
     ]
-    deployment = _deployment(observed)
-    if not _same(observed.deployment, deployment):
+    wanted = _deployment(observed)
+    if not as_wanted(observed.deployment, wanted):
         # The budget goes first: once the Deployment is there, nobody would know that the budget is missing.
         if service.spec.gateway.replicas > 1 and observed.deployment is None:
             found.append(_budget(service))
-        found.append(deployment)
+        found.append(wanted)
     return tuple(found)
-
-
-def ready_gateways(deployment: Mapping[str, Any] | None) -> int:
-    return int((deployment or {}).get("status", {}).get("readyReplicas", 0))
-
-
-def _same(there: Mapping[str, Any] | None, wanted: Object) -> bool:
-    return (
-        there is not None
-        and there["metadata"].get("annotations", {}).get(CONTENT) == wanted["metadata"]["annotations"][CONTENT]
-    )
 
 
 def _front(service: InferenceService) -> Object:
@@ -106,8 +88,7 @@ def _deployment(observed: Observed) -> Object:
         "template": template,
     }
     meta = metadata(gateway_name(service), service.metadata.namespace, owner(service), labels)
-    meta["annotations"] = {CONTENT: hashlib.sha256(orjson.dumps(spec, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]}
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec}
+    return deployment(meta, spec)
 
 
 def _leaves_soon(taint: str) -> Object:

@@ -10,7 +10,7 @@ from trainyard.api.admission import AvoidedNode
 from trainyard.api.inference_service import InferenceServiceStatus, ReplicaAdmission, ServedModel
 from trainyard.api.reasons import ConditionType, Reason
 from trainyard.inference import names
-from trainyard.inference.gateway import gateway_children, ready_gateways
+from trainyard.inference.gateway import gateway_children
 from trainyard.inference.membership import drained, in_use, membership
 from trainyard.inference.model import resolve
 from trainyard.inference.observed import Observed
@@ -18,6 +18,7 @@ from trainyard.inference.replica import replica_pod
 from trainyard.inference.workload import role, wanted
 from trainyard.scheduling.snapshot import Admit, Wait
 from trainyard.workloads import conditions
+from trainyard.workloads.deployments import ready_replicas
 from trainyard.workloads.plan import Delete, Note, Object, Plan, changed, sooner
 from trainyard.workloads.pod_state import PodState
 from trainyard.workloads.times import AVOID_SECONDS, BIND_SECONDS, REFRESH_SECONDS
@@ -213,7 +214,7 @@ class _Round:
         service = self.service
         staying = [each for each in replicas if not each.release]
         ready = sum(self._ready(each) for each in staying)
-        gateways = ready_gateways(self.observed.deployment)
+        gateways = ready_replicas(self.observed.deployment)
         reason, message = self._state_of_readiness(staying, ready, gateways)
         serving = reason is Reason.SERVING
         stated = self._admission_condition(service.status.conditions, staying)

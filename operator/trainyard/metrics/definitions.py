@@ -252,6 +252,13 @@ NODE_GPUS = _gauge(
     state=("allocated", "free", "cordoned", "unhealthy"),
 )
 
+NODE_SLOWNESS = _gauge(
+    "node_slowness",
+    Group.NODES,
+    "How strongly jobs say that workers on the node held them up lately: 1, and one more for twice as strongly; absent where "
+    "none says so. Such nodes come last among equal ones.",
+    "node",
+)
 FRAGMENTED = _gauge(
     "flavor_fragmented_gpus",
     Group.NODES,
@@ -336,8 +343,28 @@ JOB_LAST_PROGRESS = _gauge(
 JOB_CHECKPOINT_STEP = _gauge(
     "training_job_checkpoint_step", Group.TRAINING, "Step of the last durable checkpoint.", *_JOB
 )
+JOB_CHECKPOINT_FAILURES = _counter(
+    "training_job_checkpoint_failures",
+    Group.TRAINING,
+    "Checkpoints that could not be written since the program was started last, e.g. since the volume is full.",
+    *_JOB,
+)
 JOB_FIRST_STEP = _gauge(
     "training_job_first_step_seconds", Group.TRAINING, "From the job's creation to the end of its first step.", *_JOB
+)
+JOB_STRAGGLER = _gauge(
+    "training_job_straggler_factor",
+    Group.TRAINING,
+    "How many times as long as the others a worker on the node needed for its own part of a step when it was found to hold "
+    "them up; absent while none does.",
+    *_JOB,
+    "node",
+)
+STRAGGLERS = _counter(
+    "training_job_stragglers",
+    Group.TRAINING,
+    "Workers that were found to hold their job up since the operator started.",
+    "queue",
 )
 COMPLETIONS = _counter(
     "training_job_completions",

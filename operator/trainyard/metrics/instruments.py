@@ -40,6 +40,7 @@ class Metrics:
         self._admission_wait = self._histogram(d.ADMISSION_WAIT)
         self._completions = self._counter(d.COMPLETIONS)
         self._failures = self._counter(d.FAILURES)
+        self._stragglers = self._counter(d.STRAGGLERS)
         self._eta_error = self._histogram(d.ETA_ERROR)
         self._preemptions = self._counter(d.PREEMPTIONS)
         self._preempted_seconds = self._counter(d.PREEMPTED_SECONDS)
@@ -84,6 +85,10 @@ class Metrics:
     def failed(self, queue: str, kind: FailureClass) -> None:
         """An attempt of a job ended by a failure."""
         self._failures.labels(self._known(queue), kind.value).inc()
+
+    def straggler(self, queue: str) -> None:
+        """A worker was found to hold its job up."""
+        self._stragglers.labels(self._known(queue)).inc()
 
     def missed(self, queue: str, seconds: float) -> None:
         """Somebody started so far from the time that was first told."""

@@ -50,15 +50,12 @@ class _Total:
 
     def add(self, job: TrainingJob, now: datetime) -> None:
         """Its time until now, the open interval of the ledger included."""
-        ledger = opened(job, now)
-        for category, seconds in ledger.until(now).items():
+        spent = opened(job, now).spent(now, job.held_gpus())
+        for category, seconds in spent.seconds.items():
             self.seconds[category] += seconds
-        since = job.held_gpus() * max(0.0, (now - ledger.since).total_seconds())
-        self.held += ledger.gpu_hours * _HOUR + since
-        for each in ledger.causes:
+        self.held += spent.gpu_hours * _HOUR
+        for each in spent.causes:
             self._waste(each.cause, each.gpu_hours * _HOUR)
-        if ledger.current not in (None, Category.PRODUCTIVE):
-            self._waste(ledger.cause, since)
 
     def _waste(self, cause: str, gpu_seconds: float) -> None:
         if gpu_seconds > 0:

@@ -1,4 +1,4 @@
-"""GPUs of every node by what they are doing."""
+"""GPUs of every node by what they are doing, and which nodes hold jobs up."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -27,6 +27,8 @@ def node_samples(snapshot: Snapshot) -> Iterator[Sample]:
             states[_rest(node, snapshot.flavors.get(flavor))] = total - allocated
             for state, amount in states.items():
                 yield Sample(d.NODE_GPUS, (node.name, flavor, state), amount / 1000)
+        if node.name in snapshot.slow:
+            yield Sample(d.NODE_SLOWNESS, (node.name,), snapshot.slow[node.name])
 
 
 def flavor_of(node: NodeView, flavors: Mapping[str, FlavorSpec]) -> str:

@@ -10,6 +10,7 @@ from trainyard.metrics.picture import Picture
 from trainyard.metrics.sample import Sample
 from trainyard.training.observed import Report
 from trainyard.training.status import Draft
+from trainyard.training.stragglers import current
 from trainyard.workloads.pod_state import PodState
 
 _LONGEST = 256
@@ -33,9 +34,8 @@ def _life(name: tuple[str, str], job: TrainingJob) -> Iterator[Sample]:
     model = spec.model.name if spec.model else (spec.entrypoint.image if spec.entrypoint else "") or "custom"
     dataset = spec.dataset.name if spec.dataset else ""
     yield Sample(d.JOB_INFO, (*name, job.metadata.uid, spec.queue, flavor, model[:_LONGEST], dataset), 1)
-    current = status.phase or "Pending"
     for phase in d.PHASES:
-        yield Sample(d.JOB_PHASE, (*name, phase), float(phase == current))
+        yield Sample(d.JOB_PHASE, (*name, phase), float(phase == (status.phase or "Pending")))
     yield Sample(d.JOB_GPUS, name, job.gpus())
     yield Sample(d.JOB_RESTARTS, (*name, "failure"), status.restarts - status.disruptions)
     yield Sample(d.JOB_RESTARTS, (*name, "disruption"), status.disruptions)
@@ -44,6 +44,8 @@ def _life(name: tuple[str, str], job: TrainingJob) -> Iterator[Sample]:
     if status.first_step_time and job.metadata.creation_timestamp:
         waited = (status.first_step_time - job.metadata.creation_timestamp).total_seconds()
         yield Sample(d.JOB_FIRST_STEP, name, waited)
+    for each in current(status.stragglers):
+        yield Sample(d.JOB_STRAGGLER, (*name, each.node), each.factor)
 
 
 def _workers(name: tuple[str, str], job: TrainingJob, pods: tuple[PodState, ...]) -> Iterator[Sample]:
@@ -67,6 +69,7 @@ def _progress(name: tuple[str, str], job: TrainingJob, report: Report | None, no
         return
     yield Sample(d.JOB_STEP, name, progress.step)
     yield Sample(d.JOB_LAST_PROGRESS, name, progress.updated_at.timestamp())
+    yield Sample(d.JOB_CHECKPOINT_FAILURES, name, progress.checkpoint_failures)
     if progress.total_steps is not None:
         yield Sample(d.JOB_TOTAL_STEPS, name, progress.total_steps)
     if progress.loss is not None:

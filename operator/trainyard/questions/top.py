@@ -85,5 +85,5 @@ def _flavor(engine: Engine, name: str, typical: TaskClasses) -> FlavorUse:
         free=int(free.sum()) / DEVICE,
         largest=int(free.max(initial=0)) / DEVICE,
         fragmentation_percent=round(100 * lost * DEVICE / total, 2) if total else 0.0,
-        health=health.words(),
+        health="; ".join(each for each in (health.words(), health.words_of_slow()) if each),
     )

@@ -1,4 +1,7 @@
-"""Why a job or service waits: its reason and arithmetic, who holds what it needs, its place, when, and what would start it now."""
+"""Why a job or service waits: its reason and arithmetic, who holds what it needs, its place, when, and what would start it now.
+
+Of a job that has run: what its time was spent on, and who holds it up (`progress`).
+"""
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -6,6 +9,7 @@ from datetime import UTC, datetime
 from trainyard.api.answers import Holder, Why
 from trainyard.api.training_job import TrainingJob
 from trainyard.questions.picture import Asked, Picture
+from trainyard.questions.progress import told_of
 from trainyard.questions.words import shares, who
 from trainyard.scheduling.quota import granted
 from trainyard.scheduling.remedies import remedies
@@ -25,6 +29,11 @@ def why(
 
     settler: one that answered before, so that this answer costs less.
     """
+    answer = _answer(picture, thing, hurry, settler)
+    return answer.model_copy(update=told_of(thing, picture.now)) if isinstance(thing, TrainingJob) else answer
+
+
+def _answer(picture: Picture, thing: Asked, hurry: Callable[[], bool], settler: Settler | None) -> Why:
     found = picture.workloads_of(thing)
     if not found:
         return _inactive(thing)

@@ -9,6 +9,7 @@ import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from trainyard.scheduling import nominations
 from trainyard.scheduling.elastic import grown, named
@@ -20,6 +21,7 @@ from trainyard.scheduling.pending import JobClass, Refusal
 from trainyard.scheduling.preemption import Answer, Taken, search
 from trainyard.scheduling.quota_tree import Cell, Request
 from trainyard.scheduling.reservation import Places, Reservation, beside, reserve
+from trainyard.scheduling.slow_nodes import sparing
 from trainyard.scheduling.snapshot import (
     Admit,
     Assignment,
@@ -204,15 +206,21 @@ class Cycle:
         return self._beside[names]
 
     def _place(self, workload: Workload, flavor: str, fleet: Fleet) -> Places | None:
-        engine = self.engine
-        spec = engine.rules.flavors[flavor]
-        for shunned in engine.health(flavor).choices:
-            avoid = workload.avoid | shunned
-            sets = [(each, engine.fleet.eligible(spec, each, avoid)) for each in workload.pods]
-            places = place_elastic(fleet, sets, workload.topology, engine.placement)
+        health = self.engine.health(flavor)
+        for shunned in health.choices:
+            place_without = partial(self._place_without, flavor, fleet, shunned)
+            places = place_without(workload, frozenset())
             if places is not None:
-                return places
+                return sparing(fleet, health.slow, workload, places, place_without)
         return None
+
+    def _place_without(
+        self, flavor: str, fleet: Fleet, shunned: frozenset[str], workload: Workload, slow: frozenset[str]
+    ) -> Places | None:
+        engine = self.engine
+        spec, avoid = engine.rules.flavors[flavor], workload.avoid | shunned | slow
+        sets = [(each, engine.fleet.eligible(spec, each, avoid)) for each in workload.pods]
+        return place_elastic(fleet, sets, workload.topology, engine.placement)
 
     def _admit(self, waiting: JobClass, found: _Found) -> None:
         _, workload = waiting.head()

@@ -7,12 +7,18 @@ where what it adds is worth what the restart loses. Neighbours: `preemption` shr
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+import numpy as np
+
 from trainyard.scheduling.engine import Engine
 from trainyard.scheduling.fleet import Fleet
+from trainyard.scheduling.gang import replace_failed
 from trainyard.scheduling.quota_tree import QuotaTree
 from trainyard.scheduling.reservation import Places, Reservation, beside
 from trainyard.scheduling.running import Running
 from trainyard.scheduling.snapshot import Assignment, Resize, Workload, WorkloadKey
+
+_NOWHERE = -1
+"""Row of a pod that has no node yet, or whose node is gone."""
 
 PlaceOn = Callable[[Workload, str, Fleet], Places | None]
 """Where a workload would go on the nodes of a flavor."""
@@ -67,7 +73,7 @@ def grown(engine: Engine, now: float, place: PlaceOn) -> Iterator[Resize]:
         engine.finish(key)
         engine.hold(running.workload, found, now)
         left -= 1
-        yield Resize(key, running.workload.uid, found)
+        yield Resize(key, running.workload.uid, found, running.assignment)
 
 
 def _may_grow(engine: Engine, now: float) -> Iterator[WorkloadKey]:
@@ -110,8 +116,32 @@ def _larger(engine: Engine, running: Running, place: PlaceOn, now: float) -> Ass
     if sized is None or any(not _quota_kept(engine, each, running, sized) for each in kept):
         return None
     places = place(sized, flavor, fleet)
-    found = named(engine, flavor, places) if places else None
+    found = named(engine, flavor, staying(engine, running, fleet, places)) if places else None
     return found if found is not None and size(found) > size(running.assignment) else None
+
+
+def staying(engine: Engine, running: Running, fleet: Fleet, places: Places) -> Places:
+    """As many pods, with those that there are where they are, so that they need not be made anew; `places` where that cannot be.
+
+    fleet: without what the workload holds.
+    """
+    workload, flavor, trial = running.workload, running.flavor, fleet.copy()
+    spec = engine.rules.flavors.get(flavor)
+    held: dict[str, tuple[int, ...]] = {}
+    for pods in workload.pods:
+        wanted = len(places.get(pods.role, ()))
+        stay = [trial.row.get(name, _NOWHERE) for name in running.assignment.nodes.get(pods.role, ())[:wanted]]
+        for row in stay:
+            if row == _NOWHERE or not trial.room(pods.requests, np.array([row]))[0]:
+                return places
+            trial.take(row, pods.requests)
+        held[pods.role] = (*stay, *[_NOWHERE] * (wanted - len(stay)))
+    if spec is None or not any(_NOWHERE in rows for rows in held.values()):
+        return held if spec is not None else places
+    avoid = workload.avoid | engine.health(flavor).out
+    sets = [(each, engine.fleet.eligible(spec, each, avoid)) for each in workload.pods]
+    more = replace_failed(trial, sets, workload.topology, engine.placement, held, frozenset({_NOWHERE}))
+    return places if more is None else more
 
 
 def _quota_kept(engine: Engine, kept: Reservation, running: Running, sized: Workload) -> bool:

@@ -121,6 +121,8 @@ class Engine:
         """By root, who holds most of each cell at a version of the root; see `explain`."""
         self.failures: Mapping[str, int] = {}
         """By node, how many workloads failed there lately."""
+        self.slow: Mapping[str, int] = {}
+        """By node, how strongly jobs say that it held them up lately."""
         self._health: dict[str, Health] = {}
         self.recent: Mapping[str, float] = {}
         """Weighted share that was borrowed lately, of queues that count that."""
@@ -148,6 +150,10 @@ class Engine:
     def set_failures(self, failures: Mapping[str, int]) -> None:
         """Take these for all that failed lately."""
         self.failures, self._health, self.everything_changed = failures, {}, True
+
+    def set_slow(self, slow: Mapping[str, int]) -> None:
+        """Take these for all that held jobs up lately. Nobody is asked again: it changes where one starts, and never whether."""
+        self.slow, self._health = slow, {}
 
     def configure(
         self,
@@ -298,7 +304,7 @@ class Engine:
         found = self._health.get(flavor)
         if found is None:
             nodes = (self.fleet.nodes[row] for row in self.fleet.row.values())
-            found = self._health[flavor] = judge(nodes, self.rules.flavors[flavor], self.failures)
+            found = self._health[flavor] = judge(nodes, self.rules.flavors[flavor], self.failures, self.slow)
         return found
 
     def usable(self, flavor: str) -> NDArray[np.int64]:

@@ -1,8 +1,10 @@
 """Which nodes of a flavor are sick, and when that judgement is not to be trusted.
 
 A node that a monitor calls broken takes no new pods. One on which several workloads failed lately, and far more than on the others, is
-the last choice: programs fail everywhere. If more than half of a flavor's nodes are sick, the cause is hardly in the nodes: the breaker opens, and those called broken become a last choice
-too instead of standing idle. What a node cannot do at all, being cordoned, tainted or not ready, is in `eligibility`.
+the last choice: programs fail everywhere. If more than half of a flavor's nodes are sick, the cause is hardly in the nodes: the breaker
+opens, and those called broken become a last choice too instead of standing idle. A node that held jobs up lately is not sick: it comes
+last among places that are equal otherwise (`slow_nodes`). What a node cannot do at all, being cordoned, tainted or not ready, is in
+`eligibility`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -31,6 +33,8 @@ class Health:
     not_ready: int = 0
     nodes: int = 0
     """Of this flavor in all."""
+    slow: Mapping[str, int] = field(default_factory=dict)
+    """By name, how strongly jobs say that it held them up lately."""
 
     @property
     def sick(self) -> int:
@@ -64,9 +68,17 @@ class Health:
             parts.append(f"{self.sick} of {self.nodes} nodes are sick: look for a common cause")
         return "; ".join(parts)
 
+    def words_of_slow(self) -> str:
+        """As in "n1, n2 held jobs up lately and come last"; empty if none did. The slowest first."""
+        names = sorted(self.slow, key=lambda name: (-self.slow[name], name))
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004  as many as are named
+        return f"{', '.join(names[:3])}{more} held jobs up lately and come last" if names else ""
 
-def judge(nodes: Iterable[NodeView], flavor: FlavorSpec, failures: Mapping[str, int]) -> Health:
-    """failures: by node, how many workloads failed there lately."""
+
+def judge(
+    nodes: Iterable[NodeView], flavor: FlavorSpec, failures: Mapping[str, int], slow: Mapping[str, int] | None = None
+) -> Health:
+    """failures: by node, how many workloads failed there lately. slow: how strongly jobs say that it held them up."""
     mine = [node for node in nodes if node.allocatable and of_flavor(node, flavor)]  # one that left offers nothing
     ready = [node for node in mine if node.ready]
     return Health(
@@ -74,6 +86,7 @@ def judge(nodes: Iterable[NodeView], flavor: FlavorSpec, failures: Mapping[str, 
         suspects=_suspects([node.name for node in ready], failures),
         not_ready=len(mine) - len(ready),
         nodes=len(mine),
+        slow={node.name: slow[node.name] for node in ready if node.name in slow} if slow else {},
     )
 
 

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from trainyard.scheduling.elastic import named
 from trainyard.scheduling.engine import Engine
 from trainyard.scheduling.gang import replace_failed
-from trainyard.scheduling.reservation import beside
+from trainyard.scheduling.reservation import Places, beside
 from trainyard.scheduling.running import Running
-from trainyard.scheduling.snapshot import Assignment, Resize
+from trainyard.scheduling.slow_nodes import sparing
+from trainyard.scheduling.snapshot import Assignment, Resize, Workload
 
 _GONE = -1
 """Row of a node that was gone before the fleet was made."""
@@ -25,7 +26,7 @@ def mended(engine: Engine, now: float) -> Iterator[Resize]:
         if found is not None:
             engine.finish(key)
             engine.hold(running.workload, found, now)
-            yield Resize(key, running.workload.uid, found)
+            yield Resize(key, running.workload.uid, found, running.assignment)
 
 
 def _other_nodes(engine: Engine, running: Running, now: float) -> Assignment | None:
@@ -41,7 +42,14 @@ def _other_nodes(engine: Engine, running: Running, now: float) -> Assignment | N
     for there, grant in running.grants:
         if there in failed:
             fleet.give(there, grant)
-    avoid = workload.avoid | workload.lost | engine.health(flavor).out
-    sets = [(each, engine.fleet.eligible(spec, each, avoid)) for each in workload.pods]
-    places = replace_failed(fleet, sets, workload.topology, engine.placement, held, failed)
-    return named(engine, flavor, places) if places is not None else None
+    health = engine.health(flavor)
+
+    def place_without(workload: Workload, slow: frozenset[str]) -> Places | None:
+        avoid = workload.avoid | workload.lost | health.out | slow
+        sets = [(each, engine.fleet.eligible(spec, each, avoid)) for each in workload.pods]
+        return replace_failed(fleet, sets, workload.topology, engine.placement, held, failed)
+
+    places = place_without(workload, frozenset())
+    if places is None:
+        return None
+    return named(engine, flavor, sparing(fleet, health.slow, workload, places, place_without))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from trainyard.api.reasons import Waiting
-from trainyard.scheduling.elastic import PlaceOn, affordable, named
+from trainyard.scheduling.elastic import PlaceOn, affordable, named, staying
 from trainyard.scheduling.engine import Engine
 from trainyard.scheduling.fleet import Fleet
 from trainyard.scheduling.potential import standings
@@ -182,6 +182,7 @@ def _goes_on(
     places = place(sized, flavor, room) if sized else None
     if sized is None or not places:
         return False
+    places = staying(engine, running, room, places)
     there = named(engine, flavor, places)
     request = kept.tree.request(queue, flavor, granted(sized, there))
     grants = take(kept.fleet, sized, places)

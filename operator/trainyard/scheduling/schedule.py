@@ -110,6 +110,8 @@ class Follower:
             self.engine.set_nodes(snapshot.nodes)
         if snapshot.failures != last.failures:
             self.engine.set_failures(snapshot.failures)
+        if snapshot.slow != last.slow:
+            self.engine.set_slow(snapshot.slow)
         self.engine.recent = snapshot.recent
         if _configured(snapshot) != _configured(last):
             self.engine.configure(

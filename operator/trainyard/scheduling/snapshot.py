@@ -184,6 +184,8 @@ class Snapshot:
     """Weighted share that was borrowed lately, of queues that count that."""
     failures: Mapping[str, int] = field(default_factory=dict)
     """By node, how many workloads failed there lately."""
+    slow: Mapping[str, int] = field(default_factory=dict)
+    """By node, how strongly jobs say that it held them up lately: 1 or more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +267,8 @@ class Resize:
     key: WorkloadKey
     uid: str
     assignment: Assignment
+    base: Assignment | None = None
+    """The place that it held when that was decided; in another one this means nothing."""
 
 
 Decision = Admit | Wait | Preempt | Evict | Resize

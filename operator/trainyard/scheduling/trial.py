@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainyard.scheduling.elastic import PlaceOn, affordable, named
+from trainyard.scheduling.elastic import PlaceOn, affordable, named, staying
 from trainyard.scheduling.engine import Engine
 from trainyard.scheduling.fleet import Fleet, Grant
 from trainyard.scheduling.quota import granted
@@ -117,6 +117,7 @@ class Trial:
         places = self.place(sized, flavor, fleet) if sized else None
         if sized is None or places is None:
             return None
+        places = staying(self.engine, each.running, fleet, places)
         take(fleet, sized, places)
         request = tree.request(queue, flavor, granted(sized, named(self.engine, flavor, places)))
         tree.add(queue, request)

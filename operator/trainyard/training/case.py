@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from datetime import datetime
 
-from trainyard.api.names import WORKER
+from trainyard.api.names import SPARE, WORKER
 from trainyard.api.reasons import ConditionType
 from trainyard.api.training_job import TrainingJobStatus
 from trainyard.training.observed import Observed
@@ -20,11 +20,16 @@ class Case:
     def __init__(self, observed: Observed, now: datetime) -> None:
         self.observed, self.job, self.now = observed, observed.job, now
         self.spec, self.status = observed.job.spec, observed.job.status
+        self._members = self.job.counts()
+        if WORKER in self._members:
+            self._members[WORKER] -= self.job.joining()
         self.current = [pod for pod in observed.pods if pod.attempt == self.status.attempt]
         self.stale = [pod for pod in observed.pods if pod.attempt != self.status.attempt and not pod.finished]
         report = observed.report
         self.report = report if report is not None and report.attempt == self.status.attempt else None
-        self.draft = Draft(observed.job, now, self.current, self.report)
+        self.gang = [pod for pod in self.current if self.is_member(pod.role, pod.index)]
+        """Pods of this attempt for which the others wait: no spares, none that join or leave."""
+        self.draft = Draft(observed.job, now, self.gang, self.report)
 
     def plan(
         self,
@@ -40,8 +45,8 @@ class Case:
 
     @property
     def size(self) -> int:
-        """Pods of the gang as it was admitted."""
-        return self.job.size()
+        """Pods of the gang as it was admitted, apart from spares."""
+        return self.job.members()
 
     def stop(self, pods: list[PodState], deadline: datetime | None = None) -> tuple[Delete, ...]:
         """Asks pods to end, by the deadline if there is one: the trainer writes a checkpoint first.
@@ -60,11 +65,19 @@ class Case:
         found = conditions.find(self.status.conditions, ConditionType.READY)
         return found is not None and found.status == "True"
 
+    def is_member(self, role: str, index: int) -> bool:
+        """Whether the others cannot do without the pod: it is no spare, has a place, and was taken in."""
+        return role != SPARE and index < self._members.get(role, 0)
+
     def missing(self) -> list[tuple[str, int]]:
         """Role and index of each pod of the gang that is not there, role by role."""
         there = {(pod.role, pod.index) for pod in self.current}
         counts = self.job.counts()
         return [(role, index) for role in counts for index in range(counts[role]) if (role, index) not in there]
+
+    def absent(self) -> list[tuple[str, int]]:
+        """Those of the missing that the others cannot do without."""
+        return [each for each in self.missing() if self.is_member(*each)]
 
     def take_last_words(self) -> None:
         """Take over what the workers said at their end, that of the first last."""
@@ -106,8 +119,13 @@ def difference(old: TrainingJobStatus, new: TrainingJobStatus) -> tuple[dict[str
         "workers",
         "ledger",
     }
-    urgent = not patch.keys() <= calm or _statements(old) != _statements(new)
+    urgent = not patch.keys() <= calm or _statements(old) != _statements(new) or warned(old) != warned(new)
     return patch, urgent
+
+
+def warned(status: TrainingJobStatus) -> bool:
+    """Whether the trainer's warning stands."""
+    return status.progress is not None and bool(status.progress.warning)
 
 
 def dump(status: TrainingJobStatus, fields: set[str]) -> dict[str, object]:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from trainyard.api.failure import FailureRow
 from trainyard.api.training_job import TrainingJob
 from trainyard.cluster.client import ClusterClient
 from trainyard.cluster.errors import Forbidden, Invalid, Unreachable
@@ -12,14 +13,15 @@ from trainyard.runtime.clock import Clock
 from trainyard.runtime.work_queue import NEVER, Again
 from trainyard.scheduling.snapshot import Decision, Evict, Resize, Workload, WorkloadKey
 from trainyard.training import pods
+from trainyard.training.boards import Boards
 from trainyard.training.case import Case
 from trainyard.training.failure import Consequence, Ended
-from trainyard.training.observed import Claim, Observed
+from trainyard.training.observed import Board, Claim, Observed
 from trainyard.training.plan import plan_training_job
 from trainyard.training.reports import ReportBoard
 from trainyard.training.status import stopping
-from trainyard.training.workload import finished, workload
-from trainyard.workloads.applier import Applier, RefusedError
+from trainyard.training.workload import finished, place_of, workload
+from trainyard.workloads.applier import Applier, RefusedError, TakenError
 from trainyard.workloads.decisions import Decisions
 from trainyard.workloads.keys import Key
 from trainyard.workloads.nominations import still_asked
@@ -52,11 +54,13 @@ class TrainingController:
         epoch: Callable[[], int],
         outlooks: Outlooks,
         listener: Listener = lambda _old, _new: None,
+        failure_table: tuple[FailureRow, ...] = (),
     ) -> None:
         self._world, self._cluster, self._applier, self._clock = world, cluster, applier, clock
         self._decisions, self._reports, self._surroundings = decisions, reports, surroundings
         self._poke, self._epoch, self._outlooks, self._listener = poke, epoch, outlooks, listener
-        self._refusals = Refusals(clock)
+        self._failure_table = failure_table
+        self._refusals, self._boards = Refusals(clock), Boards(world, applier, clock)
         self._uids: dict[Key, str] = {}
         self._marks: dict[str, str] = {}
         self._seen: dict[Key, tuple[Workload, int]] = {}
@@ -77,12 +81,13 @@ class TrainingController:
         try:
             held_back = await self._applier.apply(key, TRAINING_JOBS, plan)
         except RefusedError as error:
-            held_back = await self._undo(key, observed, str(error))
+            held_back = await self._undo(key, observed, error)
         after = self._world.get(key)
         if isinstance(after, TrainingJob):
             self._settle(key, observed.job, after)
-        loss = self._world.next_loss(_nodes(observed.job, observed.pods), self._clock.now())
-        return Again(sooner(plan.again, held_back, self._retry(observed), loss))
+        loss = self._world.next_loss(_nodes(observed.job, observed.pods, observed.board), self._clock.now())
+        shown = await self._boards.keep(key, observed)
+        return Again(sooner(plan.again, held_back, self._retry(observed), loss, shown))
 
     def workloads(self) -> list[tuple[Workload, int]]:
         """All jobs that have or want a place as the scheduler sees them, each with its attempt.
@@ -117,7 +122,7 @@ class TrainingController:
             return None
         meta = job.metadata
         claim = pods.claim_name(job)
-        its_pods = self._world.pods_of(meta.uid)
+        its_pods, board = self._world.pods_of(meta.uid), self._boards.observe(job)
         modes = self._world.claims.get((meta.namespace, claim)) if claim else None
         observed = Observed(
             job=job,
@@ -125,22 +130,28 @@ class TrainingController:
             decision=self._decision(key, job),
             claim=Claim(claim, modes) if claim and modes is not None else None,
             service_exists=self._world.services.get((meta.namespace, pods.service_name(job))) == meta.uid,
-            lost_nodes=self._world.lost(_nodes(job, its_pods), self._clock.now()),
+            lost_nodes=self._world.lost(_nodes(job, its_pods, board), self._clock.now()),
             report=self._reports.of(meta.uid),
             epoch=self._epoch(),
             max_run_seconds=self._max_run_seconds(job),
             expected_seconds=None if finished(job) else self._outlooks.seconds(job),
             outlook=self._outlooks.of(_workload_key(key)) if job.status.admission is None else None,
+            failure_table=self._failure_table,
+            board=board,
             flavors=self._world.flavors(),
             surroundings=self._surroundings(),
         )
         if job.status.admission is not None:
             return observed
-        return replace(observed, refusal=self._refusals.known(self._mark(observed)) or "")
+        taken = self._refusals.known(_name_mark(job)) or ""
+        return replace(observed, refusal=taken or self._refusals.known(self._mark(observed)) or "", taken=bool(taken))
 
     def _decision(self, key: Key, job: TrainingJob) -> Decision | None:
         """The scheduler's last word. A request to make way counts only while the status of whom it is for says so."""
         found = self._decisions.of(_workload_key(key), job.metadata.uid, job.status.attempt)
+        if isinstance(found, Resize) and found.base is not None and found.base != place_of(job):
+            self._decisions.drop(_workload_key(key))  # a spare was quicker, or the lost node is back
+            return None
         return None if isinstance(found, Evict) and not still_asked(self._world, found) else found
 
     def _max_run_seconds(self, job: TrainingJob) -> int | None:
@@ -180,9 +191,10 @@ class TrainingController:
         self._refusals.accept(mark)
         return observed
 
-    async def _undo(self, key: Key, observed: Observed, message: str) -> float | None:
+    async def _undo(self, key: Key, observed: Observed, error: RefusedError) -> float | None:
         """A pod could not be created for good: give the place back and say why."""
-        self._refuse(observed, self._mark(observed), message)
+        mark, message = self._mark(observed), str(error)
+        self._refuse(observed, _name_mark(observed.job) if isinstance(error, TakenError) else mark, message)
         job = self._world.get(key)
         if not isinstance(job, TrainingJob) or job.status.admission is None:
             return None
@@ -200,8 +212,9 @@ class TrainingController:
         """A refused template is tried again: the namespace's quota or policy may have changed."""
         if observed.job.status.admission is not None or finished(observed.job):
             return None
-        mark = self._mark(observed)
-        return self._refusals.left(mark) + 0.1 if self._refusals.known(mark) else None
+        marks = (self._mark(observed), _name_mark(observed.job))
+        left = [self._refusals.left(mark) + 0.1 for mark in marks if self._refusals.known(mark)]
+        return max(left, default=None)
 
     def _forget(self, uid: str) -> None:
         """The job is over or gone."""
@@ -224,14 +237,14 @@ class TrainingController:
             self._listener(before, after)
 
 
-def _nodes(job: TrainingJob, its_pods: Iterable[PodState]) -> set[str]:
-    """Nodes that matter to the job: where it was placed and where its pods are."""
+def _nodes(job: TrainingJob, its_pods: Iterable[PodState], board: Board) -> set[str]:
+    """Nodes that matter to the job: where it was placed and where its pods are, that of its TensorBoard too."""
     placed = (
         {role.prefix + run.node for role in job.status.admission.roles for run in role.runs}
         if job.status.admission
         else set()
     )
-    return placed | {pod.node for pod in its_pods}
+    return placed | {pod.node for pod in (*its_pods, *board.pods)}
 
 
 def _gist(job: TrainingJob) -> tuple[object, ...]:
@@ -239,7 +252,21 @@ def _gist(job: TrainingJob) -> tuple[object, ...]:
     status = job.status
     since = status.admission.time if status.admission else None
     replacing = tuple(status.replacing)
-    return (since, finished(job), status.nomination is None, status.preemption is None, stopping(status), replacing)
+    size = job.size() if status.admission else 0
+    return (
+        since,
+        size,
+        finished(job),
+        status.nomination is None,
+        status.preemption is None,
+        stopping(status),
+        replacing,
+    )
+
+
+def _name_mark(job: TrainingJob) -> str:
+    """Of names that others took, among the refusals: they are held against this job and none like it."""
+    return f"{job.metadata.uid}/name"
 
 
 def _key(job: TrainingJob) -> Key:

@@ -34,6 +34,8 @@ class Ended:
     node: str = ""
     pod: PodState | None = None
     kind: FailureClass = FailureClass.INFRASTRUCTURE
+    remedy: str = ""
+    """What usually helps; by default that of the class."""
 
 
 TERMINAL_EXITS = {64: "the configuration is wrong", 65: "the data is wrong"}
@@ -48,42 +50,45 @@ _LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 def how_ended(observed: Observed, pods: Iterable[PodState]) -> Ended | None:
     """What ended the current attempt, worst first; None while nothing did."""
-    rules = observed.job.spec.restart.rules
-    ends = [end for pod in pods if (end := _end_of(pod, observed.lost_nodes, rules))]
+    ends = [end for pod in pods if (end := _end_of(pod, observed))]
     return min(ends, key=_rank, default=None)
 
 
-def ignored(pod: PodState, rules: Iterable[FailureRule]) -> bool:
+def ignored(pod: PodState, observed: Observed) -> bool:
     """Whether the pod failed and the others go on without it."""
-    rule = _rule_for(pod, rules)
+    rule = _rule_for(pod, observed)
     return rule is not None and rule.action is FailureAction.IGNORE
 
 
-def _end_of(pod: PodState, lost: frozenset[str], rules: Iterable[FailureRule]) -> Ended | None:
-    if pod.node in lost and not pod.finished:
+def _end_of(pod: PodState, observed: Observed) -> Ended | None:
+    own = observed.failure_table
+    if pod.node in observed.lost_nodes and not pod.finished:
         cause = f"node {pod.node} of {pod.name} is gone or not ready"
         return Ended(Consequence.DISRUPTION, cause, pod.node, pod, FailureClass.NODE)
     if pod.refused_by_node:
         cause = f"node {pod.node} refused {pod.name}: {pod.message or pod.reason}"
         return Ended(Consequence.UNDO, cause, pod.node, pod, FailureClass.NODE)
-    if (rule := _rule_for(pod, rules)) is not None:
+    if (rule := _rule_for(pod, observed)) is not None:
         if rule.action is FailureAction.IGNORE:
             return None
         words = f"{_how(pod)}; spec.restart.rules say {rule.action.value}"
-        return Ended(_ACTIONS[rule.action], words, _blamed(pod, rule.action), pod, classify(pod))
+        return Ended(_ACTIONS[rule.action], words, _blamed(pod, rule.action), pod, *classify(pod, own))
     if pod.exit is not None and pod.exit.code in TERMINAL_EXITS:
         cause = f"{pod.name} ended with exit code {pod.exit.code}, {TERMINAL_EXITS[pod.exit.code]}: {last_words(pod)}"
-        return Ended(Consequence.FAIL, cause, pod=pod, kind=classify(pod))
+        return Ended(Consequence.FAIL, cause, "", pod, *classify(pod, own))
     if pod.deleting_since is not None and not pod.finished:
+        if observed.job.status.phase == "Suspending":
+            cause = f"{pod.name} was still ending when the suspension was lifted"
+            return Ended(Consequence.DISRUPTION, cause, kind=FailureClass.PREEMPTED)
         return Ended(Consequence.DISRUPTION, f"{pod.name} was deleted by somebody else", pod=pod)
     if pod.phase != "Failed":
         return None
     if pod.reason in NODE_REASONS or pod.exit is None:
-        return Ended(Consequence.DISRUPTION, _how(pod), pod.node, pod, classify(pod))
+        return Ended(Consequence.DISRUPTION, _how(pod), pod.node, pod, *classify(pod, own))
     if pod.exit.code == STOPPED_ON_REQUEST:
         cause = f"{pod.name} was asked to stop and wrote a checkpoint"
         return Ended(Consequence.DISRUPTION, cause, pod=pod, kind=FailureClass.PREEMPTED)
-    return Ended(Consequence.RESTART, _how(pod), pod.node, pod, classify(pod))
+    return Ended(Consequence.RESTART, _how(pod), pod.node, pod, *classify(pod, own))
 
 
 def _how(pod: PodState) -> str:
@@ -97,19 +102,21 @@ def _blamed(pod: PodState, action: FailureAction) -> str:
     return "" if action is FailureAction.FAIL else pod.node
 
 
-def _rule_for(pod: PodState, rules: Iterable[FailureRule]) -> FailureRule | None:
-    if pod.phase != "Failed":
+def _rule_for(pod: PodState, observed: Observed) -> FailureRule | None:
+    rules = observed.job.spec.restart.rules
+    if pod.phase != "Failed" or not rules:
         return None
-    return next((rule for rule in rules if _matches(rule, pod)), None)
+    kind, _ = classify(pod, observed.failure_table)
+    return next((rule for rule in rules if _matches(rule, pod, kind)), None)
 
 
-def _matches(rule: FailureRule, pod: PodState) -> bool:
+def _matches(rule: FailureRule, pod: PodState, kind: FailureClass) -> bool:
     code = pod.exit.code if pod.exit else None
     reasons = {pod.reason, pod.exit.reason if pod.exit else ""}
     return (
         (rule.roles is None or pod.role in rule.roles)
         and (rule.exit_codes is None or code in rule.exit_codes)
-        and (rule.classes is None or classify(pod) in rule.classes)
+        and (rule.classes is None or kind in rule.classes)
         and (rule.reasons is None or not reasons.isdisjoint(rule.reasons))
         and (rule.contains is None or rule.contains.lower() in last_words(pod).lower())
     )
@@ -142,6 +149,6 @@ def recorded(ended: Ended, before: Failure | None, *, attempt: int, step: int | 
         step=step,
         times=before.times + 1 if before and again else 1,
         message=(last_words(pod) or ended.cause)[:1024],
-        remedy=REMEDIES[ended.kind],
+        remedy=ended.remedy or REMEDIES[ended.kind],
         time=now,
     )

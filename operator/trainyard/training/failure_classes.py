@@ -1,55 +1,41 @@
 """The table by which a failure gets its class: exit codes, reasons and words, read from top to bottom."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 
-from trainyard.api.failure import FailureClass
+from trainyard.api.failure import FailureClass, FailureRow
 from trainyard.workloads.pod_state import PodState
 
 NODE_REASONS = ("Evicted", "NodeShutdown", "Terminated", "NodeLost")
 """Reasons with which a node sends a pod away."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A pod belongs to the class if its exit code or reason is named, or one of the words stands in what it said last."""
-
-    kind: FailureClass
-    codes: frozenset[int] = frozenset()
-    reasons: frozenset[str] = frozenset()
-    words: tuple[str, ...] = ()
-    """In lower case."""
-
-    def fits(self, code: int | None, reasons: frozenset[str], said: str) -> bool:
-        return code in self.codes or bool(self.reasons & reasons) or any(word in said for word in self.words)
-
-
-TABLE: tuple[Row, ...] = (
-    Row(FailureClass.NODE, reasons=frozenset(NODE_REASONS)),
-    Row(FailureClass.PREEMPTED, codes=frozenset({75})),
-    Row(FailureClass.HANG, codes=frozenset({77})),
-    Row(FailureClass.USER_ERROR, codes=frozenset({64}), words=("device-side assert",)),
-    Row(FailureClass.DATA, codes=frozenset({65})),
-    Row(
-        FailureClass.OUT_OF_MEMORY,
+TABLE: tuple[FailureRow, ...] = (
+    FailureRow(kind=FailureClass.NODE, reasons=frozenset(NODE_REASONS)),
+    FailureRow(kind=FailureClass.PREEMPTED, exit_codes=frozenset({75})),
+    FailureRow(kind=FailureClass.HANG, exit_codes=frozenset({77})),
+    FailureRow(kind=FailureClass.USER_ERROR, exit_codes=frozenset({64}), contains=("device-side assert",)),
+    FailureRow(kind=FailureClass.DATA, exit_codes=frozenset({65})),
+    FailureRow(
+        kind=FailureClass.OUT_OF_MEMORY,
         reasons=frozenset({"OOMKilled"}),
-        words=("out of memory", "outofmemoryerror", "bad_alloc", "cannot allocate memory", "memoryerror"),
+        contains=("out of memory", "outofmemoryerror", "bad_alloc", "cannot allocate memory", "memoryerror"),
     ),
-    Row(
-        FailureClass.STORAGE,
-        words=("no space left on device", "disk quota exceeded", "read-only file system", "stale file handle"),
+    FailureRow(
+        kind=FailureClass.STORAGE,
+        contains=("no space left on device", "disk quota exceeded", "read-only file system", "stale file handle"),
     ),
-    Row(
-        FailureClass.INFRASTRUCTURE,
-        codes=frozenset({125, 126, 127, 128}),
+    FailureRow(
+        kind=FailureClass.INFRASTRUCTURE,
+        exit_codes=frozenset({125, 126, 127, 128}),
         reasons=frozenset({"ContainerCannotRun", "StartError", "CreateContainerError", "RunContainerError"}),
     ),
-    Row(
-        FailureClass.GPU,
-        words=("cuda error", "uncorrectable ecc", "nvlink", "xid", "no cuda gpus are available", "cudnn_status"),
+    FailureRow(
+        kind=FailureClass.GPU,
+        contains=("cuda error", "uncorrectable ecc", "nvlink", "xid", "no cuda gpus are available", "cudnn_status"),
     ),
-    Row(
-        FailureClass.NETWORK,
-        words=(
+    FailureRow(
+        kind=FailureClass.NETWORK,
+        contains=(
             "nccl",
             "gloo",
             "connection reset by peer",
@@ -86,13 +72,31 @@ SAME_FAILURES = 3
 """After so many failures of one kind at one step a restart is not tried any more."""
 
 
-def classify(pod: PodState) -> FailureClass:
-    """The class of a pod that failed. Without a better answer it is the program's own error."""
-    if pod.exit is None:
-        return FailureClass.NODE if pod.reason in NODE_REASONS else FailureClass.INFRASTRUCTURE
-    reasons = frozenset({pod.reason, pod.exit.reason})
+def classify(pod: PodState, own: Iterable[FailureRow] = ()) -> tuple[FailureClass, str]:
+    """The class of a pod that failed, and what usually helps. Without a better answer it is the program's own error.
+
+    own: rows of the cluster, which come before the table.
+    """
+    # Where no container ran, the words are the node's, of which the table knows nothing.
+    row = next((row for row in (*own, *(TABLE if pod.exit else ())) if _fits(row, pod)), None)
+    kind = row.kind if row else _without_a_row(pod)
+    return kind, (row and row.remedy) or REMEDIES[kind]
+
+
+def _fits(row: FailureRow, pod: PodState) -> bool:
+    code, reasons = (pod.exit.code, {pod.reason, pod.exit.reason}) if pod.exit else (None, {pod.reason})
     said = last_words(pod).lower()
-    return next((row.kind for row in TABLE if row.fits(pod.exit.code, reasons, said)), FailureClass.USER_ERROR)
+    return (
+        code in row.exit_codes
+        or not reasons.isdisjoint(row.reasons)
+        or any(text.lower() in said for text in row.contains)
+    )
+
+
+def _without_a_row(pod: PodState) -> FailureClass:
+    if pod.exit is not None:
+        return FailureClass.USER_ERROR
+    return FailureClass.NODE if pod.reason in NODE_REASONS else FailureClass.INFRASTRUCTURE
 
 
 def last_words(pod: PodState) -> str:

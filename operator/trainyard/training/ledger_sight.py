@@ -43,13 +43,13 @@ class Sight:
     def bound_at(self) -> datetime | None:
         """When the last pod was bound; None while one is not."""
         bound = [pod.scheduled or pod.created for pod in self.pods if pod.bound or pod.finished]
-        return max(bound, default=self.now) if len(bound) >= self.job.size() else None
+        return max(bound, default=self.now) if len(bound) >= self.job.members() else None
 
     @property
     def began_at(self) -> datetime | None:
         """When the last container began to run; None while one does not."""
         begun = [pod.started for pod in self.pods if pod.started or pod.finished or pod.running]
-        return max(filter(None, begun), default=self.now) if len(begun) >= self.job.size() else None
+        return max(filter(None, begun), default=self.now) if len(begun) >= self.job.members() else None
 
     @property
     def heard(self) -> Mapping[str, Any]:

@@ -4,16 +4,22 @@ Each is two steps. First the status says what is to happen, with a deadline; the
 they do when a job is suspended, and are killed at the deadline. An operator that starts in between finds the status and goes on.
 """
 
+from dataclasses import replace
 from datetime import datetime
 
-from trainyard.api.reasons import Reason
+from trainyard.api.names import WORKER
+from trainyard.api.reasons import ConditionType, Reason
 from trainyard.api.training_job import TrainingJob
-from trainyard.scheduling.snapshot import Evict, Resize
+from trainyard.scheduling.snapshot import Assignment, Evict, Resize
 from trainyard.training.case import Case
 from trainyard.training.failure import Consequence, how_ended
+from trainyard.training.resizing import can_resize
 from trainyard.training.status import goes_on, stopping
-from trainyard.training.workload import lost_of_place
+from trainyard.training.workload import lost_of_place, place_of
+from trainyard.workloads import conditions
 from trainyard.workloads.plan import Note, Plan
+
+_LESS = "spec.workers.replicas is less than before"
 
 
 def ran_too_long(case: Case) -> Plan | None:
@@ -47,11 +53,16 @@ def lost_gpu_seconds(job: TrainingJob, now: datetime) -> float:
 
 
 def left_to_run(case: Case) -> float | None:
-    """Seconds that the job may still run in its place; None without a limit or while it does not run."""
+    """Seconds that the job may still run; None without a limit or while it does not run.
+
+    They begin when it is admitted. Another size or other nodes for lost ones are another place, and begin nothing anew.
+    """
     admission, began = case.status.admission, case.status.start_time
     if case.observed.max_run_seconds is None or admission is None or began is None or not case.ready():
         return None
-    return case.observed.max_run_seconds - (case.now - max(began, admission.time)).total_seconds()
+    admitted = conditions.find(case.status.conditions, ConditionType.ADMITTED)
+    since = admitted.last_transition_time if admitted else admission.time
+    return case.observed.max_run_seconds - (case.now - max(began, since)).total_seconds()
 
 
 def make_way(case: Case) -> Plan | None:
@@ -62,11 +73,22 @@ def make_way(case: Case) -> Plan | None:
         return _given_back(case)
     if stopping(case.status) is Reason.QUEUE_DRAINED:
         return _drained(case)
+    if (fewer := _fewer(case)) is not None:
+        _resize(case, fewer, _LESS)
+        return case.plan(notes=(Note(Reason.RESIZED, _resized(case, _LESS)),), again=0.0)
     decision = case.observed.decision
     if isinstance(decision, Resize) and not lost_of_place(case.observed):
-        case.draft.resized(decision.assignment, case.observed.epoch, "grows into idle capacity")
+        _resize(case, decision.assignment, "grows into idle capacity")
         return case.plan(notes=(Note(Reason.RESIZED, _resized(case, "grows into idle capacity")),), again=0.0)
     return _begin(case, decision) if isinstance(decision, Evict) else None
+
+
+def _fewer(case: Case) -> Assignment | None:
+    """The place without what an elastic job holds beyond spec.workers.replicas; None if that is nothing."""
+    place, most = place_of(case.job), case.spec.workers.replicas
+    if place is None or len(place.nodes.get(WORKER, ())) <= most or lost_of_place(case.observed):
+        return None
+    return replace(place, nodes={**place.nodes, WORKER: place.nodes[WORKER][:most]})
 
 
 def _begin(case: Case, asked: Evict) -> Plan:
@@ -77,7 +99,7 @@ def _begin(case: Case, asked: Evict) -> Plan:
         return case.plan(notes=(Note(Reason.QUEUE_DRAINED, message),), again=0.0)
     who = f"makes way for {asked.by.kind} {asked.by.namespace}/{asked.by.name}"
     if asked.goes_on is not None:
-        case.draft.resized(asked.goes_on, case.observed.epoch, who)
+        _resize(case, asked.goes_on, who)
         case.draft.preempted(asked)
         return case.plan(notes=(Note(Reason.RESIZED, f"{_resized(case, who)}; {loses}"),), again=0.0)
     message = f"{who} by {asked.deadline:%H:%M:%SZ}; {loses}"
@@ -86,8 +108,17 @@ def _begin(case: Case, asked: Evict) -> Plan:
     return case.plan(notes=(Note(Reason.PREEMPTED, message, warning=True),), again=0.0)
 
 
+def _resize(case: Case, place: Assignment, why: str) -> None:
+    """In the pods that there are if that can be; else they all end, and others begin from the last checkpoint."""
+    if can_resize(case, place):
+        case.draft.resizing(place, case.observed.epoch)
+    else:
+        case.draft.resized(place, case.observed.epoch, why)
+
+
 def _resized(case: Case, why: str) -> str:
-    return f"{why}: {case.size} pods before, {case.draft.size()} from now on, from the last checkpoint"
+    how = "those that stay keep their pods" if case.draft.fields["resizing"] else "from the last checkpoint"
+    return f"{why}: {case.size} pods before, {case.draft.size()} from now on, {how}"
 
 
 def _given_back(case: Case) -> Plan:
@@ -119,5 +150,5 @@ def _ask_to_end(case: Case) -> Plan | None:
 
 
 def _failed_by_itself(case: Case) -> bool:
-    end = how_ended(case.observed, case.current)
+    end = how_ended(case.observed, case.gang)
     return end is not None and end.consequence is Consequence.FAIL

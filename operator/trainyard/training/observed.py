@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from trainyard.api.failure import FailureRow
 from trainyard.api.flavor import FlavorSpec
 from trainyard.api.training_job import TrainingJob
 from trainyard.scheduling.snapshot import Decision
+from trainyard.training.stragglers import Pace
 from trainyard.workloads.outlook import Outlook
 from trainyard.workloads.pod_state import PodState
 from trainyard.workloads.pod_template import Surroundings
@@ -30,6 +32,19 @@ class Report:
     attempt: int
     received: datetime
     body: Mapping[str, Any]
+    paces: tuple[Pace, ...] = ()
+    """How its workers compared with each other lately, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """What there is of a job's TensorBoard."""
+
+    deployment: Mapping[str, Any] | None = None
+    service: bool = False
+    pods: tuple[PodState, ...] = ()
+    refusal: str = ""
+    """What the API server answered to one of them; empty if it takes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +62,8 @@ class Observed:
     report: Report | None = None
     refusal: str = ""
     """What the API server answered to a pod of this template; empty if it takes it."""
+    taken: bool = False
+    """Whether the refusal is for the name of a child, which somebody else has."""
     epoch: int = 0
     max_run_seconds: int | None = None
     """The least of what the job and the queues above it allow; None if none says so."""
@@ -54,5 +71,8 @@ class Observed:
     """How long it is expected to run: declared, or learned of jobs like it."""
     outlook: Outlook | None = None
     """When it is expected to start, and what would start it now; None if it has a place."""
+    failure_table: tuple[FailureRow, ...] = ()
+    """Rows of the cluster's own by which failures get their class, before the built-in ones."""
+    board: Board = field(default_factory=Board)
     flavors: Mapping[str, FlavorSpec] = field(default_factory=dict)
     surroundings: Surroundings = field(default_factory=lambda: Surroundings("", "", ""))

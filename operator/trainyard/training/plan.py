@@ -5,7 +5,7 @@ decision into the status, and acts on pods only when the status of the last roun
 between loses nothing and repeats nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
@@ -13,19 +13,25 @@ from itertools import groupby
 from trainyard.api.failure import Failure
 from trainyard.api.names import WORKER
 from trainyard.api.reasons import ConditionType, Reason, Waiting
+from trainyard.api.training_job_spec import Dependency
 from trainyard.scheduling.snapshot import Admit, Preempt, Resize, Wait
 from trainyard.training import pods as children
+from trainyard.training import restart_limit
 from trainyard.training.budget import exhausted, seconds_left, used_up, watch_budget
-from trainyard.training.case import Case, Rule
+from trainyard.training.case import Case, Rule, warned
 from trainyard.training.failure import Consequence, Ended, how_ended, ignored
 from trainyard.training.failure_classes import REPEATING, SAME_FAILURES
 from trainyard.training.in_place import NAMED, onto_other_nodes, replace_pods, replacing, restarted_report
 from trainyard.training.making_way import left_to_run, make_way, ran_too_long
 from trainyard.training.observed import Observed
+from trainyard.training.resizing import next_joiner, watch_resize
+from trainyard.training.roles import success, waiting_roles
+from trainyard.training.spares import next_spare, use_spares, watch_spares
+from trainyard.training.straggler_watch import watch_stragglers
+from trainyard.training.tensorboard import told
 from trainyard.training.workload import finished, lost_of_place
 from trainyard.workloads import conditions
 from trainyard.workloads.plan import Note, Object, Plan, sooner
-from trainyard.workloads.pod_state import PodState
 from trainyard.workloads.times import BIND_SECONDS, MEND_SECONDS, REFRESH_SECONDS, retell_seconds
 
 SETTLE_SECONDS = 1.0
@@ -35,7 +41,7 @@ SETTLE_SECONDS = 1.0
 def plan_training_job(observed: Observed, now: datetime) -> Plan:
     """The plan of the first rule that applies."""
     case = Case(observed, now)
-    plan = next(plan for rule in RULES if (plan := rule(case)) is not None)
+    plan = told(next(plan for rule in RULES if (plan := rule(case)) is not None), observed)
     left = seconds_left(case)
     return plan if left is None else replace(plan, again=sooner(plan.again, left))
 
@@ -46,22 +52,23 @@ def being_deleted(case: Case) -> Plan | None:
 
 
 def over(case: Case) -> Plan | None:
-    """Complete or failed: what still runs is stopped, and the job goes after its time to live."""
+    """Complete or failed: what still runs is stopped, or all pods are deleted; the job goes after its time to live."""
     if not finished(case.job):
         return None
-    active = [pod for pod in case.observed.pods if not pod.finished]
-    if active:
-        return Plan(delete=case.stop(active))
+    all_go = case.spec.clean_pod_policy == "All"
+    said = Plan() if case.status.observed_generation == case.job.metadata.generation else case.plan()
+    if doomed := [pod for pod in case.observed.pods if all_go or not pod.finished]:
+        return replace(said, delete=case.stop(doomed))
     if case.spec.ttl_seconds_after_finished is None or case.status.completion_time is None:
-        return Plan()
+        return said
     left = case.spec.ttl_seconds_after_finished - (case.now - case.status.completion_time).total_seconds()
-    return Plan(again=left) if left > 0 else Plan(delete_self=True)
+    return replace(said, again=left) if left > 0 else Plan(delete_self=True)
 
 
 def suspend(case: Case) -> Plan | None:
     """Stop after a checkpoint, then give the place back: since the user says so, or the budget is used up."""
-    ended = [pod for pod in _workers(case) if pod.phase == "Succeeded" and pod.deleting_since is None]
-    if case.status.admission is not None and len(ended) >= case.job.counts().get(WORKER, 0):
+    by_themselves = [pod for pod in case.current if pod.deleting_since is None]
+    if case.status.admission is not None and success(case.job, by_themselves) is not None:
         return None  # there is nothing left to stop
     if case.spec.suspend:
         return _suspend(case, Reason.SUSPENDED, "spec.suspend is true")
@@ -122,7 +129,7 @@ def without_place(case: Case) -> Plan | None:
 def _nominated(case: Case, decision: Preempt) -> Plan:
     """Others make way: written here first, and only then are they asked."""
     if case.status.nomination is not None:
-        return Plan(create=_storage(case), again=REFRESH_SECONDS)
+        return case.plan(create=_storage(case), again=REFRESH_SECONDS)
     case.draft.nominated(decision, case.observed.epoch)
     lost = [f"{each.key.namespace}/{each.key.name} ({each.cost:.0f} GPU-seconds)" for each in decision.victims]
     names = ", ".join(lost[:NAMED]) + (f" and {len(lost) - NAMED} more" if len(lost) > NAMED else "")
@@ -141,19 +148,18 @@ def clear_earlier_attempts(case: Case) -> Plan | None:
 
 
 def succeeded(case: Case) -> Plan | None:
-    """The workers are done; what else there is of the gang has nothing left to do and is stopped."""
-    done = [pod for pod in _workers(case) if pod.phase == "Succeeded"]
-    if len(done) < case.job.counts().get(WORKER, 0):
+    """Those are done that matter; what else there is of the gang has nothing left to do and is stopped."""
+    if (message := success(case.job, case.current)) is None:
         return None
     case.take_last_words()
     case.draft.counted(case.current)
-    case.draft.completed(_all_ran(case), len(done))
-    return case.plan(notes=(Note(Reason.COMPLETED, f"all {len(done)} workers ended with exit code 0"),))
+    case.draft.completed(_all_ran(case), message)
+    return case.plan(notes=(Note(Reason.COMPLETED, message),))
 
 
 def ended(case: Case) -> Plan | None:
     """Something ended the attempt: undo it, restart it, or fail."""
-    end = how_ended(case.observed, case.current) or _vanished(case) or _never_bound(case) or _too_slow(case)
+    end = how_ended(case.observed, case.gang) or _vanished(case) or _never_bound(case) or _too_slow(case)
     if end is None:
         return None
     if (plan := replacing(case, end)) is not None:
@@ -164,12 +170,7 @@ def ended(case: Case) -> Plan | None:
     return case.plan(notes=(note,), again=0.0)
 
 
-def _workers(case: Case) -> list[PodState]:
-    return [pod for pod in case.current if pod.role == WORKER]
-
-
 def _conclude(case: Case, end: Ended) -> Note:
-    failures = case.draft.fields["restarts"] - case.draft.fields["disruptions"]
     case.draft.failed_by(end)
     if end.consequence is Consequence.FAIL:
         case.draft.failed(Reason.TERMINAL_EXIT, end.cause)
@@ -184,8 +185,8 @@ def _conclude(case: Case, end: Ended) -> Note:
             f"attempt {case.status.attempt} undone, the place in the queue is kept: {end.cause}",
             warning=True,
         )
-    if end.consequence is Consequence.RESTART and failures >= case.spec.restart.max_restarts:
-        message = f"{failures} restarts were allowed and used; last failure: {end.cause}"
+    if end.consequence is Consequence.RESTART and restart_limit.restarts_left(case.draft.so_far(), case.now) == 0:
+        message = f"{restart_limit.words(case.job)}; last failure: {end.cause}"
         case.draft.failed(Reason.RESTART_LIMIT, message, end.node)
         return Note(Reason.RESTART_LIMIT, message, warning=True)
     case.draft.restarting(end, counts=end.consequence is Consequence.RESTART)
@@ -205,9 +206,9 @@ def _repeats(failure: Failure | None, end: Ended) -> str | None:
 
 def _vanished(case: Case) -> Ended | None:
     """A pod of a gang that ran is not there any more."""
-    if not case.ready():
-        return None
-    missing = case.missing()
+    missing = case.absent()
+    if not case.ready():  # being made, apart from the pod that the others waited for
+        missing = [each for each in missing if each == (WORKER, 0) and case.draft.round() > 1]
     return (
         Ended(
             Consequence.DISRUPTION,
@@ -223,6 +224,8 @@ def mend(case: Case) -> Plan | None:
     admission, lost = case.status.admission, sorted(lost_of_place(case.observed))
     if admission is None or not lost or case.current:
         return None
+    if (plan := use_spares(case, lost)) is not None:
+        return plan
     decision, names = case.observed.decision, ", ".join(lost[:NAMED])
     if isinstance(decision, Resize):
         return onto_other_nodes(case, decision, lost)
@@ -255,7 +258,7 @@ def _never_bound(case: Case) -> Ended | None:
     """kube-scheduler could not put a pod where it was decided: somebody else was quicker, or the node changed."""
     late = [
         pod
-        for pod in case.current
+        for pod in case.gang
         if not pod.bound and not pod.finished and (case.now - pod.created).total_seconds() >= BIND_SECONDS
     ]
     if not late:
@@ -271,11 +274,11 @@ def _never_bound(case: Case) -> Ended | None:
 def _too_slow(case: Case) -> Ended | None:
     """No gang holds GPUs while it is incomplete beyond its deadline."""
     admission = case.status.admission
-    if admission is None or case.ready() or not case.current or _run(case) == case.size:
+    if admission is None or case.ready() or not case.gang or _run(case) == case.size or _prepares(case):
         return None
     if (case.now - _starting_since(case)).total_seconds() < case.spec.start_deadline_seconds:
         return None
-    late = next((pod for pod in case.current if not pod.running), case.current[0])
+    late = next((pod for pod in case.gang if not pod.running), case.gang[0])
     why = late.waiting or late.message or late.phase
     return Ended(
         Consequence.UNDO,
@@ -284,23 +287,34 @@ def _too_slow(case: Case) -> Ended | None:
     )
 
 
+def _prepares(case: Case) -> bool:
+    """Whether all pods run that may, and what is missing waits until some of them have ended, which takes as long as it takes."""
+    later = waiting_roles(case.job, case.current)
+    works = all(pod.running or pod.phase == "Succeeded" for pod in case.gang)
+    return (
+        works and any(on.status == "Complete" for on in later.values()) and later.keys() >= dict(case.missing()).keys()
+    )
+
+
 def _starting_since(case: Case) -> datetime:
-    """Since when the gang that does not run yet is starting: its place, its newest pod, or a pod's replacement."""
+    """Since when the gang that does not run yet is starting: its place, its newest pod, or a pod's replacement or end."""
     assert case.status.admission is not None
     restart = case.status.last_restart
     replaced = [restart.time] if restart is not None and restart.attempt == case.status.attempt else []
-    return max((case.status.admission.time, *(pod.created for pod in case.current), *replaced))
+    ended = (pod.exit.finished_at for pod in case.gang if pod.phase == "Succeeded" and pod.exit)
+    times = (*(pod.created for pod in case.gang), *replaced, *(time for time in ended if time))
+    return max((case.status.admission.time, *times))
 
 
 def gang(case: Case) -> Plan | None:
     """Create what is missing, watch it start, report how it goes."""
-    missing = case.missing()
+    missing, later = case.missing(), waiting_roles(case.job, case.current)
     case.draft.counted(case.current)
     case.draft.set(preemption=None)  # who made way and went on has done so now
     create = _storage(case)
-    if missing and case.size > 1 and not case.observed.service_exists:
+    if missing and not children.alone(case.job) and not case.observed.service_exists:
         create = (*create, children.service(case.job))
-    for role, group in groupby(missing, key=lambda each: each[0]):
+    for role, group in groupby((each for each in missing if each[0] not in later), key=lambda each: each[0]):
         create = (*create, *children.pods_of(case.observed, role, (index for _, index in group)))
     notes: tuple[Note, ...] = ()
     running = _run(case)
@@ -316,37 +330,50 @@ def gang(case: Case) -> Plan | None:
             else ()
         )
     else:
-        case.draft.starting(_how_it_starts(case, missing, running))
+        case.draft.starting(_how_it_starts(case, missing, later, running))
     if case.report is not None:
         case.draft.reported(case.report)
+        notes = (*notes, *_warnings(case))
+        if running == case.size:
+            notes = (*notes, *watch_stragglers(case))
     # Readers hear that a gang runs; nobody waits for it. Where very many start at once, what ended meanwhile need not be told.
     return replace(case.plan(create=create, notes=notes, again=_when_next(case)), takes_turn=news)
 
 
+def _warnings(case: Case) -> tuple[Note, ...]:
+    """What the trainer wants a person to know is an event once, until a newer checkpoint is made."""
+    progress = case.draft.fields["progress"]
+    if not progress.warning or warned(case.status):
+        return ()
+    return (Note(Reason.WARNING, progress.warning, warning=True),)
+
+
 def _settling(case: Case) -> float:
     """Seconds until a gang that has just begun to run is said to run: what ends at once costs one status write less."""
-    if case.ready() or not any(pod.started for pod in case.current):
+    if case.ready() or not any(pod.started for pod in case.gang):
         return 0.0
     return SETTLE_SECONDS - (case.now - _all_ran(case)).total_seconds()
 
 
 def _run(case: Case) -> int:
     """Pods that run, ran to their end, or failed and are not missed."""
-    rules = case.spec.restart.rules
-    return sum(pod.running or pod.phase == "Succeeded" or ignored(pod, rules) for pod in case.current)
+    return sum(pod.running or pod.phase == "Succeeded" or ignored(pod, case.observed) for pod in case.gang)
 
 
 def _all_ran(case: Case) -> datetime:
     """Since when all pods of the gang run, or ran."""
-    return max((pod.started for pod in case.current if pod.started), default=case.now)
+    return max((pod.started for pod in case.gang if pod.started), default=case.now)
 
 
-def _how_it_starts(case: Case, missing: Sequence[tuple[str, int]], running: int) -> str:
+def _how_it_starts(
+    case: Case, missing: Sequence[tuple[str, int]], later: Mapping[str, Dependency], running: int
+) -> str:
     """What the slowest pods wait for."""
-    waits = sorted({pod.waiting or pod.unschedulable for pod in case.current if not pod.running} - {""})
+    waits = sorted({pod.waiting or pod.unschedulable for pod in case.gang if not pod.running} - {""})
     text = f"{running} of {case.size} {case.spec.noun} run"
-    if missing:
-        text += f", {len(missing)} are being created"
+    if created := [each for each in missing if each[0] not in later]:
+        text += f", {len(created)} are being created"
+    waits = [*(f"{role} waits until all of {on.role} are {on.status}" for role, on in later.items()), *waits]
     return f"{text}; {'; '.join(waits)}"[:1000] if waits else text
 
 
@@ -354,13 +381,13 @@ def _when_next(case: Case) -> float | None:
     """The next deadline that no event announces."""
     unbound = [
         BIND_SECONDS - (case.now - pod.created).total_seconds()
-        for pod in case.current
+        for pod in case.gang
         if not pod.bound and not pod.finished
     ]
     deadline = None
-    if case.status.admission is not None and not case.ready():
+    if case.status.admission is not None and not case.ready() and not _prepares(case):
         deadline = case.spec.start_deadline_seconds - (case.now - _starting_since(case)).total_seconds()
-    earliest = sooner(*unbound, deadline, left_to_run(case))
+    earliest = sooner(*unbound, deadline, left_to_run(case), next_spare(case), next_joiner(case))
     return None if earliest is None else max(0.5, earliest)
 
 
@@ -379,6 +406,8 @@ RULES: tuple[Rule, ...] = (
     succeeded,
     ran_too_long,
     make_way,
+    watch_spares,
+    watch_resize,
     replace_pods,
     ended,
     mend,

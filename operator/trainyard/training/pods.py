@@ -15,12 +15,14 @@ from trainyard.api.names import (
     JOB_LABEL,
     QUEUE_LABEL,
     ROLE_LABEL,
+    SPARE,
     WORKER,
 )
 from trainyard.api.training_job import TrainingJob
 from trainyard.api.training_job_spec import Entrypoint
 from trainyard.scheduling.resources import parse
 from trainyard.training.observed import CONTAINER, Observed
+from trainyard.training.restart_limit import restarts_left
 from trainyard.workloads.plan import Object
 from trainyard.workloads.pod_template import (
     STORAGE,
@@ -40,6 +42,8 @@ _SILENCE = 60
 _SILENCE_OF_ENTRYPOINTS = 600
 """A user's program does not say when it evaluates or saves rather than trains."""
 AGENT = ["python", "-m", "trainer.agent"]
+STAND_BY = ("sh", "-c", "trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done")
+"""What a spare does: it waits, in any image that has a shell, and ends at once when asked to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +62,25 @@ class Part:
 
 
 def parts(job: TrainingJob) -> tuple[Part, ...]:
-    """The workers, then the other roles."""
+    """The workers, the other roles, the workers' spares."""
     first, spec = job.spec.workers, job.spec
     workers = Part(
         WORKER, "spec.workers", first.replicas, first.min_replicas, first.resources, first.template, spec.entrypoint
+    )
+    spares = Part(
+        SPARE,
+        "spec.workers.spares",
+        first.spares or 0,
+        None,
+        first.resources,
+        first.template,
+        Entrypoint(command=list(STAND_BY), image=spec.entrypoint.image if spec.entrypoint else ""),
     )
     others = (
         Part(each.name, f"spec.roles[{each.name}]", each.replicas, None, each.resources, each.template, each.entrypoint)
         for each in spec.roles
     )
-    return (workers, *others)
+    return (workers, *others, spares) if first.spares else (workers, *others)
 
 
 def pod_name(job: TrainingJob, role: str, index: int, attempt: int) -> str:
@@ -87,6 +100,21 @@ def in_place(job: TrainingJob) -> bool:
     return job.spec.restart.in_place and not (own_image(job) or job.spec.roles or job.spec.restart.rules)
 
 
+def elastic(job: TrainingJob) -> bool:
+    """Whether workers may come and go while the others keep their pods: the built-in program saves, and starts again with another number."""
+    return job.spec.workers.min_replicas is not None and job.spec.entrypoint is None and in_place(job)
+
+
+def alone(job: TrainingJob) -> bool:
+    """Whether there is one pod, which nobody will look for."""
+    return sum(_members(job).values()) == 1 and not elastic(job)
+
+
+def processes(resources: ResourceRequirements) -> int:
+    """Of a pod with these resources: one for each GPU."""
+    return max(1, parse(resources.limits.get(GPU, "0")) // 1000)
+
+
 def own_image(job: TrainingJob) -> bool:
     """Whether the workers run without our agent."""
     return job.spec.entrypoint is not None and bool(job.spec.entrypoint.image)
@@ -98,11 +126,6 @@ def hang_seconds(job: TrainingJob) -> int:
     if asked is not None:
         return asked
     return _SILENCE_OF_ENTRYPOINTS if job.spec.entrypoint else _SILENCE
-
-
-def restarts_left(job: TrainingJob) -> int:
-    """Restarts that spec.restart.maxRestarts still allows."""
-    return max(0, job.spec.restart.max_restarts - (job.status.restarts - job.status.disruptions))
 
 
 def folder(job: TrainingJob) -> str:
@@ -118,7 +141,8 @@ def node_of(job: TrainingJob, role: str, index: int) -> str:
     """Where a pod of the current attempt is to be; empty without a place."""
     admission = job.status.admission
     found = next((each for each in admission.roles if each.name == role), None) if admission else None
-    return found.nodes()[index] if found else ""
+    nodes = found.nodes() if found else []
+    return nodes[index] if index < len(nodes) else ""
 
 
 def pods_of(observed: Observed, role: str, indices: Iterable[int]) -> Iterator[Object]:
@@ -127,8 +151,7 @@ def pods_of(observed: Observed, role: str, indices: Iterable[int]) -> Iterator[O
     assert admission is not None
     nodes = next(each for each in admission.roles if each.name == role).nodes()
     part = next(each for each in parts(job) if each.role == role)
-    counts = job.counts()
-    alone = sum(counts.values()) == 1
+    counts, lonely = _members(job), alone(job)
     for index in indices:
         labels = {
             JOB_LABEL: job.metadata.name,
@@ -138,7 +161,7 @@ def pods_of(observed: Observed, role: str, indices: Iterable[int]) -> Iterator[O
             QUEUE_LABEL: job.spec.queue,
             FLAVOR_LABEL: admission.flavor,
         }
-        if not alone and (role != WORKER or index == 0):
+        if not lonely and role != SPARE and (role != WORKER or index == 0):
             # Of the workers the first alone, where they meet while they start: each address more is written twice, to
             # Endpoints and to an EndpointSlice, whenever any of the pods changes.
             labels[ADDRESSED_LABEL] = "true"
@@ -152,14 +175,14 @@ def pods_of(observed: Observed, role: str, indices: Iterable[int]) -> Iterator[O
             flavor=observed.flavors.get(admission.flavor),
             restart="Never",
         )
-        if not alone:
+        if not lonely:
             pod["spec"] |= {"hostname": _hostname(job, role, index), "subdomain": service_name(job)}
         yield pod
 
 
 def samples(observed: Observed) -> list[Object]:
     """A pod like those of each role, for the API server's dry run: no node, no rank that matters."""
-    job, counts, found = observed.job, observed.job.counts(), []
+    job, counts, found = observed.job, _members(observed.job), []
     for part in parts(job):
         name = pod_name(job, part.role, 0, job.status.attempt)
         labels = {JOB_LABEL: job.metadata.name, ROLE_LABEL: part.role}
@@ -167,6 +190,11 @@ def samples(observed: Observed) -> list[Object]:
         container = _container(job, part, 0, counts, observed.surroundings)
         found.append(build_pod(part.template, meta, container, _volumes(job), node="any", flavor=None, restart="Never"))
     return found
+
+
+def _members(job: TrainingJob) -> dict[str, int]:
+    """Pods of each role that the others know of: spares are none."""
+    return {role: count for role, count in job.counts().items() if role != SPARE}
 
 
 def service(job: TrainingJob) -> Object:
@@ -222,7 +250,7 @@ def _container(job: TrainingJob, part: Part, index: int, counts: Mapping[str, in
         "name": CONTAINER,
         "image": program.image if program and own_image else around.trainer_image,
         "imagePullPolicy": "IfNotPresent",
-        "command": _command(program, own_image=own_image),
+        "command": list(STAND_BY) if part.role == SPARE else _command(program, own_image=own_image),
         "env": env(_environment(job, part, index, counts, around)),
         "resources": core_resources(part.resources),
         "volumeMounts": mounts,
@@ -241,8 +269,7 @@ def _command(program: Entrypoint | None, *, own_image: bool) -> list[str]:
 def _environment(
     job: TrainingJob, part: Part, index: int, counts: Mapping[str, int], around: Surroundings
 ) -> dict[str, str]:
-    master = f"{_hostname(job, part.role, 0)}.{_domain(job)}" if sum(counts.values()) > 1 else "127.0.0.1"
-    processes = max(1, parse(part.resources.limits.get(GPU, "0")) // 1000)
+    master = "127.0.0.1" if alone(job) else f"{_hostname(job, part.role, 0)}.{_domain(job)}"
     variables = {
         "HOME": "/tmp",
         "TRAINYARD_NAMESPACE": job.metadata.namespace,
@@ -251,7 +278,7 @@ def _environment(
         "TRAINYARD_ATTEMPT": str(job.status.attempt),
         "TRAINYARD_ROLE": part.role,
         "PET_NNODES": str(counts.get(part.role, 1)),
-        "PET_NPROC_PER_NODE": str(processes),
+        "PET_NPROC_PER_NODE": str(processes(part.resources)),
         "PET_NODE_RANK": str(index),
         "PET_MASTER_ADDR": master,
         "PET_MASTER_PORT": MASTER_PORT,
@@ -259,6 +286,10 @@ def _environment(
     }
     if part.role == WORKER and in_place(job):
         variables["TRAINYARD_RESTARTS_LEFT"] = str(restarts_left(job))
+    if part.role == WORKER and elastic(job):
+        variables["TRAINYARD_ELASTIC"] = "1"
+        if index >= counts[WORKER] - job.joining():
+            variables["TRAINYARD_JOINS"] = "1"
     if part.role == WORKER and not own_image(job) and (seconds := hang_seconds(job)):
         variables["TRAINYARD_HANG_SECONDS"] = str(seconds)
     if job.spec.roles:

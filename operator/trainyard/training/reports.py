@@ -7,7 +7,10 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from trainyard.api.meta import Model, problems
+from trainyard.api.training_job import TrainingJob
 from trainyard.training.observed import Report
+from trainyard.training.orders import Orders
+from trainyard.training.stragglers import Pace, added, pace
 
 _INT64 = 2**63 - 1
 _LATEST = 4_102_444_800.0
@@ -38,6 +41,17 @@ class RestartedReport(Model):
     step: int | None = Field(default=None, ge=0, le=_INT64)
     at: float | None = Field(default=None, ge=0, le=_LATEST)
     """When the program failed, in Unix time."""
+    counts: bool = True
+    """Against spec.restart.maxRestarts: the loss of a pod is not the program's fault."""
+
+
+class StepSeconds(Model):
+    """What their own part of a step took the workers, without their waiting for each other."""
+
+    p50: _Seconds = 0.0
+    """Of the one in the middle."""
+    slowest: _Seconds = 0.0
+    slowest_rank: int = Field(default=0, ge=0, le=_INT64)
 
 
 class ProgressReport(Model):
@@ -60,7 +74,10 @@ class ProgressReport(Model):
     result: ResultReport | None = None
     spent: dict[str, _Seconds] | None = Field(default=None, max_length=32)
     """Seconds since the start of this attempt's program by category of the ledger (saving, dataWait, loading, hang); others are ignored."""
+    step_seconds: StepSeconds | None = None
+    """As compared last."""
     warning: str | None = Field(default=None, max_length=4096)
+    checkpoint_failures: int | None = Field(default=None, ge=0, le=_INT64)
     restarted: RestartedReport | None = None
 
 
@@ -82,12 +99,13 @@ class ReportBoard:
 
     def __init__(self) -> None:
         self._reports: dict[str, Report] = {}
+        self._orders = Orders()
 
     def of(self, uid: str) -> Report | None:
         return self._reports.get(uid)
 
     def put(self, body: Mapping[str, Any], now: datetime) -> bool:
-        """Take a report. True when it says something new to look at: a first one, another attempt or phase. Raises BadReport."""
+        """Take a report. True when it says something new to look at: a first one, another attempt or phase, a warning. Raises BadReport."""
         try:
             parsed = ProgressReport.model_validate(body)
         except ValidationError as error:
@@ -95,8 +113,31 @@ class ReportBoard:
         old = self._reports.get(parsed.job_uid)
         if old is not None and old.attempt > parsed.attempt:
             return False
-        self._reports[parsed.job_uid] = Report(parsed.attempt, now, parsed.model_dump(by_alias=True, mode="json"))
-        return old is None or old.attempt != parsed.attempt or old.body.get("phase") != parsed.phase
+        body = parsed.model_dump(by_alias=True, mode="json")
+        before = old.paces if old is not None and _run(old.body) == _run(body) else ()
+        paces = added(before, _pace(parsed, now))
+        self._reports[parsed.job_uid] = Report(parsed.attempt, now, body, paces)
+        known = old is not None and (old.attempt, old.body.get("phase")) == (parsed.attempt, parsed.phase)
+        return not known or bool(parsed.warning)
+
+    def answer(self, job: TrainingJob) -> list[dict[str, Any]]:
+        """The commands with which the job's newest report is answered."""
+        found = self.of(job.metadata.uid)
+        return self._orders.of(job, found.body) if found is not None else []
 
     def forget(self, uid: str) -> None:
         self._reports.pop(uid, None)
+        self._orders.forget(uid)
+
+
+def _run(body: Mapping[str, Any]) -> tuple[int, int, object]:
+    """What is compared only with itself: one start of the program, by so many."""
+    restarted = body.get("restarted")
+    return body["attempt"], restarted["round"] if restarted else 1, body.get("worldSize")
+
+
+def _pace(report: ProgressReport, now: datetime) -> Pace | None:
+    told = report.step_seconds
+    if told is None or report.world_size is None:
+        return None
+    return pace(now.timestamp(), told.p50, told.slowest, told.slowest_rank, report.world_size)

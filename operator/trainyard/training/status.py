@@ -6,11 +6,13 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from trainyard.api.admission import AvoidedNode, JobAdmission, RoleAssignment, compact
+from trainyard.api.names import WORKER
 from trainyard.api.preemption import Nomination, Preemption, WorkloadReference
 from trainyard.api.reasons import ConditionType, Reason, Waiting
 from trainyard.api.training_job import (
     Checkpoint,
     Progress,
+    Resizing,
     Restarted,
     Result,
     TrainingJob,
@@ -18,12 +20,14 @@ from trainyard.api.training_job import (
     WorkerCounts,
 )
 from trainyard.scheduling.snapshot import Assignment, Evict, Preempt, Verdict, WorkloadKey
-from trainyard.training.failure import Ended, recorded
+from trainyard.training.failure import Consequence, Ended, recorded
 from trainyard.training.ledger import advanced
 from trainyard.training.ledger_sight import Sight
 from trainyard.training.observed import Report
 from trainyard.training.pods import claim_name
 from trainyard.training.reports import parse_last_words
+from trainyard.training.restart_limit import remembered
+from trainyard.training.stragglers import closed, outlived
 from trainyard.workloads import conditions
 from trainyard.workloads.pod_state import PodState
 from trainyard.workloads.times import AVOID_SECONDS
@@ -77,11 +81,17 @@ class Draft:
     def status(self) -> TrainingJobStatus:
         """The status as far as it is drafted, with the ledger that belongs to it."""
         drafted = self.job.status.model_copy(update=self.fields)
+        if outlived(drafted):
+            drafted = drafted.model_copy(update={"stragglers": closed(drafted.stragglers, self.now)})
         news = not same_progress(self.job.status.progress, drafted.progress)
         ledger = advanced(self._sight, drafted, news=news)
         if ledger is drafted.ledger:
             return drafted
         return drafted.model_copy(update={"ledger": ledger})
+
+    def so_far(self) -> TrainingJob:
+        """The job with the status as far as it is drafted, apart from the ledger."""
+        return self.job.model_copy(update={"status": self.job.status.model_copy(update=self.fields)})
 
     # What can be said, in the order of a job's life.
 
@@ -114,11 +124,8 @@ class Draft:
         self.state(ConditionType.READY, False, reason, "waits for a place")
 
     def admitted(self, assignment: Assignment, epoch: int) -> None:
-        admission = self._admission(assignment, epoch)
-        count = sum(len(nodes) for nodes in assignment.nodes.values())
-        distinct = len({node for nodes in assignment.nodes.values() for node in nodes})
         self.set(
-            admission=admission,
+            admission=self._admission(assignment, epoch),
             nomination=None,
             eta=None,
             remedies=[],
@@ -126,18 +133,19 @@ class Draft:
             reason=Reason.PODS_STARTING.value,
             queue_position=None,
         )
-        self.state(
-            ConditionType.ADMITTED,
-            True,
-            Reason.ADMITTED,
-            f"{count} pods on {distinct} nodes of flavor {assignment.flavor}",
-        )
+        self._placed(assignment)
         self.state(ConditionType.READY, False, Reason.PODS_STARTING, "pods are being created")
         self._lifted()
 
     def _admission(self, assignment: Assignment, epoch: int) -> JobAdmission:
         queue, flavor = self.job.spec.queue, assignment.flavor
         return JobAdmission(epoch=epoch, queue=queue, flavor=flavor, time=self.now, roles=_roles(assignment))
+
+    def _placed(self, assignment: Assignment) -> None:
+        count = sum(len(nodes) for nodes in assignment.nodes.values())
+        distinct = len({node for nodes in assignment.nodes.values() for node in nodes})
+        message = f"{count} pods on {distinct} nodes of flavor {assignment.flavor}"
+        self.state(ConditionType.ADMITTED, True, Reason.ADMITTED, message)
 
     def size(self) -> int:
         """Pods of the place that is held."""
@@ -152,7 +160,17 @@ class Draft:
             phase="Restarting",
             reason=Reason.RESIZED.value,
         )
+        self._placed(assignment)
         self.state(ConditionType.READY, False, Reason.RESIZED, f"{why}; {self.size()} pods from now on")
+
+    def resizing(self, assignment: Assignment, epoch: int) -> None:
+        """Goes on in its pods with another number of them."""
+        before = Resizing(attempt=self.fields["attempt"], before=self.job.counts()[WORKER], time=self.now)
+        self.set(admission=self._admission(assignment, epoch), resizing=before)
+
+    def goes_back(self, assignment: Assignment, epoch: int, node: str) -> None:
+        """Does not grow after all. node: the one that may be at fault; empty if none is."""
+        self.set(admission=self._admission(assignment, epoch), resizing=None, avoid=self._avoiding(node))
 
     def preempted(self, asked: Evict) -> None:
         """The request is taken on, and counted."""
@@ -209,7 +227,7 @@ class Draft:
 
     def running(self, since: datetime) -> None:
         self.set(phase="Running", reason=Reason.RUNNING.value, start_time=self.fields["start_time"] or since)
-        self.state(ConditionType.READY, True, Reason.RUNNING, f"all {self.job.size()} {self.job.spec.noun} run")
+        self.state(ConditionType.READY, True, Reason.RUNNING, f"all {self.job.members()} {self.job.spec.noun} run")
 
     def undone(self, ended: Ended) -> None:
         """The place is given back; the job is placed anew, elsewhere."""
@@ -227,6 +245,7 @@ class Draft:
     def moved(self, assignment: Assignment, epoch: int) -> None:
         """Other nodes take the part of lost ones. No pod of this attempt was made yet."""
         self.set(admission=self._admission(assignment, epoch))
+        self._placed(assignment)
 
     def lost_place(self, message: str) -> None:
         """The place is given back; no pod of this attempt was made in it."""
@@ -247,18 +266,22 @@ class Draft:
 
     def started_again(self, ended: Ended, round_: int, step: int | None) -> None:
         """The agents have started the program again in its pods."""
-        self.set(restarts=self.fields["restarts"] + round_ - self.round(), last_restart=self._kept(ended, round_, step))
+        self._restarted(round_ - self.round(), counts=ended.consequence is Consequence.RESTART)
+        self.set(last_restart=self._kept(ended, round_, step))
+
+    def known_round(self, ended: Ended, round_: int, step: int | None) -> None:
+        """The program was started again in its pods, which is no failure."""
+        self.set(last_restart=self._kept(ended, round_, step))
 
     def replacing(self, ended: Ended, uids: list[str], *, counts: bool) -> None:
         """Some pods are replaced; the others start their programs again when the new ones are there."""
         self.set(
             phase="Restarting",
             reason=Reason.RESTARTING.value,
-            restarts=self.fields["restarts"] + 1,
-            disruptions=self.fields["disruptions"] + (0 if counts else 1),
             last_restart=self._kept(ended, self.round() + 1, None),
             replacing=uids,
         )
+        self._restarted(1, counts=counts)
         self.state(ConditionType.READY, False, Reason.RESTARTING, ended.cause)
 
     def _kept(self, ended: Ended, round_: int, step: int | None) -> Restarted:
@@ -279,12 +302,19 @@ class Draft:
             phase="Restarting",
             reason=Reason.RESTARTING.value,
             attempt=self.fields["attempt"] + 1,
-            restarts=self.fields["restarts"] + 1,
             last_restart=restarted,
         )
-        if not counts:
-            self.set(disruptions=self.fields["disruptions"] + 1)
+        self._restarted(1, counts=counts)
         self.state(ConditionType.READY, False, Reason.RESTARTING, ended.cause)
+
+    def _restarted(self, times: int, *, counts: bool = True) -> None:
+        """Count restarts: all of them, and those that were not the program's fault, or when the others were."""
+        spec, counted = self.job.spec.restart, self.fields["counted_restarts"]
+        self.set(restarts=self.fields["restarts"] + times)
+        if counts:
+            self.set(counted_restarts=remembered(spec, counted, self.now, times))
+        else:
+            self.set(disruptions=self.fields["disruptions"] + times)
 
     def suspending(self, left: int, reason: Reason) -> None:
         self.set(phase="Suspending", reason=reason.value)
@@ -314,7 +344,7 @@ class Draft:
         self.state(ConditionType.FAILED, True, reason, message)
         self.state(ConditionType.READY, False, reason, message)
 
-    def completed(self, started: datetime, workers: int) -> None:
+    def completed(self, started: datetime, message: str) -> None:
         self.set(
             phase="Complete",
             preemption=None,
@@ -322,18 +352,21 @@ class Draft:
             completion_time=self.now,
             start_time=self.fields["start_time"] or started,
         )
-        self.state(
-            ConditionType.COMPLETE,
-            True,
-            Reason.COMPLETED,
-            f"all {workers} workers ended with exit code 0",
-        )
+        self.state(ConditionType.COMPLETE, True, Reason.COMPLETED, message)
         self.state(ConditionType.READY, False, Reason.COMPLETED, "training is over")
 
     def reported(self, report: Report) -> None:
         """Take over what rank 0 said."""
-        self.set(progress=_progress(report.body, self.fields["progress"], self.now))
+        progress = _progress(report.body, self.fields["progress"], self.now)
+        if self._goes_on_saving(report.body):
+            progress = progress.model_copy(update={"warning": ""})
+        self.set(progress=progress)
         self._durable(report.body)
+
+    def _goes_on_saving(self, body: Mapping[str, Any]) -> bool:
+        """Whether a newer checkpoint than before was made, and nothing is wrong now."""
+        known, told = self.fields["checkpoint"], body.get("checkpoint") or {}
+        return not body.get("warning") and known is not None and int(told.get("step", 0)) > known.step
 
     def last_words(self, body: Mapping[str, Any]) -> None:
         """Take over a worker's termination message: it is there even when reports were missed."""
@@ -348,7 +381,7 @@ class Draft:
     def _rounds_told(self, told: Mapping[str, Any] | None) -> None:
         """Count the starts in the attempt's pods that no report told of."""
         if told is not None and told["round"] > self.round():
-            self.set(restarts=self.fields["restarts"] + told["round"] - self.round())
+            self._restarted(told["round"] - self.round(), counts=told.get("counts", True))
 
     def _durable(self, body: Mapping[str, Any]) -> None:
         if (checkpoint := body.get("checkpoint")) and isinstance(checkpoint, Mapping):
@@ -412,6 +445,7 @@ def _progress(body: Mapping[str, Any], old: Progress | None, now: datetime) -> P
         else (old.restored_step if old else None),
         eta=_duration((total - step) / rate) if total and rate and total > step else "",
         warning=str(body.get("warning") or (old.warning if old else ""))[:1024],
+        checkpoint_failures=int(body.get("checkpointFailures") or 0),
         updated_at=now,
     )
 

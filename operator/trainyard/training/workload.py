@@ -12,6 +12,7 @@ from trainyard.scheduling.snapshot import Assignment, Nominated, PodSet, Topolog
 from trainyard.training.budget import exhausted, used_up
 from trainyard.training.observed import Claim, Observed
 from trainyard.training.pods import Part, parts
+from trainyard.training.roles import cycle, unknown_role
 from trainyard.training.status import goes_on, stopping
 from trainyard.workloads import conditions
 from trainyard.workloads.flavors import accepted, throughputs, unshared
@@ -61,7 +62,7 @@ def workload(observed: Observed, now: datetime) -> Workload | None:
         created=job.metadata.creation_timestamp or datetime.fromtimestamp(0, UTC),
         pods=pods,
         priority=spec.priority,
-        admission=_assignment(job),
+        admission=place_of(job),
         avoid=frozenset(each.name for each in status.avoid if each.until > now),
         blocked=blocked(observed) if status.admission is None else None,
         topology=_topology(spec.topology),
@@ -87,7 +88,8 @@ def lost_of_place(observed: Observed) -> frozenset[str]:
     return observed.lost_nodes & {node for role in admission.roles for node in role.nodes()}
 
 
-def _assignment(job: TrainingJob) -> Assignment | None:
+def place_of(job: TrainingJob) -> Assignment | None:
+    """The place that the job holds, as the scheduler sees it."""
     admission = job.status.admission
     if admission is None:
         return None
@@ -172,15 +174,10 @@ def bad_template(observed: Observed) -> Verdict | None:
     return None
 
 
-def rule_for_nobody(observed: Observed) -> Verdict | None:
-    """A rule for a role that the job does not have would never be asked."""
-    known = [part.role for part in parts(observed.job)]
-    for number, rule in enumerate(observed.job.spec.restart.rules):
-        unknown = next((role for role in rule.roles or () if role not in known), None)
-        if unknown is not None:
-            message = f"spec.restart.rules[{number}].roles: there is no role {unknown!r}; there are: {', '.join(known)}"
-            return Verdict(Waiting.MISCONFIGURED, message)
-    return None
+def bad_roles(observed: Observed) -> Verdict | None:
+    """A role is named that the job does not have, or roles wait for each other."""
+    problem = unknown_role(observed.job.spec) or cycle(observed.job.spec)
+    return Verdict(Waiting.MISCONFIGURED, problem) if problem else None
 
 
 def storage_missing(observed: Observed) -> Verdict | None:
@@ -214,6 +211,8 @@ def _modes(claim: Claim | None, job: TrainingJob) -> tuple[str, ...]:
 def template_refused(observed: Observed) -> Verdict | None:
     if not observed.refusal:
         return None
+    if observed.taken:
+        return Verdict(Waiting.MISCONFIGURED, f"metadata.name: {observed.refusal}")
     return Verdict(
         Waiting.MISCONFIGURED,
         f"{'spec.workers.template or one of spec.roles' if observed.job.spec.roles else 'spec.workers.template'}: the API server refuses such a pod in namespace {observed.job.metadata.namespace!r}: {observed.refusal}",
@@ -246,7 +245,7 @@ CHECKS: tuple[Check, ...] = (
     bad_resources,
     bad_fraction,
     bad_template,
-    rule_for_nobody,
+    bad_roles,
     storage_missing,
     storage_not_shared,
     template_refused,

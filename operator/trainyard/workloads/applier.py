@@ -38,6 +38,10 @@ class RefusedError(Exception):
     """The API server will not take a pod as it is: quota, pod security, a webhook."""
 
 
+class TakenError(RefusedError):
+    """Somebody else has an object of the name that a child is to have."""
+
+
 class Events(Protocol):
     """Posts an event on an object; never fails, never waits."""
 
@@ -63,7 +67,13 @@ class Applier:
         held_back = await self._status(key, resource, plan, meta)
         await asyncio.gather(
             *(
-                self._cluster.delete(PODS, namespace, each.name, uid=each.uid, grace_seconds=each.grace_seconds)
+                self._cluster.delete(
+                    _RESOURCES[each.kind],
+                    namespace,
+                    each.name,
+                    uid=each.uid or None,
+                    grace_seconds=each.grace_seconds,
+                )
                 for each in plan.delete
             )
         )
@@ -127,6 +137,8 @@ class Applier:
 
     async def _create_one(self, wanted: Object, owner: str) -> None:
         resource = _RESOURCES[wanted["kind"]]
+        if wanted["kind"] in _APPLIED and not _owned(self._world.deployments.get(_place(wanted)), owner):
+            await self._check_ours(resource, wanted, owner)  # an apply would take over what somebody else made
         try:
             made = await (
                 self._cluster.apply(resource, wanted)
@@ -149,11 +161,11 @@ class Applier:
         if there is None or not wanted["metadata"].get("ownerReferences"):
             return
         owners = there["metadata"].get("ownerReferences", ())
-        if owner not in {each["uid"] for each in owners}:
+        if not _owned(there, owner):
             if any((each["kind"], each["name"]) == _named(wanted) for each in owners):
                 # Of a deleted owner with the same name: the garbage collector is about to take it away.
                 raise Conflict(f"{wanted['kind']} {wanted['metadata']['name']!r} of an earlier owner still ends")
-            raise RefusedError(
+            raise TakenError(
                 f"{wanted['kind']} {wanted['metadata']['name']!r} exists and belongs to somebody else; delete or rename it"
             )
         self._learn(wanted["kind"], there)
@@ -161,6 +173,10 @@ class Applier:
 
 def _place(pod: Object) -> tuple[str, str]:
     return pod["metadata"]["namespace"], pod["metadata"]["name"]
+
+
+def _owned(child: Mapping[str, Any] | None, owner: str) -> bool:
+    return child is not None and owner in {each["uid"] for each in child["metadata"].get("ownerReferences", ())}
 
 
 def _named(child: Object) -> tuple[str, str]:

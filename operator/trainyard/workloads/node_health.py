@@ -1,9 +1,10 @@
-"""What monitors say about a node's hardware in its conditions, and where workloads failed lately.
+"""What monitors say about a node's hardware in its conditions, and where workloads failed or were held up lately.
 
 Conditions of GPUs have no standard: Amazon's agent says AcceleratedHardwareReady=False, Microsoft's GPUMissing=True, Nebius'
 NebiusGPUError=True, NVSentinel Gpu...=True; node-problem-detector says KernelDeadlock=True.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -19,6 +20,10 @@ _HARDWARE = re.compile(
 _GOOD_IF_TRUE = re.compile(r"(ready|healthy|available|ok)$", re.IGNORECASE)
 FAILURE_SECONDS = 3600.0
 """How long a failure speaks against a node."""
+HALF_LIFE_SECONDS = 6 * 3600.0
+"""After so long a straggler that is over speaks half as loud against its node."""
+FORGOTTEN = 0.2
+"""Less than so many jobs that are held up now say nothing."""
 
 
 def broken(conditions: Iterable[Mapping[str, Any]]) -> str:
@@ -35,10 +40,25 @@ def failures(things: Iterable[object], now: datetime) -> dict[str, int]:
     return dict(Counter(node for thing in things for node in _failed_on(thing, now)))
 
 
-def tells_of_failure(thing: object) -> bool:
-    """Whether it counts, now or once did."""
+def slowness(things: Iterable[object], now: datetime) -> dict[str, int]:
+    """By node, how strongly jobs say that their workers are slow there: 1, and one more for twice as strongly.
+
+    In whole steps, so that it stays the same while hardly anything has changed. Nodes of which nothing is said are left out.
+    """
+    weights: dict[str, float] = {}
+    for thing in things:
+        for node, weight in _slow_for(thing, now).items():
+            weights[node] = weights.get(node, 0.0) + weight
+    return {
+        node: 1 + math.floor(math.log2(weight / FORGOTTEN)) for node, weight in weights.items() if weight >= FORGOTTEN
+    }
+
+
+def tells_of_nodes(thing: object) -> bool:
+    """Whether its status speaks against a node, now or once did."""
     return isinstance(thing, TrainingJob | InferenceService) and bool(
-        thing.status.avoid or (isinstance(thing, TrainingJob) and thing.status.last_restart)
+        thing.status.avoid
+        or (isinstance(thing, TrainingJob) and (thing.status.last_restart or thing.status.stragglers))
     )
 
 
@@ -50,3 +70,15 @@ def _failed_on(thing: object, now: datetime) -> set[str]:
         recent = now - last.time < timedelta(seconds=FAILURE_SECONDS)
         nodes |= {last.node} if last.node and recent else set()
     return nodes
+
+
+def _slow_for(thing: object, now: datetime) -> dict[str, float]:
+    """A job has one voice at most. One that found several nodes slow divides it: the cause may be what it does."""
+    if not isinstance(thing, TrainingJob) or not thing.status.stragglers:
+        return {}
+    weights: dict[str, float] = {}
+    for each in thing.status.stragglers:
+        age = max(0.0, (now - each.until).total_seconds()) if each.until is not None else 0.0
+        weights[each.node] = max(weights.get(each.node, 0.0), 0.5 ** (age / HALF_LIFE_SECONDS))
+    total = sum(weights.values())
+    return {node: weight * weight / total for node, weight in weights.items() if weight * weight > 0}

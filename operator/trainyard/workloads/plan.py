@@ -9,12 +9,13 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """A pod to delete; the uid keeps us from hitting a successor of the same name."""
+    """A child to delete; the uid keeps us from hitting a successor of the same name, where it is known."""
 
     name: str
     uid: str
     grace_seconds: int | None = None
     """None leaves it to the pod; 0 does not wait for its node, which is for lost nodes only."""
+    kind: str = "Pod"
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,7 @@ def build_pod(
         "restartPolicy": restart,
         "containers": [_merge(container, given), *others],
         "volumes": [*volumes, *spec.get("volumes", ())],
-        "affinity": _pinned(spec.get("affinity", {}), node),
+        "affinity": pinned(spec.get("affinity", {}), node),
     }
     tolerations = (
         [each.model_dump(by_alias=True, exclude_defaults=True) for each in flavor.tolerations] if flavor else []
@@ -209,7 +209,7 @@ def _merge(container: Object, given: Mapping[str, Any]) -> Object:
     return merged
 
 
-def _pinned(affinity: Mapping[str, Any], node: str) -> Object:
+def pinned(affinity: Mapping[str, Any], node: str) -> Object:
     """Required affinity on the node's name: kube-scheduler and kubelet still check ports, volumes, devices and taints."""
     term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
     required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}

@@ -9,7 +9,15 @@ from pydantic import ValidationError
 from trainyard.api.flavor import Flavor, FlavorSpec
 from trainyard.api.inference_service import InferenceService
 from trainyard.api.meta import Taint
-from trainyard.api.names import FLAVOR_LABEL, INDEX_LABEL, JOB_LABEL, QUEUE_LABEL, ROLE_LABEL, SERVICE_LABEL
+from trainyard.api.names import (
+    FLAVOR_LABEL,
+    INDEX_LABEL,
+    JOB_LABEL,
+    QUEUE_LABEL,
+    ROLE_LABEL,
+    SERVICE_LABEL,
+    TENSORBOARD_LABEL,
+)
 from trainyard.api.queue import Queue, QueueSpec
 from trainyard.api.training_job import TrainingJob
 from trainyard.runtime.clock import SystemClock
@@ -47,8 +55,8 @@ class World:
         self._now = now or SystemClock().now
         self._ours: dict[str, dict[Key, Ours]] = {kind: {} for kind in KINDS}
         self.raw: dict[Key, Object] = {}
-        self._failed: dict[Key, Ours] = {}
-        """Those whose status tells of a failure on a node."""
+        self._telling: dict[Key, Ours] = {}
+        """Those whose status speaks against a node."""
         self.claims: dict[tuple[str, str], tuple[str, ...]] = {}
         self.services: dict[tuple[str, str], str] = {}
         """Owner uid of each Service of ours."""
@@ -61,6 +69,7 @@ class World:
         """By node, whose pods are there."""
         self._states: dict[str, dict[str, PodState]] = {}
         self._gateways: dict[tuple[str, str], dict[str, PodState]] = {}
+        self._boards: dict[tuple[str, str], dict[str, PodState]] = {}
         self._unreadable = unreadable or (lambda _key, _why: None)
 
     def observe(self, kind: str, old: Object | None, new: Object | None) -> set[Key]:
@@ -145,6 +154,10 @@ class World:
         """Gateway pods of an InferenceService."""
         return tuple(self._gateways.get((namespace, service), {}).values())
 
+    def boards_of(self, namespace: str, job: str) -> tuple[PodState, ...]:
+        """TensorBoard pods of a TrainingJob."""
+        return tuple(self._boards.get((namespace, job), {}).values())
+
     def snapshot(self, workloads: Iterable[Workload]) -> Snapshot:
         """What a scheduling cycle looks at."""
         queues = {each.metadata.name: each for each in self.of_kind("Queue") if isinstance(each, Queue)}
@@ -158,7 +171,8 @@ class World:
             workloads=tuple(workloads),
             used_up=kept.used_up,
             recent=kept.recent,
-            failures=node_health.failures(self._failed.values(), self._now()),
+            failures=node_health.failures(self._telling.values(), self._now()),
+            slow=node_health.slowness(self._telling.values(), self._now()),
         )
 
     def _pod(self, place: tuple[str, str], old: Object | None, new: Object | None) -> set[Key]:
@@ -181,6 +195,11 @@ class World:
         if labels.get(ROLE_LABEL) == "gateway":
             group = self._gateways.setdefault((place[0], labels.get(SERVICE_LABEL, "")), {})
             _keep(group, place[1], new and pod_state(new, _CONTAINERS["gateway"]))
+        if job := labels.get(TENSORBOARD_LABEL):
+            shown = self._boards.setdefault((place[0], job), {})
+            _keep(shown, place[1], new and pod_state(new, "tensorboard"))
+            if not shown:
+                del self._boards[place[0], job]
         return _owner_keys(new or old or {})
 
     def _see(self, place: tuple[str, str], pod: Object | None) -> None:
@@ -212,13 +231,13 @@ class World:
         if new is None:
             gone = self._ours[key.kind].pop(key, None)
             self.raw.pop(key, None)
-            self._failed.pop(key, None)
+            self._telling.pop(key, None)
             return {key} | self._served_from(key, gone)
         old = self._ours[key.kind].get(key)
         try:
             found = self._ours[key.kind][key] = KINDS[key.kind].model_validate(new)
             self.raw[key] = new
-            _keep(self._failed, key, found if node_health.tells_of_failure(found) else None)
+            _keep(self._telling, key, found if node_health.tells_of_nodes(found) else None)
         except ValidationError as error:
             self._unreadable(key, str(error))
             return set()
@@ -276,8 +295,11 @@ def _owner_keys(thing: Object) -> set[Key]:
     kind, _, name = _owner(thing)
     if kind:
         return {Key(kind, thing["metadata"]["namespace"], name)}
-    service = thing["metadata"].get("labels", {}).get(SERVICE_LABEL)
-    return {Key("InferenceService", thing["metadata"].get("namespace", ""), service)} if service else set()
+    labels, namespace = thing["metadata"].get("labels", {}), thing["metadata"].get("namespace", "")
+    if job := labels.get(TENSORBOARD_LABEL):
+        return {Key("TrainingJob", namespace, job)}
+    service = labels.get(SERVICE_LABEL)
+    return {Key("InferenceService", namespace, service)} if service else set()
 
 
 def pod_view(pod: Object) -> PodView:

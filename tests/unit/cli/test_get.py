@@ -122,6 +122,23 @@ def test_one_job_is_a_line_or_all_that_is_known(run: Run, jobs: StubApi) -> None
     assert lines[-1].endswith("all 3 workers run")
 
 
+@pytest.mark.parametrize(
+    ("state", "message", "line"),
+    [
+        (
+            "Ready",
+            "",
+            "tensorboard: `kubectl -n vision port-forward service/s-tensorboard 6006:80`, then open http://localhost:6006",
+        ),
+        ("Waiting", "claim 'c' does not exist", "tensorboard: Waiting (claim 'c' does not exist)"),
+    ],
+)
+def test_the_way_to_a_tensorboard_is_told(run: Run, api: StubApi, state: str, message: str, line: str) -> None:
+    told = b.status(tensorboard={"state": state, "service": "s-tensorboard", "message": message})
+    api.add(b.training_job("s", VISION, old(hours=1), told))
+    assert line in run("get", "s", "-o", "wide")[1].splitlines()
+
+
 def test_json_is_what_the_api_server_has(run: Run, jobs: StubApi) -> None:
     one = json.loads(run("get", "sweep", "-o", "json")[1])
     assert (one["kind"], one["status"]) == ("TrainingJob", jobs.objects[f"{JOBS}/sweep"]["status"])

@@ -169,6 +169,25 @@ def running_job() -> Object:
                     {"cause": "Node", "seconds": 240, "gpuHours": 480 / 3600},
                 ],
             },
+            "stragglers": [
+                {
+                    "rank": 0,
+                    "pod": "digits-1-0",
+                    "node": "gone",
+                    "attempt": 1,
+                    "factor": 9.0,
+                    "since": ago(hours=99),
+                    "until": ago(hours=98),
+                },
+                {
+                    "rank": 1,
+                    "pod": "digits-2-1",
+                    "node": "node-1",
+                    "attempt": 2,
+                    "factor": 1.6,
+                    "since": ago(minutes=9),
+                },
+            ],
             "checkpoint": {"step": 90, "path": "x"},
             "result": {"claimName": "results", "path": "p", "digest": "sha256:ab"},
             "progress": {
@@ -217,7 +236,7 @@ def inference_service() -> Object:
 
 def scripted_world() -> World:
     """Four nodes in four states, one job that runs and one that waits, one service."""
-    world = World()
+    world = World(now=lambda: NOW)
     job, service = running_job(), inference_service()
     for kind, thing in (
         ("Flavor", flavor()),
@@ -250,6 +269,7 @@ def used_metrics(registry: CollectorRegistry) -> Metrics:
     metrics.admitted("research", 12.0)
     metrics.completed("research", "complete")
     metrics.failed("research", FailureClass.OUT_OF_MEMORY)
+    metrics.straggler("research")
     metrics.event("Normal", "Admitted")
     metrics.loop_lag(0.004)
     metrics.missed("research", 40.0)

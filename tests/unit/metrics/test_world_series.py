@@ -114,6 +114,13 @@ async def test_a_job_that_wants_no_place_does_not_wait(
     assert read(world, "queue_oldest_pending_seconds", queue="research") == 60  # the service's second replica
 
 
+async def test_who_holds_a_job_up_is_told_with_the_node_while_it_does(world: World) -> None:
+    assert read(world, "training_job_straggler_factor", **JOB, node="node-1") == 1.6
+    assert read(world, "training_job_straggler_factor", **JOB, node="gone") is None, "that is over"
+    assert read(world, "node_slowness", node="node-1") == 3
+    assert read(world, "node_slowness", node="node-2") is None
+
+
 async def test_gpus_of_a_node_are_each_in_one_state(world: World) -> None:
     def states(name: str, of: str) -> dict[str, float | None]:
         wanted = ("allocated", "free", "cordoned", "unhealthy")

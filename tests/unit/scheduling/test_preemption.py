@@ -259,7 +259,8 @@ def test_what_an_elastic_job_has_above_its_least_yields_to_equals_but_the_job_do
 def test_an_elastic_job_grows_when_nobody_waits_and_not_too_often() -> None:
     elastic = a_job("elastic", 1, at="n0 n0", pods=8, least=2)
     (grown,) = decide(a_snapshot([elastic]))
-    assert grown == Resize(elastic.key, elastic.uid, Assignment("f", {"worker": ("n0",) * 8}))
+    before = Assignment("f", {"worker": ("n0", "n0")})
+    assert grown == Resize(elastic.key, elastic.uid, Assignment("f", {"worker": ("n0",) * 8}), before)
     assert decide(a_snapshot([replace(elastic, placed=NOW, started=NOW)])) == []
     waits = a_job("waits", 16)
     assert [type(each) for each in decide(a_snapshot([elastic, waits]))] == [Wait]

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.unit.trainer.gang import StartGang
 
 SEEDS = (0, 1, 2)
 
 
+@pytest.mark.slow
 def test_the_first_manifest_reaches_97_percent_on_held_out_digits(start_gang: StartGang, tmp_path: Path) -> None:
     training = {"epochs": 5, "batchSize": 64, "optimizer": "adamw", "learningRate": 0.001}
     found = {}

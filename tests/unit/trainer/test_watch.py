@@ -1,8 +1,16 @@
 """A hang is told from a long step, and the worker that the others wait for is named."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
-from trainer.stacks import Stack, culprit
-from trainer.watch import Pace
+from trainer.stacks import Stack, collect, culprit, stopped
+from trainer.watch import STOPPED_SECONDS, Pace, Stops, Watch
 
 
 def learned(seconds: float, least: float = 10) -> tuple[Pace, float]:
@@ -63,3 +71,47 @@ def test_the_worker_that_the_others_wait_for_is_named(stacks: list[Stack], rank:
 
 def test_where_all_are_at_one_place_nobody_is_blamed() -> None:
     assert culprit([stack(0), stack(1)]) is None
+
+
+def test_a_process_that_was_stopped_for_a_moment_is_let_be() -> None:
+    stops = Stops()
+    assert not stops.saw([1], now=0)
+    assert not stops.saw([1], now=STOPPED_SECONDS / 2)
+    assert not stops.saw([], now=STOPPED_SECONDS)
+    assert not stops.saw([1], now=2 * STOPPED_SECONDS)
+    assert not stops.saw([1, 2], now=2.5 * STOPPED_SECONDS)
+    assert stops.saw([1], now=3 * STOPPED_SECONDS)
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[int]:
+    """A process that has said that it is rank 0."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        (tmp_path / "worker-0.pid").write_text(str(process.pid))
+        (tmp_path / "stacks-0.txt").touch()
+        yield process.pid
+        process.kill()
+
+
+def test_a_stopped_worker_is_a_hang_within_two_seconds_whatever_silence_is_allowed(tmp_path: Path, worker: int) -> None:
+    seen: list[str] = []
+    watch = Watch(tmp_path, 60, seen.append)
+    try:
+        os.kill(worker, signal.SIGSTOP)
+        limit = time.monotonic() + STOPPED_SECONDS + 1
+        while not seen:
+            assert time.monotonic() < limit
+            time.sleep(0.05)
+    finally:
+        watch.end()
+    assert "stopped" in seen[0]
+
+
+def test_nobody_waits_for_the_answer_of_a_process_that_is_stopped(tmp_path: Path, worker: int) -> None:
+    assert stopped(tmp_path) == []
+    os.kill(worker, signal.SIGSTOP)
+    while stopped(tmp_path) != [0]:
+        time.sleep(0.01)
+    began = time.monotonic()
+    assert collect(tmp_path, pod=3) == [Stack(0, 3, "T", "")]
+    assert time.monotonic() - began < 0.5

@@ -13,6 +13,7 @@ from tests.unit.training.happenings import HAPPENINGS
 from tests.unit.training.small_operator import SmallOperator
 from tests.unit.training.world_model import BEGIN, NEVER, Training, World, when
 from trainyard.api.ledger import Category
+from trainyard.api.names import WORKER
 from trainyard.api.training_job import TrainingJob
 from trainyard.training.budget import exhausted, used_gpu_hours
 from trainyard.training.workload import finished, inactive
@@ -116,7 +117,8 @@ class History:
     def _advance(self, until: float) -> None:
         held = len(self.operator.nodes()) if not finished(self.job) else 0
         self.gpu_seconds += held * self.gpus * (until - self.world.now)
-        self.world.go_on(until, self.job.size() if self.job.status.admission else 1, self.job.status.attempt)
+        workers = self.job.counts()[WORKER] if self.job.status.admission else 1
+        self.world.go_on(until, workers, self.job.status.attempt)
 
     # What must hold.
 
@@ -207,6 +209,12 @@ def _submitted(random: Random, gpus: int) -> TrainingJob:
     ]
     if random.random() < 0.3:
         made.append(b.elastic(1, most))
+    elif random.random() < 0.3:
+        made.append(b.spares(random.randint(1, 2)))
+    if random.random() < 0.2:
+        made.append(b.spec(restart={"maxRestarts": 2, "windowSeconds": random.choice((60, 3600))}))
+    if random.random() < 0.1:
+        made.append(b.spec(cleanPodPolicy="All"))
     if random.random() < 0.3:
         made.append(b.spec(budget={"maxGPUHours": random.choice((0.01, 0.1, 1.0))}))
     if random.random() < 0.2:

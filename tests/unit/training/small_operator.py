@@ -8,6 +8,7 @@ from typing import Any
 
 from tests import builders as b
 from tests.unit.training.world_model import NEVER, World, when
+from trainyard.api.names import WORKER
 from trainyard.api.reasons import Waiting
 from trainyard.api.training_job import TrainingJob, TrainingJobStatus
 from trainyard.scheduling.snapshot import (
@@ -135,7 +136,7 @@ class SmallOperator:
             elif chaos and self._random.random() < 0.5:
                 decision = self._not_now(uid)
         elif wanted.lost and self._random.random() < 0.5:
-            decision = Resize(KEY, uid, self.place(len(self.nodes())))
+            decision = Resize(KEY, uid, self.place(self.job.counts()[WORKER]), wanted.admission)
         else:
             return
         self.decided = self.decision is None or type(self.decision[0]) is not type(decision)
@@ -152,9 +153,12 @@ class SmallOperator:
         workers, fit = self.job.spec.workers, [each for each in self.world.nodes if each not in self.world.down]
         least = workers.min_replicas or workers.replicas
         chosen = count or self._random.randint(least, workers.replicas)
-        return Assignment(
-            "h200", {"worker": tuple(self._random.choice(fit or self.world.nodes) for _ in range(chosen))}
-        )
+        counts = self.job.counts() | {WORKER: chosen}
+        nodes = {
+            role: tuple(self._random.choice(fit or self.world.nodes) for _ in range(each))
+            for role, each in counts.items()
+        }
+        return Assignment("h200", nodes)
 
     def nodes(self) -> list[str]:
         """Of the place that is held, one for each pod."""

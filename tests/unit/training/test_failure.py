@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from tests import builders as b
-from trainyard.api.failure import FailureClass
+from trainyard.api.failure import FailureClass, FailureRow
 from trainyard.api.training_job import TrainingJob
 from trainyard.training.failure import Consequence, Ended, how_ended, ignored
 from trainyard.training.failure_classes import REMEDIES, TABLE, classify
@@ -69,12 +70,37 @@ def ended(pods: list[PodState], *rules: Mapping[str, Any]) -> Ended | None:
     ],
 )
 def test_a_failure_gets_its_class(pod: PodState, kind: FailureClass) -> None:
-    assert classify(pod) is kind
+    assert classify(pod) == (kind, REMEDIES[kind])
 
 
 def test_every_class_has_a_remedy_and_words_are_in_lower_case() -> None:
     assert set(REMEDIES) == set(FailureClass)
-    assert all(word == word.lower() for row in TABLE for word in row.words)
+    assert all(word == word.lower() for row in TABLE for word in row.contains)
+
+
+@pytest.mark.parametrize(
+    ("row", "pod", "expected"),
+    [
+        ({"class": "Storage", "contains": ["Ceph: mount ERROR"]}, failed(1, "ceph: mount error 5"), "Storage"),
+        ({"class": "GPU", "exitCodes": [139]}, failed(139), "GPU"),
+        ({"class": "GPU", "reasons": ["DeviceLost"]}, failed(None, reason="DeviceLost"), "GPU"),
+        ({"class": "Data", "exitCodes": [64]}, failed(64), "Data"),
+        ({"class": "GPU", "exitCodes": [139]}, failed(1, "NCCL error"), "Network"),
+    ],
+)
+def test_rows_of_a_cluster_come_before_the_table(row: dict[str, Any], pod: PodState, expected: str) -> None:
+    own = (FailureRow.model_validate(row | {"remedy": "call the storage team"}),)
+    kind, remedy = classify(pod, own)
+    assert kind == expected
+    assert (remedy == "call the storage team") == (row["class"] == expected)
+
+
+@pytest.mark.parametrize(
+    "row", [{"class": "GPU"}, {"class": "Gpu", "exitCodes": [1]}, {"class": "GPU", "exitCode": [1], "reasons": ["x"]}]
+)
+def test_a_row_that_would_never_fit_or_is_misspelt_is_refused(row: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=r"exitCode|class"):
+        FailureRow.model_validate(row)
 
 
 @pytest.mark.parametrize(
@@ -109,8 +135,9 @@ def test_what_is_ignored_ends_nothing() -> None:
     rule = {"action": "Ignore", "exitCodes": [1], "roles": ["eval"]}
     pod = failed(1, role="eval")
     assert ended([pod], rule) is None
-    assert ignored(pod, a_job(rule).spec.restart.rules)
-    assert not ignored(failed(2, role="eval"), a_job(rule).spec.restart.rules)
+    seen = Observed(a_job(rule))
+    assert ignored(pod, seen)
+    assert not ignored(failed(2, role="eval"), seen)
 
 
 def test_of_several_failures_the_first_is_named_and_not_those_that_followed_from_it() -> None:

@@ -1,5 +1,6 @@
 """Restarts that keep pods, as the operator sees them: counted once, explained, and bounded."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,8 @@ from trainyard.api.admission import compact
 from trainyard.api.training_job import TrainingJob
 from trainyard.training.observed import Observed, Report
 from trainyard.training.plan import plan_training_job
-from trainyard.training.pods import in_place, restarts_left
+from trainyard.training.pods import in_place
+from trainyard.training.restart_limit import restarts_left
 from trainyard.workloads.plan import Plan
 from trainyard.workloads.pod_state import Exit, PodState
 
@@ -44,8 +46,9 @@ def pod(index: int, phase: str = "Running", *, exit_: Exit | None = None, node: 
     )
 
 
-def told(round_: int, *, step: int = 40) -> Report:
+def told(round_: int, *, step: int = 40, **more: Any) -> Report:
     restarted = {"round": round_, "index": 1, "exitCode": 137, "cause": "a process died of signal 9", "step": step}
+    restarted |= more
     body = {"jobUid": "u", "attempt": 1, "phase": "starting", "step": 0, "restarted": restarted}
     return Report(1, NOW, body)
 
@@ -84,6 +87,13 @@ def test_the_same_failure_three_times_in_a_row_ends_the_job() -> None:
     assert (plan.status["phase"], plan.status["reason"]) == ("Failed", "RepeatedFailure")
 
 
+def test_a_start_that_followed_the_loss_of_a_pod_does_not_count_against_the_limit() -> None:
+    plan = planned(a_job(), [pod(0), pod(1), pod(2)], report=told(2, exitCode=1, cause="no answer", counts=False))
+    assert plan.status is not None
+    assert (plan.status["restarts"], plan.status["disruptions"]) == (1, 1)
+    assert plan.status["lastFailure"]["class"] == "Infrastructure"
+
+
 KILLED = Exit(137, "Error", "", NOW)
 SAID = Exit(137, "Error", '{"cause": "a process died of signal 9", "exitCode": 137}', NOW)
 
@@ -104,9 +114,42 @@ def test_a_pod_that_died_with_its_agent_is_replaced_alone() -> None:
     assert [each["metadata"]["name"] for each in created] == ["a-worker-1-1"]
 
 
+LEAVES = Exit(75, "Error", '{"cause": "asked to stop, stopped after step 40", "exitCode": 75}', NOW)
+
+
+@pytest.mark.parametrize("taken", [replace(pod(1), deleting_since=NOW), pod(1, "Failed", exit_=LEAVES)])
+def test_a_pod_that_somebody_takes_away_in_order_is_replaced_alone_and_counted_once(taken: PodState) -> None:
+    plan = planned(a_job(), [pod(0), taken, pod(2)])
+    assert plan.status is not None
+    assert plan.status["replacing"] == ["uid-1"]
+    assert (plan.status["restarts"], plan.status["disruptions"]) == (1, 1)
+    news = {name: plan.status[name] for name in ("restarts", "disruptions", "lastRestart")}
+    after = planned(a_job(status=news), [pod(0), pod(1), pod(2)], report=told(2, exitCode=75, counts=False))
+    assert after.notes == ()
+
+
+def test_when_pod_0_goes_while_another_is_replaced_the_whole_gang_restarts() -> None:
+    restart = {"attempt": 1, "round": 2, "cause": "x", "time": "2026-11-23T00:50:00Z"}
+    waits = [{"type": "Admitted", **TRUE}, {"type": "Ready", **TRUE, "status": "False"}]
+    status = {"replacing": ["uid-1"], "lastRestart": restart, "conditions": waits}
+    first = planned(a_job(status=status), [pod(1), pod(2)])
+    assert first.status is not None
+    assert (first.status["replacing"], first.create) == ([], ())
+    then = planned(a_job(status={**status, "replacing": []}), [pod(2)])
+    assert then.status is not None
+    assert then.status["attempt"] == 2
+
+
+def test_of_a_gang_that_is_being_made_no_pod_is_missed() -> None:
+    waits = [{"type": "Admitted", **TRUE}, {"type": "Ready", **TRUE, "status": "False"}]
+    job = a_job(status={"conditions": waits}, startDeadlineSeconds=86_400)
+    assert len(planned(job, [pod(2)]).create) == 2
+
+
 @pytest.mark.parametrize(
     ("job", "pods"),
     [
+        (a_job(), [replace(pod(0), deleting_since=NOW), pod(1), pod(2)]),
         (a_job(), [pod(0, "Failed", exit_=KILLED), pod(1), pod(2)]),  # keeps the rounds
         (a_job(), [pod(0), pod(1, "Failed", exit_=SAID), pod(2)]),  # its agent knew of no next round
         (a_job(restart={"inPlace": False}), [pod(0), pod(1, "Failed", exit_=KILLED), pod(2)]),
@@ -132,6 +175,15 @@ def test_what_is_not_simple_restarts_the_whole_gang(job: TrainingJob, pods: list
 )
 def test_which_jobs_start_again_in_their_pods(spec: dict[str, Any], may: bool) -> None:
     assert in_place(a_job(**spec)) is may
+
+
+def test_with_a_window_old_restarts_do_not_count_any_more() -> None:
+    times = [(NOW - timedelta(seconds=ago)).isoformat() for ago in (700, 500, 100)]
+    status = {"restarts": 9, "disruptions": 1, "countedRestarts": times}
+    job = a_job(restart={"maxRestarts": 3, "windowSeconds": 600}, status=status)
+    assert restarts_left(job, NOW) == 1
+    assert restarts_left(job) == 0
+    assert restarts_left(job, NOW + timedelta(seconds=600)) == 3
 
 
 def test_the_restarts_that_are_left_leave_out_disruptions() -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
-from trainyard.api.names import ATTEMPT_LABEL, INDEX_LABEL, ROLE_LABEL
+from trainyard.api.names import ATTEMPT_LABEL, INDEX_LABEL, ROLE_LABEL, WORKER
 from trainyard.training.observed import Report
 from trainyard.workloads.plan import Delete
 from trainyard.workloads.pod_state import Exit, PodState
@@ -107,11 +107,13 @@ class World:
         return tuple(pod.state for pod in self.pods.values())
 
     def running(self, attempt: int) -> list[Pod]:
-        """Pods of the attempt that run, and are not asked to end, on a node that is there."""
+        """Workers of the attempt that run, and are not asked to end, on a node that is there."""
         return [
             pod
             for pod in self.pods.values()
-            if pod.state.attempt == attempt and pod.state.running and pod.state.node not in self.down
+            if (pod.state.attempt, pod.state.role) == (attempt, WORKER)
+            and pod.state.running
+            and pod.state.node not in self.down
         ]
 
     def create(self, made: dict[str, Any]) -> None:

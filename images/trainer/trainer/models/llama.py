@@ -39,6 +39,14 @@ class Attention(nn.Module):  # type: ignore[misc]  # torch is untyped here
         return answer
 
 
+class Norm(nn.RMSNorm):  # type: ignore[misc]
+    """RMS norm that measures in single precision, whatever layers hand on to each other."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        answer: Tensor = super().forward(inputs.float())
+        return answer
+
+
 class FeedForward(nn.Module):  # type: ignore[misc]
     """Gated: one branch decides how much of the other passes."""
 
@@ -61,7 +69,7 @@ class Block(nn.Module):  # type: ignore[misc]
         dim = parameters["dim"]
         self.attention = Attention(dim, parameters["heads"], parameters["keyValueHeads"])
         self.feed = FeedForward(dim, parameters["hidden"])
-        self.before_attention, self.before_feed = nn.RMSNorm(dim, eps=1e-5), nn.RMSNorm(dim, eps=1e-5)
+        self.before_attention, self.before_feed = Norm(dim, eps=1e-5), Norm(dim, eps=1e-5)
 
     def forward(self, inputs: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
         met = inputs + self.attention(self.before_attention(inputs), turns)
@@ -78,7 +86,7 @@ class Llama(nn.Module):  # type: ignore[misc]
         self.head_dim, self.theta = dim // heads, float(parameters["theta"])
         self.embed: nn.Embedding | None = nn.Embedding(parameters["vocabulary"], dim)
         self.layers = nn.ModuleDict({str(index): Block(parameters) for index in range(parameters["layers"])})
-        self.norm: nn.RMSNorm | None = nn.RMSNorm(dim, eps=1e-5)
+        self.norm: Norm | None = Norm(dim, eps=1e-5)
         self.head: nn.Linear | None = nn.Linear(dim, parameters["vocabulary"], bias=False)
         depth = math.sqrt(2 * parameters["layers"])
         for name, weight in self.named_parameters():
@@ -89,6 +97,9 @@ class Llama(nn.Module):  # type: ignore[misc]
     def forward(self, inputs: Tensor) -> Tensor:
         """inputs: (samples, context) tokens, or (samples, context, dim) from the stage before. Returns logits, or that."""
         states = inputs if self.embed is None else self.embed(inputs.long())
+        if torch.is_autocast_enabled(states.device.type):
+            # What layers hand on to each other, too: it is most of what is read and written between the products.
+            states = states.to(torch.get_autocast_dtype(states.device.type))
         turns = _turns(states.shape[1], self.head_dim, self.theta, states.device)
         for layer in self.layers.values():
             states = layer(states, turns)
@@ -152,6 +163,6 @@ def _turns(context: int, head: int, theta: float, device: torch.device) -> tuple
 
 def _turned(states: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
     """(samples, heads, context, head) with each pair of values turned by its position's angle."""
-    cosine, sine = (part.to(states.dtype) for part in turns)
-    first, second = states.chunk(2, dim=-1)
-    return torch.cat((first * cosine - second * sine, first * sine + second * cosine), dim=-1)
+    cosine, sine = turns
+    first, second = states.float().chunk(2, dim=-1)
+    return torch.cat((first * cosine - second * sine, first * sine + second * cosine), dim=-1).to(states.dtype)

@@ -1,7 +1,6 @@
 """From what was asked for to the strategy of this process; the only place that knows all of them."""
 
 from functools import partial
-from typing import Final
 
 import torch
 from torch import nn
@@ -14,9 +13,8 @@ from trainer.optimization import Loss, build_optimizer
 from trainer.parallel.layout import Layout
 from trainer.parallel.strategy import Strategy
 from trainer.parallel.together import Together, blocks_of, mesh_of, replicate, shard
+from trainer.precision import COMPUTED_IN, FP8, multiply_in_8_bits
 from trainer.specification import Training
-
-_PRECISIONS: Final = {"fp32": None, "bf16": torch.bfloat16}
 
 
 def build_strategy(training: Training, layout: Layout, module: nn.Module, loss: Loss, device: torch.device) -> Strategy:
@@ -26,6 +24,8 @@ def build_strategy(training: Training, layout: Layout, module: nn.Module, loss: 
     """
     shapes = {name: value.shape for name, value in module.state_dict().items()}
     asked = layout.parallelism
+    if training.precision == FP8:
+        multiply_in_8_bits(module)
     if asked.splits and not (hasattr(module, "tensor_plan") and hasattr(module, "keep_stage")):
         raise ConfigurationError("training.parallelism", asked, "a model with tensor_plan and keep_stage")
     if training.recompute:
@@ -41,7 +41,7 @@ def build_strategy(training: Training, layout: Layout, module: nn.Module, loss: 
             module.keep_stage(mesh["pipeline"].get_local_rank(), asked.pipeline)
         shard(module, layout, mesh)
     strategy = _strategy(training, layout, module, loss, device, shapes, mesh)
-    strategy.clip_norm, strategy.precision = training.clip_norm, _PRECISIONS[training.precision]
+    strategy.clip_norm, strategy.precision = training.clip_norm, COMPUTED_IN[training.precision]
     return strategy
 
 
@@ -75,7 +75,8 @@ def _compiled(objective: nn.Module, training: Training) -> nn.Module:
         return objective
     # Where there is no compiler for the device, the model runs as it is, slower, and says so.
     torch._dynamo.config.suppress_errors = True  # noqa: SLF001 - it has no public name
-    compiled: nn.Module = torch.compile(objective)
+    # For the size of the samples alone: code for any size is slower, and an epoch's last step would bring it about.
+    compiled: nn.Module = torch.compile(objective, dynamic=False)
     return compiled
 
 

@@ -41,10 +41,10 @@ class Pipelined(Strategy):
     def knows_loss(self) -> bool:
         return self._stage == self.layout.parallelism.pipeline - 1
 
-    def step(self, batches: Sequence[Batch], rate: float) -> float:
+    def step(self, batches: Sequence[Batch], rate: float) -> Tensor:
         self.set_rate(rate)
         self.optimizer.zero_grad(set_to_none=True)
-        summed = sum(self._pass(batch) for batch in batches)
+        losses = [self._pass(batch) for batch in batches]
         self._average()
         if self.clip_norm is not None:
             parameters = list(self.module.parameters())
@@ -52,7 +52,7 @@ class Pipelined(Strategy):
             dist.all_reduce(squared, group=self._group)
             scale(parameters, squared, self.clip_norm)
         self.optimizer.step()
-        return summed
+        return torch.stack(losses).sum()
 
     def _average(self) -> None:
         """The mean of all data-parallel workers' gradients."""
@@ -65,7 +65,7 @@ class Pipelined(Strategy):
         for each, mean in zip(here, (together / size).split([one.numel() for one in here]), strict=True):
             each.copy_(mean.view_as(each))
 
-    def _pass(self, batch: Batch) -> float:
+    def _pass(self, batch: Batch) -> Tensor:
         self._weight, losses = batch.weight, list[Tensor]()
         inputs, targets = self._filled(batch.inputs, 0), self._filled(batch.targets, IGNORED)
         with cast(self._device, self.precision):
@@ -76,7 +76,9 @@ class Pipelined(Strategy):
                 return_outputs=False,
             )
         # The schedule differentiates the weighted loss; people are told the other.
-        return float(sum(each.detach() for each in losses)) / batch.weight if losses and batch.weight else 0.0
+        if not losses or not batch.weight:
+            return torch.zeros((), dtype=torch.float64, device=self._device)
+        return torch.stack([each.detach() for each in losses]).sum().double() / batch.weight
 
     def outputs(self, inputs: Tensor) -> Tensor | None:
         filled = self._filled(inputs, 0)

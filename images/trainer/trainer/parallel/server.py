@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from trainer.objective import Objective
 from trainer.parallel.layout import Layout
 from trainer.parallel.strategy import Batch, Strategy
-from trainer.parallel.together import cast, clip, scale, squared_norm
+from trainer.parallel.together import cast, clip, scale, squared_norm, told
 
 
 class Served(Strategy):
@@ -43,10 +43,10 @@ class Served(Strategy):
     def free_steps(self) -> int:
         return self.layout.parallelism.staleness + 1
 
-    def step(self, batches: Sequence[Batch], rate: float) -> float:
+    def step(self, batches: Sequence[Batch], rate: float) -> Tensor:
         self.set_rate(rate)
         self.optimizer.zero_grad(set_to_none=True)
-        summed = 0.0 if self.layout.serves else sum(self._backward(batch) for batch in batches)
+        losses = [] if self.layout.serves else [self._backward(batch) for batch in batches]
         if self.layout.parallelism.staleness == 0:
             self._together()
         elif self.layout.serves:
@@ -54,7 +54,7 @@ class Served(Strategy):
                 self._serve_one()
         else:
             self._push_and_pull(rate, sum(batch.weight * len(batch.targets) for batch in batches))
-        return summed
+        return torch.stack(losses).sum() if losses else torch.zeros((), dtype=torch.float64)
 
     def outputs(self, inputs: Tensor) -> Tensor | None:
         if self.layout.serves:
@@ -73,12 +73,12 @@ class Served(Strategy):
             dist.broadcast(weights, src=server)
             self._take(part, weights)
 
-    def _backward(self, batch: Batch) -> float:
+    def _backward(self, batch: Batch) -> Tensor:
         with cast(self._device, self.precision):
             summed = self._objective(batch.inputs, batch.targets)
         # Gradients are added up at the servers, not averaged: each counts as its share of all samples.
         (summed * (batch.weight / self._workers)).backward()
-        return float(summed.detach()) if batch.weight else 0.0
+        return told(summed, batch)
 
     def _together(self) -> None:
         for server, part in enumerate(self._parts):

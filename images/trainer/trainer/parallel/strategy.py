@@ -43,8 +43,11 @@ class Strategy(ABC):
         return 1
 
     @abstractmethod
-    def step(self, batches: Sequence[Batch], rate: float) -> float:
-        """One optimizer step with the learning rate; returns the summed loss of this worker's batches, 0 if it is not known here."""
+    def step(self, batches: Sequence[Batch], rate: float) -> Tensor:
+        """One optimizer step with the learning rate; returns the summed loss of this worker's batches, 0 if it is not known here.
+
+        It is one number of double precision, left on the device: whoever reads it waits for the whole step.
+        """
 
     @abstractmethod
     def outputs(self, inputs: Tensor) -> Tensor | None:

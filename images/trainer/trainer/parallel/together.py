@@ -31,14 +31,14 @@ class Together(Strategy):
         super().__init__(layout, module, optimizer, shapes)
         self.objective, self._device = objective, device
 
-    def step(self, batches: Sequence[Batch], rate: float) -> float:
+    def step(self, batches: Sequence[Batch], rate: float) -> Tensor:
         self.set_rate(rate)
         self.optimizer.zero_grad(set_to_none=True)
         losses = [self._backward(batch, last=batch is batches[-1]) for batch in batches]
         if self.clip_norm is not None:
             clip(list(self.module.parameters()), self.clip_norm)
         self.optimizer.step()
-        return float(sum(losses))
+        return torch.stack(losses).sum()
 
     def outputs(self, inputs: Tensor) -> Tensor | None:
         with torch.no_grad(), self._cast():
@@ -49,7 +49,7 @@ class Together(Strategy):
         weights = {name: whole(value.detach()) for name, value in self.module.state_dict().items()}
         return {name: value.cpu().clone() for name, value in weights.items()} if self.layout.rank == 0 else None
 
-    def _backward(self, batch: Batch, *, last: bool) -> float:
+    def _backward(self, batch: Batch, *, last: bool) -> Tensor:
         """Add the gradients of some samples, with those of the other workers only at the end; returns their summed loss."""
         if isinstance(self.module, FSDPModule):
             self.module.set_requires_gradient_sync(last)
@@ -58,10 +58,15 @@ class Together(Strategy):
             with self._cast():
                 summed = self.objective(batch.inputs, batch.targets)
             (summed * batch.weight).backward()
-        return float(summed.detach()) if batch.weight else 0.0
+        return told(summed, batch)
 
     def _cast(self) -> AbstractContextManager[None]:
         return cast(self._device, self.precision)
+
+
+def told(summed: Tensor, batch: Batch) -> Tensor:
+    """The batch's loss as it is told to people, 0 where its samples only fill up; stays on the device."""
+    return summed.detach().double() if batch.weight else torch.zeros((), dtype=torch.float64, device=summed.device)
 
 
 def cast(device: torch.device, precision: torch.dtype | None) -> AbstractContextManager[None]:
@@ -106,17 +111,17 @@ def replicate(objective: Objective, layout: Layout, device: torch.device) -> nn.
 
 def squared_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
     """Square of the norm of all gradients here, those of sharded weights over all their shards."""
-    squares = [whole(torch.linalg.vector_norm(each.grad)).double() ** 2 for each in parameters if each.grad is not None]
-    return torch.stack(squares).sum() if squares else torch.zeros((), dtype=torch.float64)
+    norms = [whole(torch.linalg.vector_norm(each.grad)) for each in parameters if each.grad is not None]
+    return torch.stack(norms).double().square().sum() if norms else torch.zeros((), dtype=torch.float64)
 
 
 def scale(parameters: Iterable[nn.Parameter], squared: Tensor, most: float) -> None:
-    """Make gradients whose norm squared is `squared` measure at most `most`."""
-    factor = min(1.0, most / (float(squared) ** 0.5 + 1e-6))
-    if factor < 1.0:
-        for each in parameters:
-            if each.grad is not None:
-                each.grad.mul_(factor)
+    """Make gradients whose norm squared is `squared` measure at most `most`; the device decides whether they have to shrink."""
+    factor = (most / (squared.sqrt() + 1e-6)).clamp(max=1.0)
+    for each in parameters:
+        if each.grad is not None:
+            here = local(each.grad)
+            here.mul_(factor.to(here.device))
 
 
 def clip(parameters: Sequence[nn.Parameter], most: float) -> None:

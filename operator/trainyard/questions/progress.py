@@ -1,0 +1,43 @@
+"""How a job that has run gets on: what its time was spent on, who holds it up, and what helps."""
+
+from datetime import datetime
+from typing import Any
+
+from trainyard.api.ledger import Category, Spent
+from trainyard.api.straggler import Straggler
+from trainyard.api.training_job import TrainingJob
+from trainyard.training.stragglers import current
+
+_BEFORE = {Category.QUEUED.value, Category.SUSPENDED.value}
+
+
+def told_of(job: TrainingJob, now: datetime) -> dict[str, Any]:
+    """Fields of the answer."""
+    return {"stragglers": current(job.status.stragglers), "helps": _helps(job), "spent": _spent(job, now)}
+
+
+def _spent(job: TrainingJob, now: datetime) -> Spent | None:
+    if job.status.ledger is None:
+        return None
+    spent = job.status.ledger.spent(now, job.held_gpus())
+    return spent if spent.seconds.keys() - _BEFORE else None
+
+
+def _helps(job: TrainingJob) -> list[str]:
+    return [text for each in current(job.status.stragglers) for text in _against(job, each)]
+
+
+def _against(job: TrainingJob, straggler: Straggler) -> list[str]:
+    """Where the rank was slow on other nodes too, its own work is the likelier cause."""
+    others = sorted({each.node for each in job.status.stragglers if each.rank == straggler.rank} - {straggler.node})
+    if others:
+        return [
+            f"look at what rank {straggler.rank} does that the others do not: it was slow on {', '.join(others)} before"
+        ]
+    name = f"{job.metadata.name} -n {job.metadata.namespace}"
+    patch = f'kubectl patch tyj {name} --type merge -p \'{{"spec":{{"suspend":true}}}}\''
+    loses = "its last checkpoint" if job.spec.storage else "the beginning, as it has no storage"
+    return [
+        f"kubectl cordon {straggler.node}, if the node is to blame; for some hours it comes last anyway",
+        f"then let the job be placed anew, from {loses}: {patch}, and with false when its pods are gone",
+    ]

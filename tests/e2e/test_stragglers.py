@@ -1,0 +1,66 @@
+"""A worker that is slow, on a real cluster: the job's status names it with pod and node, and `trainyard why` says what helps."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from dev.cluster import Cluster
+from dev.demo import install
+from tests.e2e.conftest import GPUS_PER_NODE, NODES
+from tests.e2e.platform import Platform, new_platform, quota
+from trainyard.cli.__main__ import main
+
+pytestmark = pytest.mark.e2e
+SLOW_RANK = 1
+PROGRAM = f"""
+import statistics, time
+import torch, torch.distributed as dist
+import trainer
+
+dist.init_process_group("gloo")
+rank, step = dist.get_rank(), 0
+while True:
+    own = torch.zeros(2, dtype=torch.float64)
+    began = time.perf_counter()
+    time.sleep(0.12 if rank == {SLOW_RANK} else 0.04)
+    own[rank] = time.perf_counter() - began
+    dist.all_reduce(own)  # here the quick one waits
+    step += 1
+    if step % 20 == 0:
+        seconds = own.tolist()
+        most = max(seconds)
+        told = {{"p50": statistics.median(seconds), "slowest": most, "slowestRank": seconds.index(most)}}
+        trainer.report(step=step, step_seconds=told)
+"""
+
+
+@pytest.fixture
+def platform(cluster: Cluster) -> Iterator[Platform]:
+    install(cluster)
+    Platform(cluster, "default").apply(*quota(NODES * GPUS_PER_NODE))
+    made = new_platform(cluster)
+    yield made
+    cluster.kubectl("delete", "tyj", "--all", "-n", made.namespace, "--wait=true", "--timeout=60s")
+    cluster.kubectl("delete", "namespace", made.namespace, "--wait=false")
+
+
+def test_a_worker_that_sleeps_is_named_with_its_node(platform: Platform, capsys: pytest.CaptureFixture[str]) -> None:
+    program = {"command": ["torchrun", "--no-python", "python", "-c", PROGRAM]}
+    apart = {"level": "kubernetes.io/hostname", "mode": "spread"}
+    own: dict[str, Any] = {"model": None, "dataset": None, "entrypoint": program, "topology": apart}
+    platform.apply(platform.job("slow", workers=2, storage=None, **own))
+    platform.phase("tyj", "slow", "Running")
+    (named,) = platform.until("a straggler", lambda: platform.status("tyj", "slow").get("stragglers"), 180)
+    (pod,) = platform.pods(f"trainyard.dev/job=slow,trainyard.dev/index={SLOW_RANK}")
+    assert (named["rank"], named["pod"]) == (SLOW_RANK, pod["metadata"]["name"])
+    assert named["node"] == pod["spec"]["nodeName"]
+    assert named["factor"] > 2
+    assert "until" not in named
+    assert "StragglerFound" in platform.cluster.kubectl("get", "events", "-n", platform.namespace)
+    words = ["why", "slow", "-n", platform.namespace, "--kubeconfig", str(platform.cluster.kubeconfig)]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert f"held up by: rank {SLOW_RANK} ({named['pod']} on {named['node']})" in said
+    assert f"kubectl cordon {named['node']}" in said
+    assert "what its time was spent on" in said
