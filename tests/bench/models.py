@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import numpy as np
 import torch
 from sklearn.linear_model import LinearRegression
 from sklearn.neural_network import MLPClassifier
@@ -41,6 +42,8 @@ UNITS = {
     "r2": "R2 above least squares",
     "bigram": "nats a byte below a bigram's loss",
     "trigram": "nats a byte below a trigram's loss",
+    "forecast": "part of the squared error of the better of persistence and linear autoregression that is gone",
+    "words": "accuracy above naive Bayes on n-grams of up to 3 tokens",
     "samples": "accuracy of a classifier taught by its samples",
 }
 
@@ -66,6 +69,8 @@ _GD = {"learningRate": 0.5, "epochs": 600, "schedule": "constant", "labelSmoothi
 _SGD = {"learningRate": 0.05, "epochs": 20}
 _SEQUENCE = {"learningRate": 0.003, "epochs": 40}
 _TEXT = {"learningRate": 0.003, "epochs": 8, "batchSize": 32, "clipNorm": 1.0, "labelSmoothing": 0.0}
+_ORDER = {"learningRate": 0.002, "epochs": 30, "clipNorm": 1.0, "labelSmoothing": 0.0}
+_SERIES = {"learningRate": 0.003, "epochs": 20, "clipNorm": 1.0}
 _GAN = {"learningRate": 0.001, "epochs": 200, "schedule": "cosine", "betas": [0.5, 0.9]}
 ROWS = (
     Row("linear", "gd", "digits", "accuracy", 0.95, _GD),
@@ -92,6 +97,9 @@ ROWS = (
     Row("gru", "adamw", "docs", "trigram", 0.0, _TEXT, {"hidden": 192, "dropout": 0.0}),
     Row("transformer", "adamw", "docs", "bigram", 0.0, {**_TEXT, "epochs": 4}, {"dim": 96, "layers": 3}),
     Row("llama", "adamw", "docs", "trigram", 0.0, {**_TEXT, "epochs": 3}),
+    Row("transformer", "adamw", "order", "words", 0.3, _ORDER, {"dropout": 0.0}),
+    Row("lstm", "adamw", "series", "forecast", 0.2, _SERIES, {"dropout": 0.0}),
+    Row("gru", "adamw", "series", "forecast", 0.2, _SERIES, {"dropout": 0.0}),
     Row("gan", "adam", "digits", "samples", 0.80, _GAN),
 )
 
@@ -132,9 +140,24 @@ def score(row: Row, seed: int, metrics: Mapping[str, float], folder: Path) -> fl
         return ngrams.loss(data.train, data.held_out, NGRAMS[row.metric]) - metrics["loss"]
     if row.metric == "samples":
         return taught_by_samples(folder, data)
+    if row.metric == "words":
+        return metrics["accuracy"] - ngrams.accuracy(data.train, data.held_out, 3)
+    if row.metric == "forecast":
+        return 1 - metrics["mse"] / min(persistence(data), autoregression(data))
     exact = LinearRegression().fit(data.train.inputs, data.train.targets)
     spread = float(data.held_out.targets.var())
     return (1 - metrics["mse"] / spread) - float(exact.score(data.held_out.inputs, data.held_out.targets))
+
+
+def persistence(data: PreparedData) -> float:
+    """Mean squared error on held-out data of the last value for what is to come."""
+    return float(np.square(data.held_out.inputs[:, -1] - data.held_out.targets).mean())
+
+
+def autoregression(data: PreparedData) -> float:
+    """The same of the linear function of the window that least squares finds."""
+    found = LinearRegression().fit(data.train.inputs, data.train.targets)
+    return float(np.square(found.predict(data.held_out.inputs) - data.held_out.targets).mean())
 
 
 def taught_by_samples(folder: Path, data: PreparedData) -> float:

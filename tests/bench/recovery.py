@@ -96,12 +96,11 @@ def _blinks(rig: Rig) -> None:
     rig.hurt_node().revive()
 
 
-SMALL = {"workers": {"replicas": 2, "resources": {"limits": {"nvidia.com/gpu": 1, "memory": "1500Mi"}}}}
 FAULTS = (
     Fault("worker-sigkill", lambda rig: rig.signal(signal.SIGKILL), IN_PLACE),
     Fault("worker-sigstop", lambda rig: rig.signal(signal.SIGSTOP), IN_PLACE),
     Fault("checkpoint-truncated", Rig.truncate_and_kill, IN_PLACE, spoils=1),
-    Fault("out-of-memory", Rig.exhaust_memory, IN_PLACE, spec=SMALL),
+    Fault("out-of-memory", Rig.exhaust_memory, IN_PLACE, spec={"memory": "1500Mi"}),
     Fault("pod-deleted", Rig.force_delete, REPLACED),
     Fault("pod-evicted", Rig.delete_pod, REPLACED),
     Fault("node-down", Rig.power_off, REPLACED, more=GRACE_SECONDS, undo=Rig.power_on),

@@ -91,12 +91,15 @@ class Rig:
     def cluster(self) -> Cluster:
         return self.platform.cluster
 
-    def start(self, *, workers: int = 2, every: int = EVERY, **spec: Any) -> "Rig":
+    def start(self, *, workers: int = 2, every: int = EVERY, memory: str = "", **spec: Any) -> "Rig":
         """Create the job away from the operator, so that its nodes can be hurt alone, and wait until it has checkpoints."""
         training = {"epochs": 100_000, "batchSize": 64, "checkpointEverySteps": every}
+        job = self.platform.job(self.name, workers=workers, **{"training": training, **spec})
+        if memory:
+            job["spec"]["workers"]["resources"]["limits"]["memory"] = memory
         with self._without(operator_pod(self.cluster)["spec"]["nodeName"]):
-            self.platform.apply(self.platform.job(self.name, workers=workers, **{"training": training, **spec}))
-            self.platform.until("a checkpoint", lambda: self.checkpoint() >= 2 * every, 180)
+            self.platform.apply(job)
+            self.platform.until("a checkpoint", lambda: self.checkpoint() >= 2 * every, 400)
         return self
 
     def delete(self) -> None:
@@ -195,13 +198,10 @@ class Rig:
 
     def kill_operator(self) -> None:
         """SIGKILL, as the kernel sends it: its container is found by its pod's control group."""
-        uid, found = operator_pod(self.cluster)["metadata"]["uid"], 0
-        for folder in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if uid in (folder / "cgroup").read_text() and b"trainyard" in (folder / "cmdline").read_bytes():
-                    os.kill(int(folder.name), signal.SIGKILL)
-                    found += 1
+        found = processes_of(operator_pod(self.cluster), b"trainyard")
         assert found, "no process of the operator is seen from here: the cluster has to run on this machine"
+        for pid in found:
+            os.kill(pid, signal.SIGKILL)
 
     def renew_operator(self) -> None:
         """A pod without a kubelet's memory of crashes, which would let each next one wait longer."""
@@ -251,6 +251,16 @@ class Rig:
         self.run(0, _UNTIL_SAVING)
         self.platform.apply(other)
         return before
+
+
+def processes_of(pod: dict[str, Any], program: bytes) -> list[int]:
+    """Ids on this machine of a pod's processes whose command line has that word."""
+    found, uid = [], pod["metadata"]["uid"]
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if uid in (folder / "cgroup").read_text() and program in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found
 
 
 def small_volume(platform: Platform, name: str, mebibytes: int) -> None:

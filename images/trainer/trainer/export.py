@@ -36,7 +36,7 @@ def architecture_of(specification: Specification, data: PreparedData) -> dict[st
     derived: dict[str, Any] = {"inputShape": list(data.train.inputs.shape[1:]), "outputs": data.outputs}
     name = specification.model.name
     if data.train.vocabulary is not None:
-        derived |= {"vocabulary": data.train.vocabulary}
+        derived |= {"vocabulary": data.train.vocabulary, "perToken": data.train.task is Task.LANGUAGE}
     if data.train.task is Task.REGRESSION:
         derived |= {"outputShift": data.target_shift, "outputScale": data.target_scale}
     elif _generates(name) and data.normalisation is not None:  # what it makes is in the unit of the images

@@ -238,13 +238,12 @@ def _check_together(specification: Specification, workers: int | None) -> None:
     model = models.BUILT_IN.get(specification.model.name)
     dataset = datasets.BUILT_IN.get(specification.dataset.name)
     training = specification.training
-    if model and dataset and dataset.content and dataset.content not in model.reads:
-        suited = [name for name, entry in models.BUILT_IN.items() if dataset.content in entry.reads]
+    if model and dataset and dataset.content and dataset.task and not model.suits(dataset.content, dataset.task):
         raise ConfigurationError(
             "model.name",
             specification.model.name,
-            f"a model for {dataset.content.value}, as {specification.dataset.name} has",
-            suited,
+            f"a model for {dataset.content.value} and {dataset.task.value}, as {specification.dataset.name} has",
+            [name for name, entry in models.BUILT_IN.items() if entry.suits(dataset.content, dataset.task)],
         )
     if dataset and dataset.task:
         loss_for(training, dataset.task)

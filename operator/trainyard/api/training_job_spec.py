@@ -476,7 +476,7 @@ class TrainingJobSpec(Model):
     )
     dataset: NamedChoice | None = Field(
         default=None,
-        description="A built-in data set: digits, iris, diabetes, docs (text), files (your own), or one that the image registers.",
+        description="A built-in data set: digits, iris, diabetes, docs (text), order (text in classes), series, files (your own), or one that the image registers.",
         json_schema_extra=immutable("spec.dataset"),
     )
     entrypoint: Entrypoint | None = Field(

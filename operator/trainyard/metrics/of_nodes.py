@@ -41,6 +41,6 @@ def _rest(node: NodeView, flavor: FlavorSpec | None) -> str:
     """State of the GPUs that no pod holds."""
     if not node.ready or node.broken:
         return "unhealthy"
-    if node.unschedulable or not tolerated(node, tuple(flavor.tolerations) if flavor else ()):
+    if node.unschedulable or node.leaving or not tolerated(node, tuple(flavor.tolerations) if flavor else ()):
         return "cordoned"
     return "free"

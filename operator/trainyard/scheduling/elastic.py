@@ -1,6 +1,6 @@
 """Elastic workloads: the largest size that quota allows, and growing into what nobody else wants.
 
-Growing is a restart from the last checkpoint, so it waits until nobody waits, is not done more often than now and then, and only
+Growing is a restart of the program from a checkpoint, so it waits until nobody waits, is not done more often than now and then, and only
 where what it adds is worth what the restart loses. Neighbours: `preemption` shrinks, `gang` finds the largest size that fits.
 """
 

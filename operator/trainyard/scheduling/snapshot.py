@@ -41,11 +41,13 @@ class NodeView:
     unschedulable: bool = False
     broken: str = ""
     """The condition by which a monitor says that its hardware is."""
+    leaving: str = ""
+    """By what it is known that it will be gone soon."""
 
     @property
     def healthy(self) -> bool:
         """Takes new pods as far as its own state goes."""
-        return self.ready and not self.unschedulable
+        return self.ready and not self.unschedulable and not self.leaving
 
 
 @dataclass(frozen=True, slots=True)

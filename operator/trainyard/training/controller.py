@@ -124,13 +124,16 @@ class TrainingController:
         claim = pods.claim_name(job)
         its_pods, board = self._world.pods_of(meta.uid), self._boards.observe(job)
         modes = self._world.claims.get((meta.namespace, claim)) if claim else None
+        nodes = _nodes(job, its_pods, board)
         observed = Observed(
             job=job,
             pods=its_pods,
             decision=self._decision(key, job),
             claim=Claim(claim, modes) if claim and modes is not None else None,
             service_exists=self._world.services.get((meta.namespace, pods.service_name(job))) == meta.uid,
-            lost_nodes=self._world.lost(_nodes(job, its_pods, board), self._clock.now()),
+            lost_nodes=self._world.lost(nodes, self._clock.now()),
+            leaving=self._world.leaving(nodes),
+            cordoned=self._world.cordoned(nodes),
             report=self._reports.of(meta.uid),
             epoch=self._epoch(),
             max_run_seconds=self._max_run_seconds(job),

@@ -65,6 +65,9 @@ def _end_of(pod: PodState, observed: Observed) -> Ended | None:
     if pod.node in observed.lost_nodes and not pod.finished:
         cause = f"node {pod.node} of {pod.name} is gone or not ready"
         return Ended(Consequence.DISRUPTION, cause, pod.node, pod, FailureClass.NODE)
+    if pod.node in observed.leaving and pod.deleting_since is None and not pod.finished:
+        cause = f"node {pod.node} of {pod.name} will be gone soon: {observed.leaving[pod.node]}"
+        return Ended(Consequence.DISRUPTION, cause, pod.node, pod, FailureClass.NODE)
     if pod.refused_by_node:
         cause = f"node {pod.node} refused {pod.name}: {pod.message or pod.reason}"
         return Ended(Consequence.UNDO, cause, pod.node, pod, FailureClass.NODE)

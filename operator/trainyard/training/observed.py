@@ -59,6 +59,10 @@ class Observed:
     service_exists: bool = False
     lost_nodes: frozenset[str] = frozenset()
     """Nodes that are gone or have not been ready for too long; empty while so many are that we may be the blind ones."""
+    leaving: Mapping[str, str] = field(default_factory=dict)
+    """Nodes that will be gone soon, and by what that is known."""
+    cordoned: frozenset[str] = frozenset()
+    """Nodes that take no new pods since somebody said so."""
     report: Report | None = None
     refusal: str = ""
     """What the API server answered to a pod of this template; empty if it takes it."""

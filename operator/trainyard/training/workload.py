@@ -81,11 +81,20 @@ def workload(observed: Observed, now: datetime) -> Workload | None:
 
 
 def lost_of_place(observed: Observed) -> frozenset[str]:
-    """Nodes of the place that the job holds which will not answer again soon."""
+    """Nodes of the place that the job holds which are of no use to it any more: silent, going soon, or cordoned and without its pods."""
     admission = observed.job.status.admission
-    if admission is None or not observed.lost_nodes:
+    unused = observed.cordoned and observed.cordoned - _in_use(observed)
+    gone = observed.lost_nodes.union(observed.leaving, unused)
+    if admission is None or not gone:
         return frozenset()
-    return observed.lost_nodes & {node for role in admission.roles for node in role.nodes()}
+    return gone & {node for role in admission.roles for node in role.nodes()}
+
+
+def _in_use(observed: Observed) -> set[str]:
+    attempt = observed.job.status.attempt
+    return {
+        pod.node for pod in observed.pods if pod.attempt == attempt and not pod.finished and pod.deleting_since is None
+    }
 
 
 def place_of(job: TrainingJob) -> Assignment | None:

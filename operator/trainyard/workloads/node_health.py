@@ -18,6 +18,19 @@ _HARDWARE = re.compile(
     r"gpu|xid|nvlink|nvswitch|acceleratedhardware|^kerneldeadlock$|^readonlyfilesystem$", re.IGNORECASE
 )
 _GOOD_IF_TRUE = re.compile(r"(ready|healthy|available|ok)$", re.IGNORECASE)
+_GOING = frozenset(
+    {
+        "node.kubernetes.io/out-of-service",
+        "node.cloudprovider.kubernetes.io/shutdown",
+        "cloud.google.com/impending-node-termination",
+        "karpenter.sh/disrupted",
+        "karpenter.sh/disruption",
+        "ToBeDeletedByClusterAutoscaler",
+    }
+)
+_GOING_PREFIXES = ("aws-node-termination-handler/",)
+_SHUTS_DOWN = "node is shutting down"
+"""With which a kubelet that shuts down in order is not ready."""
 FAILURE_SECONDS = 3600.0
 """How long a failure speaks against a node."""
 HALF_LIFE_SECONDS = 6 * 3600.0
@@ -32,6 +45,18 @@ def broken(conditions: Iterable[Mapping[str, Any]]) -> str:
         kind = str(each.get("type", ""))
         if _HARDWARE.search(kind) and each.get("status") == ("False" if _GOOD_IF_TRUE.search(kind) else "True"):
             return kind
+    return ""
+
+
+def leaving(node: Mapping[str, Any]) -> str:
+    """By what a node says, or is said of it, that it will be gone soon: a taint or the kubelet's words; empty if nothing does."""
+    for taint in node.get("spec", {}).get("taints", ()):
+        key = str(taint.get("key", ""))
+        if key in _GOING or key.startswith(_GOING_PREFIXES):
+            return f"taint {key}"
+    for each in node.get("status", {}).get("conditions", ()):
+        if each.get("type") == "Ready" and each.get("status") != "True" and _SHUTS_DOWN in str(each.get("message", "")):
+            return _SHUTS_DOWN
     return ""
 
 

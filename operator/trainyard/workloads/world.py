@@ -128,6 +128,14 @@ class World:
             return _BLIND_CHECK_SECONDS
         return min((grace - seconds + _ROUNDING_SECONDS for seconds in silent if seconds < grace), default=None)
 
+    def leaving(self, nodes: Iterable[str]) -> dict[str, str]:
+        """Those of `nodes` that will be gone soon, and by what that is known."""
+        return {name: view.leaving for name in nodes if (view := self.nodes.get(name)) and view.leaving}
+
+    def cordoned(self, nodes: Iterable[str]) -> frozenset[str]:
+        """Those of `nodes` that take no new pods since somebody said so."""
+        return frozenset(name for name in nodes if (view := self.nodes.get(name)) and view.unschedulable)
+
     def _blind(self, now: datetime) -> bool:
         recent = sum(now - since < timedelta(minutes=10) for since in self.not_ready_since.values())
         return recent >= 2 and recent * 5 > len(self.nodes)  # noqa: PLR2004
@@ -216,6 +224,7 @@ class World:
             self._at.setdefault(view.node, {})[place] = Key(kind, place[0], name)
 
     def _node(self, name: str, new: Object | None) -> set[Key]:
+        before = self.nodes.get(name)
         _keep(self.nodes, name, new and node_view(new))
         view = self.nodes.get(name)
         since = self.not_ready_since.get(name)
@@ -223,7 +232,8 @@ class World:
             self.not_ready_since.pop(name, None)
         elif new is not None:
             self.not_ready_since[name] = _since(new) or since or self._now()
-        if view is not None and view.ready and since is None:
+        same = view is not None and _stays(view) == (_stays(before) if before else (False, ""))
+        if view is not None and view.ready and since is None and same:
             return set()
         return set(self._at.get(name, {}).values())
 
@@ -346,7 +356,12 @@ def node_view(node: Object) -> NodeView:
         ready=ready,
         unschedulable=bool(spec.get("unschedulable")),
         broken=node_health.broken(status.get("conditions", ())),
+        leaving=node_health.leaving(node),
     )
+
+
+def _stays(view: NodeView) -> tuple[bool, str]:
+    return view.unschedulable, view.leaving
 
 
 def _since(node: Object) -> datetime | None:

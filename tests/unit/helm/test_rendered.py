@@ -108,7 +108,7 @@ def test_the_operator_is_told_only_what_it_reads() -> None:
 
 
 def test_the_operator_understands_the_table_of_failures(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = ("operator.failureTable[0].class=Storage", "operator.failureTable[0].contains[0]=mount \"a\" failed")
+    row = ("operator.failureTable[0].class=Storage", 'operator.failureTable[0].contains[0]=mount "a" failed')
     env = {each["name"]: each.get("value") for each in pod(*row)["containers"][0]["env"]}
     monkeypatch.setenv("TRAINYARD_FAILURE_TABLE", env["TRAINYARD_FAILURE_TABLE"])
     assert Config().failure_table[0].contains == ('mount "a" failed',)

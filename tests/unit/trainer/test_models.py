@@ -17,6 +17,8 @@ from trainer.specification import Specification, parse_specification
 
 TABLES = ("linear", "mlp", "lstm", "gru", "transformer")
 """Models that take tables too."""
+SEQUENCES = ("lstm", "gru", "transformer")
+"""Models that read whatever there is."""
 
 
 def request(model: str, dataset: str) -> Specification:
@@ -32,15 +34,27 @@ def prepared(dataset: str) -> PreparedData:
     [
         ("cnn", "digits"),
         *((model, dataset) for model in TABLES for dataset in ("digits", "iris", "diabetes")),
+        *((model, "order") for model in SEQUENCES),
     ],
 )
 def test_each_model_fits_its_data(model: str, dataset: str) -> None:
     data = prepared(dataset)
     architecture = architecture_of(request(model, dataset), data)
     module = build_model(architecture["model"], architecture["parameters"]).eval()
-    assert data.normalisation is not None
-    inputs = preprocess({"preprocessing": data.normalisation.as_card()}, torch.from_numpy(data.train.inputs[:7]))
+    card = {"preprocessing": data.normalisation.as_card() if data.normalisation else None}
+    inputs = preprocess(card, torch.from_numpy(data.train.inputs[:7]))
     assert module(inputs).shape == (7, data.outputs)
+
+
+@pytest.mark.parametrize("model", [*SEQUENCES, "llama"])
+def test_a_language_is_answered_token_by_token(model: str) -> None:
+    data = prepared("docs")
+    architecture = architecture_of(request(model, "docs"), data)
+    module = build_model(architecture["model"], architecture["parameters"]).eval()
+    assert module(torch.from_numpy(data.train.inputs[:2])).shape == (2, 128, 256)
+    # A card of the time when all text was a language does not say so.
+    before = {name: value for name, value in architecture["parameters"].items() if name != "perToken"}
+    assert build_model(model, before).state_dict().keys() == module.state_dict().keys()
 
 
 @pytest.mark.parametrize("model", ["cnn", *TABLES])

@@ -122,6 +122,40 @@ def test_the_real_data_sets_are_whole(
     assert data.inputs.dtype == np.float32
 
 
+def test_a_series_is_read_in_windows_each_with_what_comes_after_it() -> None:
+    near, far = (load_raw("series", {"context": 5, "horizon": horizon}) for horizon in (1, 3))
+    assert (near.inputs.shape[1], near.task) == (5, Task.REGRESSION)
+    # Windows are three apart: what comes 3 after one is the last reading of the next of its course, 1 after it the third.
+    for data, reading in ((far, -1), (near, 2)):
+        assert data.groups is not None
+        assert len(np.unique(data.groups)) == 60
+        follows = data.groups[:-1] == data.groups[1:]
+        assert np.array_equal(data.targets[:-1][follows], data.inputs[1:, reading][follows])
+
+
+def test_courses_of_the_series_are_held_out_whole() -> None:
+    data = load_raw("series", {})
+    train, held_out = split(data, 0.2, seed=1)
+    assert data.groups is not None
+    assert not set(data.groups[train]) & set(data.groups[held_out])
+    assert len(held_out) == pytest.approx(0.2 * len(data), rel=0.05)
+
+
+def test_only_the_order_of_marks_tells_the_classes_of_text_apart() -> None:
+    data = load_raw("order", {"context": 9})
+    assert (data.task, data.vocabulary, data.labels) == (
+        Task.CLASSIFICATION,
+        29,
+        ("ABC", "ACB", "BAC", "BCA", "CAB", "CBA"),
+    )
+    assert data.labels is not None
+    marks = data.inputs >= 26
+    assert (marks.sum(axis=1) == 3).all()
+    read = ["".join("ABC"[token - 26] for token in text[here]) for text, here in zip(data.inputs, marks, strict=True)]
+    assert read == [data.labels[number] for number in data.targets]
+    assert prepare(data, held_out_fraction=0.2, seed=0).normalisation is None
+
+
 def test_digits_are_raw_pixels_with_whole_numbers_as_labels() -> None:
     data = load_raw("digits", {})
     assert (data.inputs.min(), data.inputs.max()) == (0, 16)
@@ -129,7 +163,7 @@ def test_digits_are_raw_pixels_with_whole_numbers_as_labels() -> None:
 
 
 def test_an_unknown_data_set_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="there is: diabetes, digits, docs, files, iris"):
+    with pytest.raises(ConfigurationError, match="there is: diabetes, digits, docs, files, iris, order, series"):
         load_raw("imagenet", {})
 
 

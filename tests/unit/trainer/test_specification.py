@@ -11,7 +11,7 @@ from trainer.errors import ConfigurationError
 from trainer.specification import Training, parse_specification
 
 MODELS = ("cnn", "gan", "gru", "linear", "llama", "lstm", "mlp", "resnet", "transformer")
-DATASETS = ("diabetes", "digits", "docs", "files", "iris")
+DATASETS = ("diabetes", "digits", "docs", "files", "iris", "order", "series")
 
 
 def parse(training: dict[str, Any] | None = None, **other: Any) -> Training:
@@ -114,6 +114,22 @@ def test_an_unknown_name_is_answered_with_what_there_is(
 def test_what_cannot_work_is_refused(other: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         parse(**other)
+
+
+@pytest.mark.parametrize(
+    ("model", "dataset", "wanted"),
+    [
+        ("linear", "docs", ("gru", "llama", "lstm", "transformer")),
+        ("llama", "order", ("gru", "lstm", "transformer")),
+        ("cnn", "series", ("gru", "linear", "lstm", "mlp", "transformer")),
+    ],
+)
+def test_a_model_that_does_not_suit_the_data_is_answered_with_those_that_do(
+    model: str, dataset: str, wanted: tuple[str, ...]
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse(model={"name": model}, dataset={"name": dataset})
+    assert (caught.value.field, caught.value.available) == ("model.name", wanted)
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "[]", "3", '{"model": '])

@@ -116,15 +116,22 @@ def test_a_volume_that_takes_nothing_ends_the_logs_with_one_warning(
 
 
 def test_a_volume_that_hangs_holds_up_nobody(opened: Open, warnings: list[str]) -> None:
-    hangs = Event()
-    curves = opened(may_write=lambda: hangs.wait() and None)
+    hangs, goes_on = Event(), Event()
+
+    def hang() -> None:
+        hangs.set()
+        goes_on.wait()
+
+    curves = opened(may_write=hang)
+    curves.add(1, TRAIN, {"loss": 1.0})
+    assert hangs.wait(10)
     began = time.perf_counter()
     for step in range(20_000):
         curves.add(step, TRAIN, {str(step): 1.0})
     curves.close(timeout=0.05)
     assert time.perf_counter() - began < 2
     assert len(curves._points) == 10_000
-    hangs.set()
+    goes_on.set()
     assert warnings == []
 
 

@@ -7,6 +7,7 @@ from random import Random
 
 from tests.unit.training.small_operator import KEY, OTHER, SmallOperator
 from tests.unit.training.world_model import NEVER, Pod, when
+from trainyard.api.names import WORKER
 from trainyard.scheduling.snapshot import Evict, Resize
 
 _CODES = (1, 1, 1, 2, 75, 137, 137, 64, 65)
@@ -87,6 +88,20 @@ def grows(operator: SmallOperator, _random: Random) -> None:
         operator.decision = (Resize(KEY, job.metadata.uid, operator.place()), job.status.attempt)
 
 
+def is_resized_while_it_trains(operator: SmallOperator, random: Random) -> None:
+    """At its nodes: grows, or shrinks for another."""
+    job, workers = operator.job, operator.job.spec.workers
+    trainer = operator.world.trainer
+    if job.status.phase != "Running" or not workers.min_replicas or trainer is None or trainer.step == trainer.restored:
+        return
+    operator.world.speak()
+    place = operator.place(random.randint(workers.min_replicas, workers.replicas), stays=True)
+    deadline = when(operator.world.now) + timedelta(seconds=30)
+    smaller = Evict(KEY, job.metadata.uid, deadline, 1.0, OTHER, "o", place)
+    grows = len(place.nodes[WORKER]) > job.counts()[WORKER]
+    operator.decision = (Resize(KEY, job.metadata.uid, place) if grows else smaller, job.status.attempt)
+
+
 def suspend_is_changed(operator: SmallOperator, _random: Random) -> None:
     operator.edit(suspend=not operator.job.spec.suspend)
 
@@ -113,6 +128,7 @@ HAPPENINGS: tuple[Happening | None, ...] = (
     *[nodes_are_back] * 2,
     *[makes_way] * 2,
     grows,
+    is_resized_while_it_trains,
     suspend_is_changed,
     budget_is_changed,
     operator_starts_anew,

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from tests import builders as b
-from tests.unit.training.happenings import HAPPENINGS
+from tests.unit.training.happenings import HAPPENINGS, is_resized_while_it_trains
 from tests.unit.training.small_operator import SmallOperator
 from tests.unit.training.world_model import BEGIN, NEVER, Training, World, when
 from trainyard.api.ledger import Category
@@ -22,6 +22,8 @@ from trainyard.workloads.plan import Plan
 _LONGEST_STEP = 30.0
 _AWAY = 0.05
 """How often the operator is away for a while."""
+_RESIZED = 0.4
+"""How often what happens to an elastic job is that."""
 _QUIET_STEPS = 400
 _SECONDS_OFF = 1e-3
 _HOURS_OFF = 1e-6
@@ -37,7 +39,8 @@ class History:
     def __init__(self, seed: int) -> None:
         self.seed, self.random = seed, Random(seed)
         self.gpus = self.random.choice((0, 1, 4))
-        self.world = World(self.random, _training(self.random), [f"n{number}" for number in range(6)])
+        nodes = [f"n{number}" for number in range(6)]
+        self.world = World(self.random, _training(self.random), nodes, processes=max(1, self.gpus))
         self.operator = SmallOperator(_submitted(self.random, self.gpus), self.world, self.random, self._note)
         self.steps, self.gpu_seconds = 0, 0.0
         self.log: list[str] = []
@@ -75,6 +78,9 @@ class History:
 
     def _something_happens(self) -> None:
         happening = self.random.choice(HAPPENINGS)
+        if self.job.spec.workers.min_replicas and self.random.random() < _RESIZED:
+            happening = is_resized_while_it_trains
+            self._advance(self.world.now + self.random.uniform(5, 40))  # steps are made meanwhile
         if happening is not None:
             self._note(happening.__name__)
             happening(self.operator, self.random)
@@ -118,6 +124,8 @@ class History:
         held = len(self.operator.nodes()) if not finished(self.job) else 0
         self.gpu_seconds += held * self.gpus * (until - self.world.now)
         workers = self.job.counts()[WORKER] if self.job.status.admission else 1
+        if not self.world.all_run(workers, self.job.status.attempt):
+            workers -= self.job.joining()
         self.world.go_on(until, workers, self.job.status.attempt)
 
     # What must hold.
@@ -207,8 +215,8 @@ def _submitted(random: Random, gpus: int) -> TrainingJob:
         b.spec(startDeadlineSeconds=random.choice((30, 600)), suspend=random.random() < 0.1),
         b.max_restarts(random.choice((0, 2, 20))),
     ]
-    if random.random() < 0.3:
-        made.append(b.elastic(1, most))
+    if random.random() < 0.4:
+        made += [b.elastic(1, most), *([b.storage()] if random.random() < 0.7 else [])]
     elif random.random() < 0.3:
         made.append(b.spares(random.randint(1, 2)))
     if random.random() < 0.2:

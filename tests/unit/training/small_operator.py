@@ -23,9 +23,9 @@ from trainyard.scheduling.snapshot import (
     Words,
     WorkloadKey,
 )
-from trainyard.training.observed import Observed
+from trainyard.training.observed import Claim, Observed
 from trainyard.training.plan import plan_training_job
-from trainyard.training.workload import finished, workload
+from trainyard.training.workload import finished, place_of, workload
 from trainyard.workloads.plan import Delete, Plan
 
 KEY = WorkloadKey("TrainingJob", b.NAMESPACE, "a")
@@ -71,6 +71,7 @@ class SmallOperator:
             job=self.job,
             pods=world.states(),
             service_exists=self._service,
+            claim=Claim("results", ("ReadWriteMany",)),
             lost_nodes=world.lost(),
             report=world.report,
             epoch=1,
@@ -136,11 +137,20 @@ class SmallOperator:
             elif chaos and self._random.random() < 0.5:
                 decision = self._not_now(uid)
         elif wanted.lost and self._random.random() < 0.5:
-            decision = Resize(KEY, uid, self.place(self.job.counts()[WORKER]), wanted.admission)
+            decision = Resize(KEY, uid, self._mended(wanted.admission), wanted.admission)
         else:
             return
         self.decided = self.decision is None or type(self.decision[0]) is not type(decision)
         self.decision = (decision, status.attempt)
+
+    def _mended(self, held: Assignment) -> Assignment:
+        """Other nodes for those that are silent."""
+        fit = [each for each in self.world.nodes if each not in self.world.down] or self.world.nodes
+        nodes = {
+            role: tuple(self._random.choice(fit) if each in self.world.down else each for each in names)
+            for role, names in held.nodes.items()
+        }
+        return Assignment(held.flavor, nodes)
 
     def _not_now(self, uid: str) -> Decision:
         if self._random.random() < 0.3:
@@ -148,8 +158,8 @@ class SmallOperator:
         reason = self._random.choice((Waiting.WAITING_FOR_QUOTA, Waiting.TOPOLOGY_PLACEMENT_FAILED))
         return Wait(KEY, uid, Words(Verdict(reason, "somebody else holds it")), self._random.randint(1, 9))
 
-    def place(self, count: int | None = None) -> Assignment:
-        """Somewhere that is not silent, for so many workers or as many as are of use."""
+    def place(self, count: int | None = None, *, stays: bool = False) -> Assignment:
+        """Somewhere that is not silent, for so many workers or as many as are of use. stays: those that there are keep their nodes."""
         workers, fit = self.job.spec.workers, [each for each in self.world.nodes if each not in self.world.down]
         least = workers.min_replicas or workers.replicas
         chosen = count or self._random.randint(least, workers.replicas)
@@ -158,6 +168,10 @@ class SmallOperator:
             role: tuple(self._random.choice(fit or self.world.nodes) for _ in range(each))
             for role, each in counts.items()
         }
+        held = place_of(self.job)
+        if held is not None and stays:
+            stay = held.nodes.get(WORKER, ())[:chosen]
+            nodes = {**held.nodes, WORKER: stay + nodes[WORKER][len(stay) :]}
         return Assignment("h200", nodes)
 
     def nodes(self) -> list[str]:

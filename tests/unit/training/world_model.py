@@ -64,6 +64,8 @@ class Trainer:
     elapsed: float = 0.0
     step: int = 0
     first_step_at: str | None = None
+    resized: bool = False
+    """It began since the number of pods changed, and not since something failed."""
 
 
 @dataclass(slots=True)
@@ -89,6 +91,8 @@ class World:
     now: float = 0.0
     down: dict[str, float] = field(default_factory=dict)
     """Since when nodes are silent."""
+    processes: int = 1
+    """In each pod."""
     pods: dict[str, Pod] = field(default_factory=dict)
     trainer: Trainer | None = None
     saved: list[int] = field(default_factory=list)
@@ -113,8 +117,14 @@ class World:
             for pod in self.pods.values()
             if (pod.state.attempt, pod.state.role) == (attempt, WORKER)
             and pod.state.running
+            and pod.state.index < self._size
             and pod.state.node not in self.down
         ]
+
+    def all_run(self, count: int, attempt: int) -> bool:
+        """Whether the first so many workers of the attempt do."""
+        running = (pod.state for pod in self.pods.values() if pod.state.running and pod.state.node not in self.down)
+        return sum((each.attempt, each.role) == (attempt, WORKER) and each.index < count for each in running) == count
 
     def create(self, made: dict[str, Any]) -> None:
         """As the API server does: a name that is taken stays as it is."""
@@ -175,12 +185,14 @@ class World:
             "step": trainer.step,
             "totalSteps": self.training.total,
             "restoredStep": trainer.restored or None,
+            "worldSize": len(trainer.members) * self.processes,
             "firstStepAt": trainer.first_step_at,
             "checkpoint": {"step": self.saved[-1], "path": f"c/{self.saved[-1]}"} if self.saved else None,
         }
         if trainer.round > 1:
             failed = {"index": 0, "exitCode": 1, "cause": "x", "step": None, "at": when(trainer.began).timestamp()}
-            said["restarted"] = {"round": trainer.round, **failed}
+            resized = {"exitCode": 75, "counts": False} if trainer.resized else {}
+            said["restarted"] = {"round": trainer.round, **failed, **resized}
         if self.training.divides:
             steps = max(0.0, trainer.elapsed - trainer.warm_up)
             said["spent"] = {
@@ -241,7 +253,12 @@ class World:
         members = frozenset(pod.state.uid for pod in running)
         trainer = self.trainer
         if trainer is None or trainer.attempt != attempt or trainer.members != members:
+            resized = trainer is not None and trainer.attempt == attempt and len(trainer.members) != len(members)
+            if resized and trainer is not None:
+                self._save(trainer.step)  # all stop in order
             self.begin(attempt, members)
+            assert self.trainer is not None
+            self.trainer.resized = resized
             return
         trainer.elapsed = self.now - trainer.began
         made = int(max(0.0, trainer.elapsed - trainer.warm_up) / self.training.seconds_a_step)

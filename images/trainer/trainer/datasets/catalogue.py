@@ -47,6 +47,18 @@ BUILT_IN: Final[Mapping[str, DatasetEntry]] = {
         Content.TEXT,
         {"context": Parameter(Kind.WHOLE, 128, 8, 131_072)},
     ),
+    "order": DatasetEntry(
+        "trainer.datasets.order:order",
+        Task.CLASSIFICATION,
+        Content.TEXT,
+        {"context": Parameter(Kind.WHOLE, 64, 3, 4096)},
+    ),
+    "series": DatasetEntry(
+        "trainer.datasets.series:series",
+        Task.REGRESSION,
+        Content.TABLE,
+        {"context": Parameter(Kind.WHOLE, 32, 2, 200), "horizon": Parameter(Kind.WHOLE, 12, 1, 100)},
+    ),
     "files": DatasetEntry("trainer.datasets.files:load", None, None, check="trainer.datasets.file_parameters:check"),
 }
 

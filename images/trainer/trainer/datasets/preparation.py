@@ -58,15 +58,15 @@ class PreparedData:
         """Width of the model's output: number of classes or of tokens, or 1."""
         if self.train.task is Task.REGRESSION:
             return 1
-        if self.train.vocabulary is not None:
+        if self.train.task is Task.LANGUAGE and self.train.vocabulary is not None:
             return self.train.vocabulary
         return len(self.train.labels) if self.train.labels else int(self.train.targets.max()) + 1
 
 
 def prepare(raw: RawData, *, held_out_fraction: float, seed: int) -> PreparedData:
     """Clean, split and measure. Raises DataError when too little is left to train and to judge."""
-    text = raw.task is Task.LANGUAGE
-    data, cleaning = (raw, Cleaning(0, 0, 0)) if text else clean(raw)  # what a text repeats belongs to it
+    # What a language repeats belongs to it.
+    data, cleaning = (raw, Cleaning(0, 0, 0)) if raw.task is Task.LANGUAGE else clean(raw)
     train_rows, held_out_rows = split(data, held_out_fraction, seed)
     if not len(train_rows) or not len(held_out_rows):
         raise DataError(f"{len(data)} usable samples cannot be split into training and held-out data ({cleaning})")
@@ -75,7 +75,7 @@ def prepare(raw: RawData, *, held_out_fraction: float, seed: int) -> PreparedDat
     return PreparedData(
         train=train,
         held_out=data.take(held_out_rows),
-        normalisation=None if text else measure(train.inputs),
+        normalisation=measure(train.inputs) if raw.vocabulary is None else None,
         target_shift=float(train.targets.mean(dtype=np.float64)) if regression else 0.0,
         target_scale=_deviation(train.targets) if regression else 1.0,
         cleaning=cleaning,

@@ -18,8 +18,8 @@ class RawData:
     """Samples in the units that the source has.
 
     inputs: (samples, *shape) FP32, (samples, features) for a table, (samples, channels, height, width) for images;
-    (samples, context) INT64 tokens for text. targets: (samples,) INT64 class numbers from 0, or FP32 values, or
-    (samples, context) the token after each. labels: names of the classes, else None. groups: (samples,) numbers;
+    (samples, context) INT64 tokens for text. targets: (samples,) INT64 class numbers from 0, or FP32 values, or for a
+    language (samples, context) the token after each. labels: names of the classes, else None. groups: (samples,) numbers;
     samples of one group are all trained on or all held out. vocabulary: how many tokens there are, for text.
     """
 

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from trainer.datasets.catalogue import Content
+from trainer.datasets.catalogue import Content, Task
 from trainer.errors import ConfigurationError
 from trainer.extensions import MODELS, extension_names
 from trainer.parameters import Kind, Parameter, check_parameters, completed
 
 # What the data set decides rather than the user; stored beside the user's own in the card.
-DERIVED: Final = ("inputShape", "outputs", "outputShift", "outputScale", "vocabulary")
+DERIVED: Final = ("inputShape", "outputs", "outputShift", "outputScale", "vocabulary", "perToken")
 _NUMBERS: Final = frozenset({Content.TABLE, Content.IMAGE})
 _IMAGES: Final = frozenset({Content.IMAGE})
 _TEXT: Final = frozenset({Content.TEXT})
@@ -18,14 +18,19 @@ _TEXT: Final = frozenset({Content.TEXT})
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model of ours. reads: what its samples may be. generates: makes samples instead of judging them."""
+    """A model of ours. reads: what its samples may be. learns: of them what. generates: makes samples instead of judging them."""
 
     target: str
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     reads: frozenset[Content] = _NUMBERS
+    learns: frozenset[Task] = frozenset(Task)
     generates: bool = False
     splits: bool = False
     """Whether its layers can be cut for tensor and pipeline parallelism."""
+
+    def suits(self, content: Content, task: Task) -> bool:
+        """Whether it reads such samples, and learns this of them."""
+        return content in self.reads and task in self.learns
 
 
 _RECURRENT: Final = {
@@ -91,6 +96,7 @@ BUILT_IN: Final[Mapping[str, ModelEntry]] = {
             "theta": Parameter(Kind.FRACTION, 10_000.0, 10.0, 1e8),
         },
         reads=_TEXT,
+        learns=frozenset({Task.LANGUAGE}),
         splits=True,
     ),
 }

@@ -1,6 +1,6 @@
 """Networks that read a sample step by step: an image row after row, a table value after value, a text token after token.
 
-Of text they tell the next token at every step, so there they see only what came before.
+Where they learn a language they tell the next token at every step, so there they see only what came before.
 """
 
 from collections.abc import Mapping
@@ -20,12 +20,14 @@ class Recurrent(nn.Module):  # type: ignore[misc]  # torch is untyped here
         super().__init__()
         _, width = _steps_of(parameters["inputShape"])
         layers, hidden, dropout = parameters["layers"], parameters["hidden"], parameters["dropout"]
+        self.embed = _embedding(parameters, hidden)
+        width = width if self.embed is None else hidden
         between = dropout if layers > 1 else 0.0
         self.cell = cell(width, hidden, layers, batch_first=True, bidirectional=True, dropout=between)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * hidden, parameters["outputs"]))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        states, _ = self.cell(steps_of(inputs))
+        states, _ = self.cell(steps_of(inputs) if self.embed is None else self.embed(inputs.long()))
         forward, backward = states[:, -1].chunk(2, dim=1)[0], states[:, 0].chunk(2, dim=1)[1]
         answer: Tensor = self.head(torch.cat((forward, backward), dim=1))
         return answer
@@ -50,16 +52,17 @@ class RecurrentLanguage(nn.Module):  # type: ignore[misc]
 class Encoder(nn.Module):  # type: ignore[misc]
     """Transformer encoder with learned positions (Vaswani et al. 2017, norm first); the mean over the steps decides.
 
-    On text it looks back only, and answers at each step.
+    Where it learns a language it looks back only, and answers at each step.
     """
 
     def __init__(self, parameters: Mapping[str, Any]) -> None:
         super().__init__()
         steps, width = _steps_of(parameters["inputShape"])
         dim, dropout = parameters["dim"], parameters["dropout"]
-        text = "vocabulary" in parameters
-        self.mask = nn.Buffer(_causal(steps), persistent=False) if text else None
-        self.embed = nn.Embedding(parameters["vocabulary"], dim) if text else nn.Linear(width, dim)
+        self.mask = nn.Buffer(_causal(steps), persistent=False) if _is_language(parameters) else None
+        embedding = _embedding(parameters, dim)
+        self.reads_text = embedding is not None
+        self.embed = nn.Linear(width, dim) if embedding is None else embedding
         self.positions = nn.Parameter(torch.randn(steps, dim) * 0.02)
         layer = nn.TransformerEncoderLayer(
             dim, parameters["heads"], 4 * dim, dropout, activation="gelu", batch_first=True, norm_first=True
@@ -68,7 +71,7 @@ class Encoder(nn.Module):  # type: ignore[misc]
         self.head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, parameters["outputs"]))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        embedded = self.embed(steps_of(inputs) if self.mask is None else inputs.long()) + self.positions
+        embedded = self.embed(inputs.long() if self.reads_text else steps_of(inputs)) + self.positions
         read = self.layers(embedded, mask=self.mask, is_causal=self.mask is not None)
         answer: Tensor = self.head(read.mean(dim=1) if self.mask is None else read)
         return answer
@@ -103,9 +106,19 @@ def transformer(parameters: Mapping[str, Any]) -> nn.Module:
 
 
 def _recurrent(cell: type[nn.LSTM] | type[nn.GRU], parameters: Mapping[str, Any]) -> nn.Module:
-    if "vocabulary" in parameters:
+    if _is_language(parameters):
         return Network(RecurrentLanguage(cell, parameters), parameters)
     return Network(Recurrent(cell, parameters), parameters)
+
+
+def _is_language(parameters: Mapping[str, Any]) -> bool:
+    """Whether the model answers for each token; cards that do not say so are of the time when all text was that."""
+    return "vocabulary" in parameters and bool(parameters.get("perToken", True))
+
+
+def _embedding(parameters: Mapping[str, Any], width: int) -> nn.Embedding | None:
+    """Of the tokens of a text; None for numbers."""
+    return nn.Embedding(parameters["vocabulary"], width) if "vocabulary" in parameters else None
 
 
 def _causal(steps: int) -> Tensor:
