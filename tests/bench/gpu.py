@@ -232,6 +232,19 @@ def line(shape: Shape, precision: str, device: str, measured: Measured, gigabyte
     }
 
 
+def fused_attention(shape: Shape) -> Iterator[str]:
+    """Kernels that the GPU has for this attention; without one it would write down every pair of tokens."""
+    head = shape.model["dim"] // shape.model["heads"]
+    queries, shared = (
+        torch.empty(shape.batch, shape.model[which], shape.context, head, dtype=torch.bfloat16, device="cuda")
+        for which in ("heads", "keyValueHeads")
+    )
+    asked = torch.backends.cuda.SDPAParams(queries, shared, shared, None, 0.0, True, True)
+    for name in ("flash", "cudnn", "efficient"):
+        if getattr(torch.backends.cuda, f"can_use_{name}_attention")(asked):
+            yield name
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench.gpu", description="Utilisation of one GPU in training."
@@ -253,7 +266,8 @@ def main() -> None:
         check_precision(asked.precision, group.device)
         measured = train(shape, asked.precision, group)
         used = torch.cuda.max_memory_allocated() / 1e9 if gpu else _resident()
-        print(json.dumps(line(shape, asked.precision, device, measured, used)), flush=True)
+        attention = {"attention": list(fused_attention(shape))} if gpu else {}
+        print(json.dumps(line(shape, asked.precision, device, measured, used) | attention), flush=True)
 
 
 def _resident() -> float:

@@ -39,21 +39,38 @@ file = max(newest.glob('*.safetensors'), key=lambda p: p.stat().st_size)
 os.truncate(file, file.stat().st_size // 2)
 """
 _EXHAUST = """
-import pathlib
+import os, pathlib, signal, time
 pid = next(pathlib.Path('/tmp/trainyard').glob('worker-*.pid')).read_text()
 pathlib.Path(f'/proc/{pid}/oom_score_adj').write_text('1000')
-taken = []
-while pathlib.Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] not in 'ZX':
-    taken.append(b'x' * 2**25)
+eaters = []
+def lives():
+    try:
+        return pathlib.Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] not in 'ZX'
+    except OSError:
+        return False
+while lives():
+    if not (eater := os.fork()):
+        taken = b'x' * 2**26
+        time.sleep(60)
+    eaters.append(eater)
+    time.sleep(0.05)
+for eater in eaters:
+    os.kill(eater, signal.SIGKILL)
 """
-"""Takes all memory that is left of the container's limit; the kernel then kills the one with the highest score."""
+"""Takes all that is left of the container's memory, in pieces smaller than the worker: the kernel kills the largest."""
 _FILL = """
-import contextlib, os
-with contextlib.suppress(OSError), open('/storage/ballast', 'wb', buffering=0) as file:
-    while file.write(bytes(2**16)):
-        pass
+import errno, os, pathlib
+with (pathlib.Path(os.environ['TRAINYARD_DIR']).parent / 'ballast').open('wb', buffering=0) as file:
+    try:
+        while file.write(bytes(2**12)):
+            pass
+    except OSError as error:
+        assert error.errno == errno.ENOSPC
 """
-_EMPTY = "import os; os.unlink('/storage/ballast')"
+_EMPTY = """
+import os, pathlib
+(pathlib.Path(os.environ['TRAINYARD_DIR']).parent / 'ballast').unlink()
+"""
 _COMMITTED = """
 import os, pathlib
 for p in pathlib.Path(os.environ['TRAINYARD_DIR']).glob('checkpoints/attempt-*/step-*/COMMITTED'):
@@ -69,11 +86,16 @@ while not [p for p in folder.glob('checkpoints/*/step-*') if not (p / 'COMMITTED
 
 @dataclass(frozen=True)
 class Before:
-    """How the job stood when a fault struck. checkpoint: step of the last that was durable; ledger: seconds by category."""
+    """How the job stood when a fault struck.
+
+    run: attempt, and which start of the program in it. checkpoint: step of the last that was durable. ledger: seconds by
+    category.
+    """
 
     at: float
     step: int
     checkpoint: int
+    run: tuple[int, int]
     restarts: int
     disruptions: int
     ledger: dict[str, float]
@@ -147,10 +169,16 @@ class Rig:
 
     def before(self) -> Before:
         said, status = self.progress(), self.status()
-        restarts, disruptions = status.get("restarts", 0), status.get("disruptions", 0)
-        now, checkpoint = time.time(), said["checkpoint"]["step"]
-        ledger = Ledger.model_validate(status["ledger"]).until(datetime.fromtimestamp(now, UTC))
-        return Before(now, said["step"], checkpoint, restarts, disruptions, ledger)
+        own, now = status["ledger"]["attempt"], time.time()
+        return Before(
+            at=now,
+            step=said["step"],
+            checkpoint=said["checkpoint"]["step"],
+            run=(own["attempt"], own["round"]),
+            restarts=status.get("restarts", 0),
+            disruptions=status.get("disruptions", 0),
+            ledger=_until(Ledger.model_validate(status["ledger"]), said["firstStepAt"], now),
+        )
 
     def trains_again(self, before: Before, seconds: float = 240) -> dict[str, Any]:
         """What rank 0 says once its program has been started anew and has made a step."""
@@ -168,7 +196,9 @@ class Rig:
 
         def look() -> Ledger | None:
             found = Ledger.model_validate(self.status()["ledger"])
-            return found if found.current == "productive" and found.since.timestamp() > before.at else None
+            own = found.attempt
+            works = found.current == "productive" and own is not None and own.stepped
+            return found if works and own and (own.attempt, own.round) > before.run else None
 
         ledger: Ledger = self.platform.until("the ledger being told of it", look, seconds)
         after = ledger.until(ledger.since)
@@ -251,6 +281,14 @@ class Rig:
         self.run(0, _UNTIL_SAVING)
         self.platform.apply(other)
         return before
+
+
+def _until(ledger: Ledger, first_step: str, now: float) -> dict[str, float]:
+    """Seconds by category until now, of a job that has made steps, which its ledger may not know yet."""
+    began = max(ledger.since.timestamp(), min(now, datetime.fromisoformat(first_step).timestamp()))
+    found = ledger.until(datetime.fromtimestamp(began, UTC))
+    found["productive"] += now - began
+    return found
 
 
 def processes_of(pod: dict[str, Any], program: bytes) -> list[int]:

@@ -54,13 +54,14 @@ def platform(cluster: Cluster) -> Iterator[Platform]:
     cluster.kubectl("delete", "namespace", made.namespace, "--wait=false")
 
 
+@pytest.mark.timeout(600)  # on cores that others use too
 def test_a_worker_that_sleeps_is_named_with_its_node(platform: Platform, capsys: pytest.CaptureFixture[str]) -> None:
     program = {"command": ["python", "-c", PROGRAM]}
     apart = {"level": "kubernetes.io/hostname", "mode": "spread"}
     own: dict[str, Any] = {"model": None, "dataset": None, "entrypoint": program, "topology": apart}
     platform.apply(platform.job("slow", workers=2, storage=None, **own))
     platform.phase("tyj", "slow", "Running")
-    (named,) = platform.until("a straggler", lambda: platform.status("tyj", "slow").get("stragglers"), 180)
+    (named,) = platform.until("a straggler", lambda: platform.status("tyj", "slow").get("stragglers"), 300)
     (pod,) = platform.pods(f"trainyard.dev/job=slow,trainyard.dev/index={SLOW_RANK}")
     assert (named["rank"], named["pod"]) == (SLOW_RANK, pod["metadata"]["name"])
     assert named["node"] == pod["spec"]["nodeName"]

@@ -51,7 +51,8 @@ class Gang:
         self._judging = threading.Lock()
         if (environment.nodes > 1 and environment.restarts_left) or environment.elastic:
             if environment.node_rank == 0:
-                rounds = Rounds(environment.nodes, environment.restarts_left, _PATIENCE_SECONDS)
+                epoch = time.time() - time.monotonic()
+                rounds = Rounds(environment.nodes, environment.restarts_left, _PATIENCE_SECONDS, epoch=epoch)
                 self._coordinator = Coordinator(environment, rounds, self._hangs)
             self._peer = Peer(
                 environment,

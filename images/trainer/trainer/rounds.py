@@ -97,6 +97,8 @@ class Rounds:
     failures: list[Failure] = field(default_factory=list)
     ending_since: float | None = None
     over: bool = False
+    epoch: float = 0.0
+    """Unix time when the clock was 0 that `now` is of: failures are told, and compared with others', by that."""
 
     def joined(self, index: int, *, running: bool, anew: bool, now: float) -> Sequence[Order]:
         """A pod's agent is there, for the first time or again. anew: in another's stead, so the round cannot go on."""
@@ -105,7 +107,8 @@ class Rounds:
             return self._grown() or self._next()
         if anew and self.ending_since is None:
             return self._ended(
-                Failure(index, ExitCode.FAILURE, f"pod {index} was started anew", at=now, counts=False), now
+                Failure(index, ExitCode.FAILURE, f"pod {index} was started anew", at=self.epoch + now, counts=False),
+                now,
             )
         return (*self._stops(), *self._next())
 
@@ -127,7 +130,10 @@ class Rounds:
             return ()
         self.members[index] = Member.GONE
         return self._ended(
-            Failure(index, ExitCode.FAILURE, f"pod {index} does not answer any more", at=now, counts=False), now
+            Failure(
+                index, ExitCode.FAILURE, f"pod {index} does not answer any more", at=self.epoch + now, counts=False
+            ),
+            now,
         )
 
     def leaves(self, index: int, now: float) -> Sequence[Order]:
@@ -135,7 +141,9 @@ class Rounds:
         if self._is_no_loss(index):
             return ()
         self.members[index] = Member.GONE
-        return self._ended(Failure(index, ExitCode.STOPPED, f"pod {index} was asked to end", at=now, counts=False), now)
+        return self._ended(
+            Failure(index, ExitCode.STOPPED, f"pod {index} was asked to end", at=self.epoch + now, counts=False), now
+        )
 
     def _is_no_loss(self, index: int) -> bool:
         """Whether the round goes on without the pod: it has ended, or is one that was to join the next."""

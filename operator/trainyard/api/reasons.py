@@ -65,7 +65,9 @@ class Reason(StrEnum):
         "StragglerFound"  # a worker that the others wait for in each step; its node is used last for a while
     )
     STRAGGLER_GONE = "StragglerGone"  # it keeps pace with the others again
-    TENSORBOARD_REFUSED = "TensorBoardRefused"  # the API server does not take its Deployment or Service; the job goes on
+    TENSORBOARD_REFUSED = (
+        "TensorBoardRefused"  # the API server does not take its Deployment or Service; the job goes on
+    )
     WARNING = "TrainerWarning"  # the trainer reported something a user should know
     ACTIVE = "Active"  # a queue takes jobs, or a flavor has nodes
     NO_NODES = "NoNodes"  # no node fits the flavor's selector

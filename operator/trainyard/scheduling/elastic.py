@@ -83,7 +83,7 @@ def _may_grow(engine: Engine, now: float) -> Iterator[WorkloadKey]:
             each.workload.leaving
             or each.flavor in wanted_flavors
             or engine.root(each.workload.queue) in wanted_roots
-            or now - each.began < engine.options.growth_seconds
+            or now - each.began < _seconds(engine, each)[0]
         ):
             continue
         if any(
@@ -162,4 +162,10 @@ def _worth_it(engine: Engine, running: Running, found: Assignment, now: float) -
     """Whether what is added does more, until the job ends, than the restart loses."""
     added = size(found) - size(running.assignment)
     left = max(0.0, running.ends - now)
-    return added * left > size(running.assignment) * engine.options.restart_seconds
+    return added * left > size(running.assignment) * _seconds(engine, running)[1]
+
+
+def _seconds(engine: Engine, running: Running) -> tuple[float, float]:
+    """The least between two growths, and what one costs."""
+    options = engine.options
+    return options.in_place_seconds if running.workload.in_place else (options.growth_seconds, options.restart_seconds)

@@ -57,6 +57,8 @@ class Options:
     growing: int = 0
     """Elastic jobs that may grow into idle capacity in one cycle; 0 lets none grow."""
     growth_seconds: float = 1800.0
+    in_place_seconds: tuple[float, float] = (60.0, 15.0)
+    """The least between two growths, and what one costs, of a workload whose pods stay."""
     """An elastic job does not grow before it was in its place so long."""
 
 

@@ -149,6 +149,8 @@ class Workload:
     checkpoint: datetime | None = None
     """When its last checkpoint became durable: what a preemption loses is counted from here."""
     preemptible: bool = True
+    in_place: bool = False
+    """Whether it can change its size while the pods that stay keep running."""
     preemptions: int = 0
     """How often it has been preempted."""
     placed: datetime | None = None

@@ -36,7 +36,9 @@ def watch_stragglers(case: Case) -> tuple[Note, ...]:
 
 
 def _pod_of_each_rank(case: Case) -> list[PodState]:
-    """Every pod runs equally many processes; empty where that is not so."""
+    """Every pod runs equally many processes; empty where that is not so, or while the gang changes its size."""
+    if case.status.resizing is not None:
+        return []
     ranks = int((case.report.body.get("worldSize") if case.report else None) or 0)
     workers = sorted((pod for pod in case.current if pod.role == WORKER), key=lambda pod: pod.index)
     if not workers or ranks % len(workers):

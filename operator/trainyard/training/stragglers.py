@@ -23,8 +23,8 @@ OVER = 1.15
 """And so many times one who is none any more."""
 KEPT = 20
 """Comparisons that are remembered."""
-LEAST_SECONDS = 30.0
-"""Comparisons that lie closer together decide nothing."""
+APART_SECONDS = 8.0
+"""Comparisons that follow each other sooner are left out, lest a short while decide. The built-in program's are ten seconds apart."""
 _ENOUGH = ((0.25, 5, 4), (0.5, 12, 11))
 """Up to which part of the gang so many of the last so many comparisons must point to it. Larger parts are no exception but the rule."""
 _CALM = 5
@@ -71,7 +71,7 @@ def pace(at: float, median: float, slowest: float, rank: int, ranks: int) -> Pac
 
 def added(series: tuple[Pace, ...], new: Pace | None) -> tuple[Pace, ...]:
     """The series with a comparison more; the same series if it was told before, as reports come more often than comparisons."""
-    if new is None or (series and series[-1][1:] == new[1:]):
+    if new is None or (series and (series[-1][1:] == new[1:] or new.at - series[-1].at < APART_SECONDS)):
         return series
     return (*series, new)[-KEPT:]
 
@@ -85,7 +85,7 @@ def _standing_out(series: Sequence[Pace], nodes: Sequence[str], part: Callable[[
     for largest, count, enough in _ENOUGH:
         last = series[-count:]
         slow = [each for each in last if each.factor >= FOUND and each.rank < len(nodes)]
-        if len(last) < count or len(slow) < enough or last[-1].at - last[0].at < LEAST_SECONDS:
+        if len(last) < count or len(slow) < enough:
             continue
         name, times = Counter(part(each.rank) for each in slow).most_common(1)[0]
         if times >= enough and sum(part(rank) == name for rank in range(len(nodes))) <= largest * len(nodes):
@@ -99,9 +99,7 @@ def _standing_out(series: Sequence[Pace], nodes: Sequence[str], part: Callable[[
 def over(series: Sequence[Pace], node: str, nodes: Sequence[str]) -> bool:
     """Whether a straggler on this node is none any more: nobody is slow, or others have been for long. nodes: of each rank."""
     last = series[-_CALM:]
-    if len(last) < _CALM or last[-1].at - last[0].at < LEAST_SECONDS:
-        return False
-    if all(each.factor < OVER for each in last):
+    if len(last) == _CALM and all(each.factor < OVER for each in last):
         return True
     return len(series) >= KEPT and not any(
         each.factor >= OVER and each.rank < len(nodes) and nodes[each.rank] == node for each in series

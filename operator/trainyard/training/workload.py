@@ -11,7 +11,7 @@ from trainyard.scheduling.resources import parse
 from trainyard.scheduling.snapshot import Assignment, Nominated, PodSet, Topology, Verdict, Workload, WorkloadKey
 from trainyard.training.budget import exhausted, used_up
 from trainyard.training.observed import Claim, Observed
-from trainyard.training.pods import Part, parts
+from trainyard.training.pods import Part, elastic, parts
 from trainyard.training.roles import cycle, unknown_role
 from trainyard.training.status import goes_on, stopping
 from trainyard.workloads import conditions
@@ -72,6 +72,7 @@ def workload(observed: Observed, now: datetime) -> Workload | None:
         started=_started(job),
         checkpoint=status.checkpoint.time if status.checkpoint else None,
         preemptible=spec.preemptible,
+        in_place=elastic(job) and spec.storage is not None,
         preemptions=status.preemptions,
         placed=status.admission.time if status.admission else None,
         nomination=_nomination(job),

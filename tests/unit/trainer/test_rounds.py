@@ -35,6 +35,17 @@ def test_the_cause_is_what_failed_by_itself_and_first() -> None:
     assert [order.failure.index for order in orders if isinstance(order, Start)] == [1]
 
 
+def test_a_pod_that_fell_silent_after_a_failure_is_not_its_cause() -> None:
+    rounds = Rounds(2, 2, patience=60, epoch=1_000_000)
+    for index in range(2):
+        rounds.joined(index, running=True, anew=False, now=0)
+    rounds.failed(0, failure(0, at=1_000_001), 1)
+    rounds.gone(1, 3)
+    (order,) = rounds.joined(1, running=False, anew=True, now=4)
+    assert isinstance(order, Start)
+    assert (order.failure.index, order.failure.at) == (0, 1_000_001)
+
+
 def test_without_a_restart_left_all_leave() -> None:
     rounds = gang(pods=1, left=0)
     (order,) = rounds.failed(0, failure(0), 1)

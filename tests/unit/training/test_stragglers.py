@@ -17,16 +17,17 @@ from trainyard.api.training_job import TrainingJob
 from trainyard.training.observed import Observed, Report
 from trainyard.training.plan import plan_training_job
 from trainyard.training.reports import BadReport, ReportBoard
-from trainyard.training.stragglers import FOUND, KEPT, OVER, Pace, added, found, over, pace
+from trainyard.training.stragglers import APART_SECONDS, FOUND, KEPT, OVER, Pace, added, found, over, pace
 from trainyard.workloads.plan import Plan
 
 NOW = datetime(2026, 11, 23, 1, tzinfo=UTC)
 APART = 10.0
+RESIZING = {"attempt": 1, "before": 5, "time": NOW.isoformat()}
 
 
-def series(*told: tuple[int, float], apart: float = APART) -> tuple[Pace, ...]:
+def series(*told: tuple[int, float]) -> tuple[Pace, ...]:
     """Comparisons, each with the slowest rank and its factor."""
-    return tuple(Pace(number * apart, rank, factor, 1 + number / 1000) for number, (rank, factor) in enumerate(told))
+    return tuple(Pace(number * APART, rank, factor, 1 + number / 1000) for number, (rank, factor) in enumerate(told))
 
 
 def on(nodes: int, each: int = 1) -> list[str]:
@@ -64,9 +65,17 @@ def test_nothing_is_made_of_a_worker_alone_or_of_nonsense(median: float, slowest
 
 def test_what_is_told_again_counts_once() -> None:
     once = added((), Pace(0.0, 1, 1.5, 0.3))
-    assert added(once, Pace(2.0, 1, 1.5, 0.3)) is once
-    assert len(added(once, Pace(2.0, 1, 1.5, 0.301))) == 2
+    assert added(once, Pace(20.0, 1, 1.5, 0.3)) is once
+    assert len(added(once, Pace(20.0, 1, 1.5, 0.301))) == 2
     assert added(once, None) is once
+
+
+def test_a_program_that_compares_at_every_step_is_not_judged_by_a_few_seconds() -> None:
+    told = tuple[Pace, ...]()
+    for number in range(100):
+        told = added(told, Pace(float(number), 3, 1.5, number))
+        assert (found(told, on(8)) is not None) is (number >= 4 * APART_SECONDS)
+    assert [each.at for each in told[:3]] == [0.0, APART_SECONDS, 2 * APART_SECONDS]
 
 
 # Found.
@@ -95,12 +104,6 @@ def test_a_rank_is_found_when_it_is_nearly_always_the_slowest_by_far(
 ) -> None:
     slow = found(series(*told), nodes)
     assert (slow.rank if slow else None) == rank
-
-
-def test_comparisons_that_follow_each_other_quickly_decide_nothing_yet() -> None:
-    assert found(series(*[(3, 1.5)] * 5, apart=2.0), on(8)) is None
-    assert found(series(*[(3, 1.5)] * 20, apart=2.0), on(8)) is None, "the last five are what is asked"
-    assert found(series(*[(3, 1.5)] * 5, apart=8.0), on(8)) is not None
 
 
 def test_a_node_is_found_whose_ranks_take_turns() -> None:
@@ -189,7 +192,7 @@ def told(**step_seconds: float) -> dict[str, Any]:
 def test_the_board_keeps_a_short_series_of_an_attempt() -> None:
     board = ReportBoard()
     for number in range(40):
-        board.put(told(p50=0.1, slowest=0.2 + number / 100, slowestRank=2), NOW + timedelta(seconds=number))
+        board.put(told(p50=0.1, slowest=0.2 + number / 100, slowestRank=2), NOW + timedelta(seconds=number * APART))
     report = board.of("u")
     assert report is not None
     assert (len(report.paces), report.paces[-1].rank) == (KEPT, 2)
@@ -294,9 +297,10 @@ def test_it_is_over_when_its_pod_is_elsewhere_or_the_attempt_ends() -> None:
         (a_job(replicas=4, training={"parallelism": {"pipeline": 4}}), report(SLOW), ("n0", "n1", "n2", "n3")),
         (a_job(replicas=4), report(SLOW, ranks=6), ("n0", "n1", "n2", "n3")),
         (a_job(replicas=4), report(SLOW, worldSize=None), ("n0", "n1", "n2", "n3")),
+        (a_job(replicas=4, status={"resizing": RESIZING}), report(SLOW), ("n0", "n1", "n2", "n3")),
         (a_job(replicas=1), report(SLOW, ranks=1), ("n0",)),
     ],
-    ids=["stages differ", "ranks that no pod has", "nobody says how many", "alone"],
+    ids=["stages differ", "ranks that no pod has", "nobody says how many", "the size changes", "alone"],
 )
 def test_nobody_is_named_where_that_cannot_be_told(job: TrainingJob, heard: Report, nodes: Sequence[str]) -> None:
     plan = planned(job, heard, nodes=nodes)
