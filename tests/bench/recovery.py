@@ -161,6 +161,7 @@ def _bare_torchrun(platform: Platform) -> float:
 def _measured(fault: Fault, platform: Platform, name: str, bare: float, killed: bool) -> dict[str, Any]:
     """One fault, from the moment it strikes to the first step after it."""
     rig = Rig(platform, name).start(restart={"hangSeconds": 10}, **fault.spec)
+    rig.productive()
     before = rig.before()
     if killed:
         rig.kill_operator()
@@ -194,8 +195,8 @@ def _line(rig: Rig, before: Before, said: Mapping[str, Any], bar: float, *, spoi
 def _preempted(platform: Platform, name: str, bare: float, killed: bool) -> dict[str, Any]:
     """Twice a job that matters more takes the place while a checkpoint is being written; measured from its end."""
     rig = Rig(platform, name).start(every=2, model={"name": "mlp", "parameters": {"hidden": [1024, 1024]}})
-    seconds, lost = [], []
-    first = rig.before()
+    rig.productive()
+    seconds, lost, first = [], [], rig.before()
     for turn in (1, 2):
         other = f"{name}-{turn}"
         before = rig.make_way_while_saving(short_job(platform, other, workers=3))

@@ -169,7 +169,7 @@ class Rig:
 
     def before(self) -> Before:
         said, status = self.progress(), self.status()
-        own, now = status["ledger"]["attempt"], time.time()
+        own, now = status["ledger"].get("attempt") or {"attempt": status["attempt"], "round": 0}, time.time()
         return Before(
             at=now,
             step=said["step"],
@@ -177,7 +177,7 @@ class Rig:
             run=(own["attempt"], own["round"]),
             restarts=status.get("restarts", 0),
             disruptions=status.get("disruptions", 0),
-            ledger=_until(Ledger.model_validate(status["ledger"]), said["firstStepAt"], now),
+            ledger=Ledger.model_validate(status["ledger"]).until(datetime.fromtimestamp(now, UTC)),
         )
 
     def trains_again(self, before: Before, seconds: float = 240) -> dict[str, Any]:
@@ -191,18 +191,23 @@ class Rig:
         found: dict[str, Any] = self.platform.until("a step after the fault", look, seconds)
         return found
 
-    def accounted(self, before: Before, seconds: float = 60) -> dict[str, float]:
-        """Seconds by category from the fault until the job was productive again, as its ledger has them."""
+    def productive(self, after: tuple[int, int] = (0, 0), seconds: float = 60) -> Ledger:
+        """The ledger once it knows that a run later than `after` makes steps."""
 
         def look() -> Ledger | None:
             found = Ledger.model_validate(self.status()["ledger"])
             own = found.attempt
             works = found.current == "productive" and own is not None and own.stepped
-            return found if works and own and (own.attempt, own.round) > before.run else None
+            return found if works and own and (own.attempt, own.round) > after else None
 
         ledger: Ledger = self.platform.until("the ledger being told of it", look, seconds)
+        return ledger
+
+    def accounted(self, before: Before) -> dict[str, float]:
+        """Seconds since the fault in which the job was not productive, by category, as its ledger has them once it makes steps."""
+        ledger = self.productive(before.run)
         after = ledger.until(ledger.since)
-        grown = {name: round(after[name] - before.ledger[name], 1) for name in after}
+        grown = {name: round(after[name] - before.ledger[name], 1) for name in after if name != "productive"}
         return {name: each for name, each in grown.items() if each}
 
     # Faults.
@@ -281,14 +286,6 @@ class Rig:
         self.run(0, _UNTIL_SAVING)
         self.platform.apply(other)
         return before
-
-
-def _until(ledger: Ledger, first_step: str, now: float) -> dict[str, float]:
-    """Seconds by category until now, of a job that has made steps, which its ledger may not know yet."""
-    began = max(ledger.since.timestamp(), min(now, datetime.fromisoformat(first_step).timestamp()))
-    found = ledger.until(datetime.fromtimestamp(began, UTC))
-    found["productive"] += now - began
-    return found
 
 
 def processes_of(pod: dict[str, Any], program: bytes) -> list[int]:

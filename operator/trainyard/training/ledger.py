@@ -6,7 +6,7 @@ known of an attempt, `ledger_book` adds up.
 """
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from trainyard.api.failure import FailureClass
 from trainyard.api.ledger import Category, Ledger
@@ -15,6 +15,8 @@ from trainyard.api.training_job import TrainingJob, TrainingJobStatus
 from trainyard.training.ledger_book import Book
 from trainyard.training.ledger_sight import Sight, run_of
 
+SILENT = timedelta(seconds=10)
+"""A trainer that makes steps says so every two seconds."""
 _STOPPING = frozenset({"Suspending", "Preempting"})
 """Phases of a job whose pods write a checkpoint and end."""
 _START = (Category.PROVISIONING, Category.PULLING, Category.STARTING, Category.LOADING, Category.PRODUCTIVE)
@@ -63,6 +65,8 @@ def _advanced(sight: Sight, new: TrainingJobStatus, *, news: bool) -> Ledger:
         and "hang" not in sight.spent()
     ):
         book.hung(failure.step or 0)
+    if new.restarts > was.restarts and ended:
+        book.stood_still((sight.now - _still_since(sight)).total_seconds(), ended)
     if reached is Category.PRODUCTIVE and sight.heard:
         _settle(book, sight, old)
     return book.closed(category, cause, ended, sight.now, run_of(new))
@@ -104,6 +108,15 @@ def _divide(book: Book, sight: Sight, old: Ledger, stages: list[tuple[datetime, 
         if following is not None:
             since, category = until, following
     book.divide(sight.spent())
+
+
+def _still_since(sight: Sight) -> datetime:
+    """Since when a run that has ended made no step: as it was told, else since its last report, if that is long ago."""
+    failed, said = sight.failed_at(), sight.said_at
+    if failed is not None:
+        return failed
+    silent = said is not None and sight.heard and sight.now - said > SILENT
+    return said if silent and said else sight.now
 
 
 def _settle(book: Book, sight: Sight, old: Ledger) -> None:

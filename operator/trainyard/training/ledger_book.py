@@ -84,6 +84,11 @@ class Book:
         seconds = round(max(0.0, min(self._seconds[Category.PRODUCTIVE] - worked, self._own[Category.PRODUCTIVE])), 6)
         self._move(Category.HANG, seconds, seconds * self._gpus / _HOUR, OVERHEADS[Category.HANG])
 
+    def stood_still(self, seconds: float, cause: str) -> None:
+        """The run had ended for so long when it was known: what was counted as its work meanwhile was none."""
+        seconds = round(max(0.0, min(seconds, self._own[Category.PRODUCTIVE], self._seconds[Category.PRODUCTIVE])), 6)
+        self._move(Category.RECOVERING, seconds, seconds * self._gpus / _HOUR, cause)
+
     def mark(self, step: int, saved: int | None) -> None:
         """The work has come so far. saved: step of the last checkpoint."""
         if step <= 0:

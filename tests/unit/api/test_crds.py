@@ -30,7 +30,9 @@ def test_the_committed_files_are_the_generated_ones(tmp_path: Path) -> None:
 @pytest.mark.parametrize("model", KINDS, ids=lambda model: model.__name__)
 def test_a_crd_is_small_and_survives_an_uninstall(model: Any) -> None:
     made = crd(model)
-    assert len(json.dumps(made)) < 100_000, "kubectl apply keeps a copy in an annotation, and none may pass 262,144 bytes"
+    assert len(json.dumps(made)) < 100_000, (
+        "kubectl apply keeps a copy in an annotation, and none may pass 262,144 bytes"
+    )
     assert made["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
     assert made["spec"]["versions"][0]["subresources"]["status"] == {}
 

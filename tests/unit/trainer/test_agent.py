@@ -81,7 +81,10 @@ def start_pod(tmp_path: Path) -> StartPod:
             specification("diffusion"),
             ["model.name", "'diffusion'", "cnn, gan, gru, linear, llama, lstm, mlp, resnet, transformer"],
         ),
-        (specification("mlp", "imagenet"), ["dataset.name", "'imagenet'", "diabetes, digits, docs, files, iris, order, series"]),
+        (
+            specification("mlp", "imagenet"),
+            ["dataset.name", "'imagenet'", "diabetes, digits, docs, files, iris, order, series"],
+        ),
         (specification(optimizer="lion"), ["training.optimizer", "'lion'", "adam, adamw, gd, sgd"]),
         (specification(loss="hinge"), ["training.loss", "'hinge'", "cross-entropy, mse"]),
         (specification(learningRate=-1), ["training.learningRate", "-1", "a number above 0"]),

@@ -223,6 +223,26 @@ def test_the_program_that_is_started_again_in_its_pods_recovers_from_when_it_fai
     assert life.job.status.attempt == 1
 
 
+def test_what_was_written_as_work_after_a_failure_that_nobody_had_told_yet_is_taken_back() -> None:
+    life = trains()
+    life.says(138, 118, firstStepAt=at(20).isoformat()).look(150)
+    failed = {"round": 2, "index": 0, "exitCode": 1, "cause": "boom", "step": 118, "at": at(140).timestamp()}
+    life.says(165, 119, restoredStep=118, firstStepAt=at(160).isoformat(), restarted=failed).look(165)
+    assert (life.spent()["recovering"], life.spent()["productive"]) == pytest.approx((20, 125))
+    assert life.spent().get("lostWork", 0) <= 12, "what the last report told of, at most"
+
+
+def test_a_run_that_fell_silent_before_it_was_lost_worked_until_its_last_report() -> None:
+    life = trains()
+    life.says(128, 108, firstStepAt=at(20).isoformat()).look(128)
+    life.look(160)
+    assert life.pod is not None
+    life.pod = replace(life.pod, deleting_since=at(168))
+    life.look(168)
+    assert life.ledger.current is Category.RECOVERING
+    assert (life.spent()["productive"], life.spent()["recovering"]) == pytest.approx((108, 40))
+
+
 def test_one_report_may_tell_that_the_program_was_started_again_and_makes_steps_since() -> None:
     life = trains()
     written = len(life.urgent)
