@@ -134,7 +134,7 @@ def _refused(cluster: Cluster) -> list[str]:
         ("delete", "secret/trainyard-operator-tls", "-n", NAMESPACE),
         ("update", "trainingjobs.trainyard.dev", "-n", "team"),
         ("delete", "inferenceservices.trainyard.dev", "-n", "team"),
-        ("delete", "deployments.apps", "-n", "team"),
+        ("delete", "statefulsets.apps", "-n", "team"),
         ("delete", "persistentvolumeclaims", "-n", "team"),
         ("create", "pods", "--subresource=exec", "-n", "team"),
         ("patch", "pods", "-n", "team"),

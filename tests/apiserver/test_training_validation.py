@@ -351,11 +351,11 @@ def test_how_a_job_is_treated_may_change(change: dict[str, Any], settled: Yard) 
 def test_the_same_manifest_applied_again_is_no_change(settled: Yard) -> None:
     job = b.training_job("again", b.namespace(settled.namespace), b.queue(settled.queue), b.role("ps"), waits("ps"))
     assert "created" in settled.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(job))
-    before = (settled.get("TrainingJob", "again") or {})["metadata"]
+    before = settled.get("TrainingJob", "again") or {}
     settled.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(job))
-    after = (settled.get("TrainingJob", "again") or {})["metadata"]
-    assert after["generation"] == 1
-    assert after["resourceVersion"] == before["resourceVersion"]
+    after = settled.get("TrainingJob", "again") or {}
+    # An operator may have written the status meanwhile.
+    assert (after["metadata"]["generation"], after["spec"]) == (1, before["spec"])
 
 
 # What only the operator can see.

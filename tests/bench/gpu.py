@@ -224,7 +224,7 @@ def line(shape: Shape, precision: str, device: str, measured: Measured, gigabyte
         "context": shape.context,
         "stepSeconds": {"p50": round(median, 4), "p95": round(float(np.percentile(counted, 95)), 4)},
         "compileSeconds": round(measured.seconds[0] - median, 1) if shape.compile else None,
-        "compiledFrames": f"{counters['frames']['ok']} of {counters['frames']['total']}" if shape.compile else None,
+        "compiledPieces": counters["stats"]["unique_graphs"] if shape.compile else None,  # one; none if it failed
         "waitsPerStep": round((measured.waits[last - 1] - measured.waits[FIRST]) / max(1, last - 1 - FIRST), 2),
         "peakGigabytes": round(gigabytes, 2),
         "loss": [round(measured.losses[0], 3), round(measured.losses[-1], 3)],

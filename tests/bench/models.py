@@ -98,8 +98,8 @@ ROWS = (
     Row("transformer", "adamw", "docs", "bigram", 0.0, {**_TEXT, "epochs": 4}, {"dim": 96, "layers": 3}),
     Row("llama", "adamw", "docs", "trigram", 0.0, {**_TEXT, "epochs": 3}),
     Row("transformer", "adamw", "order", "words", 0.3, _ORDER, {"dropout": 0.0}),
-    Row("lstm", "adamw", "series", "forecast", 0.2, _SERIES, {"dropout": 0.0}),
-    Row("gru", "adamw", "series", "forecast", 0.2, _SERIES, {"dropout": 0.0}),
+    Row("lstm", "adamw", "series", "forecast", 0.5, _SERIES, {"dropout": 0.0}),
+    Row("gru", "adamw", "series", "forecast", 0.5, _SERIES, {"dropout": 0.0}),
     Row("gan", "adam", "digits", "samples", 0.80, _GAN),
 )
 

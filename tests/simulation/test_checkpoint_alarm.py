@@ -25,6 +25,8 @@ async def test_a_full_volume_is_told_once_and_counted_until_a_checkpoint_is_made
         await sim.until(sim.is_("Running", "a"), 10)
         report(sim, 50, checkpoint={"step": 40, "path": "c"})
         await sim.rest(40)
+        report(sim, 78, checkpoint={"step": 40, "path": "c"}, warning="no room for logs")
+        await sim.until(lambda: sim.events("a").count("TrainerWarning") == 1, 2)
         report(sim, 80, checkpoint={"step": 40, "path": "c"}, warning=FULL, checkpointFailures=1)
         await sim.until(lambda: sim.status("a")["progress"]["warning"] == FULL, 2)
         for failures in range(2, 5):
@@ -33,7 +35,7 @@ async def test_a_full_volume_is_told_once_and_counted_until_a_checkpoint_is_made
             await sim.rest(2)
         report(sim, 220, checkpoint={"step": 40, "path": "c"}, checkpointFailures=4)
         await sim.rest(40)
-        assert sim.events("a").count("TrainerWarning") == 1
+        assert sim.events("a").count("TrainerWarning") == 2
         assert sim.status("a")["progress"]["checkpointFailures"] == 4
         assert "volume is full" in sim.status("a")["progress"]["warning"]
         assert sim.phase("a") == "Running"
@@ -42,4 +44,4 @@ async def test_a_full_volume_is_told_once_and_counted_until_a_checkpoint_is_made
         assert sim.status("a")["checkpoint"]["step"] == 240
         report(sim, 320, checkpoint={"step": 240, "path": "c"}, warning="also wrong", checkpointFailures=5)
         await sim.rest(2)
-        assert sim.events("a").count("TrainerWarning") == 2
+        assert sim.events("a").count("TrainerWarning") == 3

@@ -119,13 +119,14 @@ def difference(old: TrainingJobStatus, new: TrainingJobStatus) -> tuple[dict[str
         "workers",
         "ledger",
     }
-    urgent = not patch.keys() <= calm or _statements(old) != _statements(new) or warned(old) != warned(new)
+    urgent = not patch.keys() <= calm or _statements(old) != _statements(new) or alarms(old) != alarms(new)
     return patch, urgent
 
 
-def warned(status: TrainingJobStatus) -> bool:
-    """Whether the trainer's warning stands."""
-    return status.progress is not None and bool(status.progress.warning)
+def alarms(status: TrainingJobStatus) -> tuple[bool, bool]:
+    """Whether the trainer's warning stands, and whether checkpoints of its run have failed."""
+    progress = status.progress
+    return (bool(progress.warning), progress.checkpoint_failures > 0) if progress else (False, False)
 
 
 def dump(status: TrainingJobStatus, fields: set[str]) -> dict[str, object]:

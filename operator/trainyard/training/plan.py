@@ -18,7 +18,7 @@ from trainyard.scheduling.snapshot import Admit, Preempt, Resize, Wait
 from trainyard.training import pods as children
 from trainyard.training import restart_limit
 from trainyard.training.budget import exhausted, seconds_left, used_up, watch_budget
-from trainyard.training.case import Case, Rule, warned
+from trainyard.training.case import Case, Rule, alarms
 from trainyard.training.failure import Consequence, Ended, how_ended, ignored
 from trainyard.training.failure_classes import REPEATING, SAME_FAILURES
 from trainyard.training.in_place import NAMED, onto_other_nodes, replace_pods, replacing, restarted_report
@@ -341,9 +341,9 @@ def gang(case: Case) -> Plan | None:
 
 
 def _warnings(case: Case) -> tuple[Note, ...]:
-    """What the trainer wants a person to know is an event once, until a newer checkpoint is made."""
+    """What the trainer wants a person to know is an event once, until a newer checkpoint is made; so is the first that fails."""
     progress = case.draft.fields["progress"]
-    if not progress.warning or warned(case.status):
+    if not progress.warning or alarms(case.draft.status()) == alarms(case.status):
         return ()
     return (Note(Reason.WARNING, progress.warning, warning=True),)
 

@@ -15,6 +15,7 @@ from trainer.optimization import Loss
 from trainer.parallel.building import build_strategy
 from trainer.parallel.layout import Layout
 from trainer.parallel.strategy import Batch, Strategy
+from trainer.parallel.together import Together
 from trainer.specification import parse_specification
 
 from tests.unit.trainer.gang import StartGang, specification
@@ -115,15 +116,33 @@ def test_a_late_loss_that_is_no_number_ends_the_job_before_the_next_checkpoint(
 
 
 @pytest.mark.usefixtures("read_late")
-def test_a_stop_tells_the_loss_of_the_step_after_which_it_stopped(start_gang: StartGang, tmp_path: Path) -> None:
-    spec = specification(epochs=100_000, checkpointEverySteps=10**9)
-    gang = start_gang(spec, workers=2, directory=tmp_path / "job")
-    gang.wait_for(lambda progress: progress["step"] > 5)
-    gang.terminate(0)
-    assert gang.exit_codes() == [75, 75]
-    state = json.loads(next((tmp_path / "job" / "checkpoints").glob("*/*/state.json")).read_text())
-    assert f"after step {state['step']} of" in gang.outcome()["cause"]
-    assert f"with loss {state['loss']}:" in gang.outcome()["cause"]
+def test_a_stop_saves_and_tells_the_loss_of_the_step_after_which_it_stopped(
+    start_gang: StartGang, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields: dict[str, Any] = {"model": NO_DROPOUT, "epochs": 100_000, "learningRate": 0.01}
+    stopped = start_gang(specification(**fields, checkpointEverySteps=10**9), directory=tmp_path / "stopped")
+    stopped.wait_for(lambda progress: progress["step"] > 5)
+    stopped.terminate(0)
+    assert stopped.exit_codes() == [75]
+    ((step, loss),) = saved(tmp_path / "stopped").items()
+    assert f"stopped after step {step} of 800000 with loss {loss}:" in stopped.outcome()["cause"]
+    monkeypatch.undo()
+    usual = start_gang(
+        specification(**fields, checkpointEverySteps=step, keepCheckpoints=10**6), directory=tmp_path / "usual"
+    )
+    usual.wait_for(lambda progress: progress["checkpoint"] is not None)
+    usual.terminate(0)
+    usual.exit_codes()
+    assert saved(tmp_path / "usual")[step] == loss
+
+
+@pytest.mark.slow  # the compiler takes seconds to load
+def test_model_and_loss_are_one_piece_for_a_compiler(strategy: Strategy) -> None:
+    assert isinstance(strategy, Together)
+    compiled = torch.compile(strategy.objective, backend="eager", fullgraph=True, dynamic=False)
+    tokens = torch.arange(8).view(2, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(compiled(tokens, tokens), strategy.objective(tokens, tokens))
 
 
 def test_the_loss_of_many_logits_is_computed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
