@@ -132,7 +132,7 @@ def _lines(platform: Platform, bare: float, chosen: set[str]) -> Iterator[dict[s
             if chosen and full not in chosen:
                 continue
             line = {"name": f"recovery/{full}", **measure(platform, full.replace("+", "-"), bare, killed)}
-            print(json.dumps(line | {"cores": os.cpu_count()}), flush=True)
+            print(json.dumps(line | {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}), flush=True)
             if killed:
                 Rig(platform, "").renew_operator()
             yield line
@@ -165,6 +165,7 @@ def _measured(fault: Fault, platform: Platform, name: str, bare: float, killed: 
     before = rig.before()
     if killed:
         rig.kill_operator()
+        before = replace(before, at=time.time())
     fault.strike(rig)
     said = rig.trains_again(before)
     line = _line(rig, before, said, fault.times * bare + fault.more, spoiled=fault.spoils * EVERY) | fault.after(rig)
