@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dev.cluster import Cluster
+from dev.cluster import Cluster, ClusterError
 from dev.demo import install
 from tests.e2e.platform import Platform, new_platform, quota
 
@@ -32,7 +32,10 @@ def _size(platform: Platform, workers: int) -> None:
 
 def _progress(platform: Platform, workers: int) -> dict[str, Any] | None:
     """What rank 0 says, once so many train and have made a step."""
-    said: dict[str, Any] = json.loads(platform.in_worker("wide-worker-0-1", PROGRESS))
+    try:
+        said: dict[str, Any] = json.loads(platform.in_worker("wide-worker-0-1", PROGRESS))
+    except (ClusterError, ValueError):  # it is not there yet
+        return None
     trains = (said["worldSize"], said["phase"]) == (workers, "training")
     return said if trains and said["step"] > (said["restoredStep"] or 0) else None
 
