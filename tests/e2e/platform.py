@@ -1,14 +1,13 @@
 """What the end-to-end tests share: the installed chart, manifests in a few words, and waiting with a reason."""
 
 import json
-import subprocess
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from dev import images
-from dev.cluster import Cluster
+from dev.cluster import Cluster, CommandError
 
 GROUP = "trainyard.dev/v1alpha1"
 
@@ -46,7 +45,7 @@ class Platform:
             try:
                 if last := look():
                     return last
-            except (KeyError, IndexError, subprocess.SubprocessError) as error:
+            except (KeyError, IndexError, CommandError) as error:
                 last = error
             time.sleep(0.5)
         raise AssertionError(f"{what} did not happen in {seconds:.0f} s; last seen: {last!r}\n{self.picture()}")
