@@ -59,14 +59,18 @@ for eater in eaters:
 """
 """Takes all that is left of the container's memory, in pieces smaller than the worker: the kernel kills the largest."""
 _FILL = """
-import errno, os, pathlib
-with (pathlib.Path(os.environ['TRAINYARD_DIR']).parent / 'ballast').open('wb', buffering=0) as file:
+import errno, os, pathlib, time
+folder = pathlib.Path(os.environ['TRAINYARD_DIR'])
+while [p for p in folder.glob('checkpoints/*/step-*') if not (p / 'COMMITTED').exists()]:
+    time.sleep(0.002)
+with (folder.parent / 'ballast').open('wb', buffering=0) as file:
     try:
         while file.write(bytes(2**12)):
             pass
     except OSError as error:
         assert error.errno == errno.ENOSPC
 """
+"""Between two checkpoints: one that is written but not yet committed would be taken back, and leave room for the next."""
 _EMPTY = """
 import os, pathlib
 (pathlib.Path(os.environ['TRAINYARD_DIR']).parent / 'ballast').unlink()
