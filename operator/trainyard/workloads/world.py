@@ -42,8 +42,8 @@ _CONTAINERS = {"replica": "server", "gateway": "haproxy"}
 _PINNED = "metadata.name"
 _BLIND_CHECK_SECONDS = 60.0
 _ROUNDING_SECONDS = 0.1
-LOST_SECONDS = 10.0
-"""A node that has not been ready for so long will not answer again soon."""
+LOST_SECONDS = 5.0
+"""A node that Kubernetes has called not ready for so long, after a grace period of its own, will not answer again soon."""
 
 
 class World:
