@@ -16,6 +16,7 @@ from typing import Final
 
 from trainer import environment as env
 from trainer import memory
+from trainer.compression.specification import asks_for_compression, parse_compression
 from trainer.environment import Environment, read_environment
 from trainer.errors import ConfigurationError, ExitCode, StopRequested, TrainerError, of_signal
 from trainer.fencing import claim_attempt
@@ -88,7 +89,8 @@ def _check(environment: Environment, *, built_in: bool) -> None:
     if environment.node_rank >= environment.nodes:
         raise ConfigurationError(env.PET_NODE_RANK, environment.node_rank, f"a number below {environment.nodes}")
     if built_in:
-        parse_specification(environment.specification, workers=environment.workers())
+        judge = parse_compression if asks_for_compression(environment.specification) else parse_specification
+        judge(environment.specification, workers=environment.workers())
 
 
 def _supervise(environment: Environment, command: list[str], supervisor: Supervisor) -> Outcome:

@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -96,17 +97,34 @@ def export(weights: Mapping[str, Tensor], card: Mapping[str, Any], environment: 
 
     Raises SupersededError when a newer attempt owns the storage.
     """
+    with appearing(environment) as (unfinished, folder):
+        digest = write_model(unfinished, weights, card)
+    return Exported(folder, digest)
+
+
+def write_model(folder: Path, weights: Mapping[str, Tensor], card: Mapping[str, Any]) -> str:
+    """Write weights, on the CPU, and their card into a folder that is there; returns the weights' digest."""
+    save_file(dict(weights), folder / MODEL_FILE)
+    with (folder / MODEL_FILE).open("rb+") as stream:
+        os.fsync(stream.fileno())
+    digest = digest_of(folder / MODEL_FILE)
+    write_json(folder / CARD_FILE, {**card, "digest": digest})
+    return digest
+
+
+@contextmanager
+def appearing(environment: Environment) -> Iterator[tuple[Path, Path]]:
+    """A folder to write into, and where it is when the block has ended well: then it appears, whole.
+
+    Raises SupersededError when a newer attempt owns the storage, ValueError without storage.
+    """
     if environment.directory is None:
         raise ValueError("there is no storage to export to")
     folder = environment.directory / FOLDER / f"attempt-{environment.attempt}"
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
     unfinished.mkdir(parents=True)
     try:
-        save_file(dict(weights), unfinished / MODEL_FILE)
-        with (unfinished / MODEL_FILE).open("rb+") as stream:
-            os.fsync(stream.fileno())
-        digest = digest_of(unfinished / MODEL_FILE)
-        write_json(unfinished / CARD_FILE, {**card, "digest": digest})
+        yield unfinished, folder
         require_current(environment.directory, environment.attempt)
         if folder.exists():  # an earlier start of this attempt got this far and was not heard
             shutil.rmtree(folder)
@@ -114,4 +132,3 @@ def export(weights: Mapping[str, Tensor], card: Mapping[str, Any], environment: 
         sync_folder(folder.parent)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return Exported(folder, digest)

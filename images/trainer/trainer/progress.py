@@ -52,7 +52,7 @@ class Progress:
     checkpoint: dict[str, Any] | None = None
     restored_step: int | None = None
     first_step_at: str | None = None
-    result: dict[str, str] | None = None
+    result: dict[str, Any] | None = None
     warning: str | None = None
     restarted: dict[str, Any] | None = None
     checkpoint_failures: int = 0

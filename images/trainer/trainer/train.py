@@ -11,6 +11,8 @@ import torch
 
 from trainer.assembly import assemble
 from trainer.checkpoint_state import load_position, load_tensors
+from trainer.compression.program import run as compress
+from trainer.compression.specification import asks_for_compression
 from trainer.control import StopSignal
 from trainer.datasets.preparation import PreparedData, prepare
 from trainer.datasets.raw import load_raw
@@ -56,7 +58,10 @@ def main() -> None:
 
 
 def run(environment: Environment, stop: StopSignal, spending: Spending) -> None:
-    """Train, evaluate, export. Raises TrainerError for an end with a meaning."""
+    """Train, evaluate, export; or compress what was trained. Raises TrainerError for an end with a meaning."""
+    if asks_for_compression(environment.specification):
+        compress(environment, stop)
+        return
     spending.turn_to(Use.WAITING)
     with joined_group(distributed=is_set(RANK), local_rank=environment.local_rank) as group:
         spending.turn_to(Use.LOADING)

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from trainer.compression.rebuilding import rebuilt
 from trainer.models.building import build_model
 
 MODEL_FILE: Final = "model.safetensors"
@@ -65,7 +66,9 @@ def load_exported(folder: Path | str, expected_digest: str | None = None) -> tup
     architecture = card["architecture"]
     module = build_model(architecture["model"], architecture.get("parameters") or {})
     try:
+        if card.get("compression"):
+            module = rebuilt(module, card["compression"])
         module.load_state_dict(load_file(file))
-    except (SafetensorError, RuntimeError) as error:
+    except (SafetensorError, RuntimeError, ValueError) as error:
         raise ArtifactError(f"{file} does not fit model {architecture['model']}: {error}") from error
     return module.eval(), card
