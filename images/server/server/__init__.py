@@ -1,13 +1,18 @@
-"""The model server of an InferenceService replica: one exported model, Open Inference Protocol v2 over HTTP.
+"""The model server of an InferenceService replica: exported models, Open Inference Protocol over REST and gRPC.
 
 config.py    the environment, read once
 errors.py    every way a request or a start can fail
 loading.py   files on disk -> a checked, loaded model
-protocol.py  JSON body <-> tensors, with messages that name the field (pure)
+folders.py, repository.py, starting.py  which models are here; load and unload them while others serve
+tensors.py   values and raw bytes <-> arrays, with messages that name the field (pure)
+protocol.py  a REST body <-> a checked request or an answer (pure); classification.py is one of its extensions
+inference.py what every protocol does with a request; time_limit.py bounds it, statistics.py counts it
 model.py     one forward pass: raw inputs -> named outputs
 batcher.py   requests that wait together are computed together
 metrics.py   what /metrics shows
-app.py       HTTP routes and the error body
+app.py       HTTP routes; v1.py and repository_routes.py are others, bodies.py and replies.py what they share
+grpc_service.py, grpc_tensors.py, grpc_messages.py  the same over gRPC
+openai.py    the routes of OpenAI's clients; language/ generates for them
 lifecycle.py start, warm-up, readiness, drain, exit code
 """
 

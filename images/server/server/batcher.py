@@ -1,100 +1,169 @@
-"""Greedy dynamic batching with no added delay.
+"""Dynamic batching: greedy with no added delay, unless a latency budget allows a wait for company.
 
-One thread computes. While it does, requests wait in a bounded queue; when it is free it takes, oldest first, all that
-wait and fit into one batch. Nobody ever waits for company, so a lone request pays nothing, and under load batches
-grow by themselves. A request whose caller has left is dropped before it costs anything.
+One thread computes. While it does, requests wait in a bounded line; when it is free it takes, in order of their turns
+(lineup.py), all that wait and fit into one batch. So a lone request pays nothing, and under load batches grow by
+themselves. With a budget (budget.py) a batch that is not full waits as long as everyone in it is still in time.
+A request whose caller has left, or whose deadline has come, is dropped before it costs anything.
 """
 
 import asyncio
 import logging
 import time
-from collections import deque
+from bisect import insort
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from server.errors import ModelFailed, QueueFull
+from server.budget import ComputeTimes, hold_until
+from server.errors import DeadlineExceeded, ModelFailed, QueueFull
+from server.limits import Limits
+from server.lineup import Place, choose, expired
 from server.metrics import Metrics
+from server.terms import PLAIN, Terms
 
 Array = NDArray[Any]
 Outputs = Mapping[str, Array]
 Compute = Callable[[Array], Outputs]
+_DEADLINE, _CALLER_LEFT = "deadline", "cancelled"
 _log = logging.getLogger(__name__)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Waiting:
     rows: Array
+    place: Place
     answer: asyncio.Future[Outputs]
-    since: float = field(default_factory=time.perf_counter)
+
+
+def _turn(waiting: _Waiting) -> float:
+    return waiting.place.turn
 
 
 class Batcher:
-    """Queue in front of one compute thread. Owned by one event loop; `run` must be running for answers to come."""
+    """Line in front of one compute thread. Owned by one event loop; `run` must be running for answers to come."""
 
-    def __init__(self, compute: Compute, max_batch: int, max_queue: int, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        compute: Compute,
+        limits: Limits,
+        metrics: Metrics,
+        executor: Executor | None = None,
+    ) -> None:
+        """executor: of one thread."""
         self._compute = compute
-        self._max_batch = max_batch
-        self._max_queue = max_queue
+        self.limits = limits
+        self._max_batch = limits.max_batch
+        self._max_queue = limits.max_queue
+        self._budget = limits.budget_seconds
         self._metrics = metrics
-        self._queue: deque[_Waiting] = deque()
+        self._times = ComputeTimes()
+        self._line: list[_Waiting] = []
         self._arrived = asyncio.Event()
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")
+        self._thread = executor or ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")
 
-    async def submit(self, rows: Array) -> Outputs:
-        """Outputs for rows (N, ...). Raises QueueFull at once, ModelFailed later; a cancelled caller leaves the queue."""
-        if len(self._queue) >= self._max_queue:
-            raise QueueFull(f"{len(self._queue)} requests are waiting, which is the limit; try again later")
-        waiting = _Waiting(rows, asyncio.get_running_loop().create_future())
-        self._queue.append(waiting)
-        self._metrics.queue_depth.set(len(self._queue))
+    async def submit(self, rows: Array, terms: Terms = PLAIN) -> Outputs:
+        """Outputs for rows (N, ...). Raises QueueFull at once, DeadlineExceeded when it is too late, ModelFailed later.
+
+        A cancelled caller leaves the line.
+        """
+        if len(self._line) >= self._max_queue:
+            raise QueueFull(f"{len(self._line)} requests are waiting, which is the limit; try again later")
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        place = Place(len(rows), (rows.shape[1:], rows.dtype), now, terms.priority, now + terms.seconds)
+        waiting = _Waiting(rows, place, loop.create_future())
+        timer = None
+        if terms is not PLAIN and terms.seconds != PLAIN.seconds:
+            timer = loop.call_at(
+                place.deadline, self._expire, waiting
+            )  # told at the deadline, not when compute is free
+        insort(self._line, waiting, key=_turn)
+        self._metrics.queue_depth.set(len(self._line))
         self._arrived.set()
         try:
             return await waiting.answer
         except asyncio.CancelledError:
-            if waiting in self._queue:
-                self._queue.remove(waiting)
-                self._metrics.queue_depth.set(len(self._queue))
+            if waiting in self._line:
+                self._drop(waiting, _CALLER_LEFT)
             self._metrics.cancelled.inc()
             raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the line."""
+        return len(self._line)
 
     async def run(self) -> None:
-        """Serve the queue until cancelled."""
+        """Serve the line until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             await self._arrived.wait()
-            batch = self._take()
+            if self._budget > 0:
+                await self._company(loop)
+            batch = self._take(loop.time())
             if not batch:
                 self._arrived.clear()
                 continue
             answers = await loop.run_in_executor(self._thread, self._answers, [one.rows for one in batch])
-            for one, answer in zip(batch, answers, strict=True):
-                _settle(one.answer, answer)
+            self._settle(batch, answers, loop.time())
 
     def close(self) -> None:
         """Stop the compute thread after what it is doing."""
         self._thread.shutdown(wait=True)
 
-    def _take(self) -> list[_Waiting]:
-        """The oldest requests that fit into one batch: same row shape, at most max_batch rows."""
-        batch: list[_Waiting] = []
-        total = 0
-        while self._queue:
-            head = self._queue[0]
-            different = bool(batch) and head.rows.shape[1:] != batch[0].rows.shape[1:]
-            if different or (batch and total + len(head.rows) > self._max_batch):
-                break
-            batch.append(self._queue.popleft())
-            total += len(head.rows)
-        self._metrics.queue_depth.set(len(self._queue))
-        now = time.perf_counter()
+    async def _company(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let the next batch grow while its budget lasts; those of another kind that wait already are not made to."""
+        while self._line:
+            places = [one.place for one in self._line]
+            chosen = [places[index] for index in choose(places, self._max_batch)]
+            until = hold_until(chosen, self._times.curve, self._budget, self._max_batch)
+            if len(chosen) < len(places) or until <= loop.time():
+                return
+            self._arrived.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(until):
+                    await self._arrived.wait()
+
+    def _take(self, now: float) -> list[_Waiting]:
+        """The next batch, out of the line; the expired leave it first."""
+        for one in [self._line[index] for index in expired([one.place for one in self._line], now)]:
+            self._expire(one)
+        for one in [one for one in self._line if one.answer.done()]:  # cancelled, and not yet awake to leave by itself
+            self._drop(one, _CALLER_LEFT)
+        line, chosen = self._line, choose([one.place for one in self._line], self._max_batch)
+        batch = [line[index] for index in chosen]
+        if len(chosen) == len(line):
+            line.clear()
+        else:
+            taken = set(chosen)
+            self._line = [one for index, one in enumerate(line) if index not in taken]
+        self._metrics.queue_depth.set(len(self._line))
         for one in batch:
-            self._metrics.queue_seconds.observe(now - one.since)
+            self._metrics.queue_seconds.observe(now - one.place.since)
         return batch
+
+    def _expire(self, waiting: _Waiting) -> None:
+        if waiting not in self._line:  # being computed: late is better than never
+            return
+        self._drop(waiting, _DEADLINE)
+        if not waiting.answer.done():
+            waited = waiting.place.deadline - waiting.place.since
+            waiting.answer.set_exception(
+                DeadlineExceeded(f"its deadline passed after {waited * 1e3:.0f} ms in the queue")
+            )
+
+    def _drop(self, waiting: _Waiting, reason: str) -> None:
+        self._line.remove(waiting)
+        self._metrics.saved_rows.labels(reason).inc(waiting.place.rows)
+        self._metrics.queue_depth.set(len(self._line))
 
     def _answers(self, requests: list[Array]) -> list[Outputs | Exception]:
         """Answers in order; runs in the compute thread. One bad request must not fail those batched with it."""
@@ -107,23 +176,30 @@ class Batcher:
         except Exception as error:  # noqa: BLE001 - the loop must outlive any fault; the caller gets a 500
             _log.exception("inference failed")
             return [ModelFailed(f"inference failed: {type(error).__name__}")] * len(requests)
+        seconds = time.perf_counter() - started
         self._metrics.batch_rows.observe(len(rows))
-        self._metrics.compute_seconds.observe(time.perf_counter() - started)
+        self._metrics.compute_seconds.observe(seconds)
+        if self._budget > 0:
+            self._times.measured(len(rows), seconds)
         return _split(outputs, [len(one) for one in requests])
+
+    def _settle(self, batch: list[_Waiting], answers: list[Outputs | Exception], now: float) -> None:
+        for one, answer in zip(batch, answers, strict=True):
+            if one.answer.done():  # the caller left while its batch was computed
+                self._metrics.wasted_rows.labels(_CALLER_LEFT).inc(one.place.rows)
+                continue
+            if one.place.deadline <= now:
+                self._metrics.wasted_rows.labels(_DEADLINE).inc(one.place.rows)
+            if isinstance(answer, Exception):
+                one.answer.set_exception(answer)
+            else:
+                one.answer.set_result(answer)
 
 
 def _split(outputs: Outputs, sizes: list[int]) -> list[Outputs | Exception]:
-    ends = np.cumsum(sizes)
-    return [
-        {name: values[end - size : end] for name, values in outputs.items()}
-        for size, end in zip(sizes, ends, strict=True)
-    ]
-
-
-def _settle(future: asyncio.Future[Outputs], answer: Outputs | Exception) -> None:
-    if future.done():  # the caller left while its batch was computed
-        return
-    if isinstance(answer, Exception):
-        future.set_exception(answer)
-    else:
-        future.set_result(answer)
+    answers: list[Outputs | Exception] = []
+    end = 0
+    for size in sizes:
+        begin, end = end, end + size
+        answers.append({name: values[begin:end] for name, values in outputs.items()})
+    return answers

@@ -25,8 +25,9 @@ DATATYPES = {
     "FP16": "float16",
     "FP32": "float32",
     "FP64": "float64",
+    "BF16": "float32",
 }
-"""Datatypes of the protocol that a tensor may have, by numpy name."""
+"""Datatypes of the protocol that a tensor may have, with the numpy type that holds them here."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,11 @@ class Card:
 
 def read_card(path: Path) -> Card:
     """Card from a card.json. Raises StartError naming the field that is wrong."""
+    return parse_card(card_fields(path))
+
+
+def card_fields(path: Path) -> dict[str, Any]:
+    """All that a card.json holds, also what only the trainer's code reads. Raises StartError."""
     try:
         fields = orjson.loads(path.read_bytes())
     except OSError as error:
@@ -75,7 +81,7 @@ def read_card(path: Path) -> Card:
         raise StartError(f"the model card {path} is not valid JSON: {error}") from error
     if not isinstance(fields, dict):
         raise StartError(f"the model card {path} holds {type(fields).__name__}; expected an object")
-    return parse_card(fields)
+    return fields
 
 
 def parse_card(fields: Mapping[str, Any]) -> Card:

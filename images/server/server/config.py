@@ -5,45 +5,77 @@ No other module looks at os.environ, so a test builds a Settings and nothing lea
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from server.errors import StartError
+from server.language.limits import LanguageLimits, language_limits
+from server.limits import Limits, parse_limits
 
 
 @dataclass(frozen=True)
 class Settings:
     """How this replica serves. Durations in seconds, sizes in bytes, max_queue in waiting requests."""
 
-    model_path: Path
+    model_path: Path = Path()  # not looked at where there is a repository
+    repository: Path | None = None  # a folder of models instead of the one at model_path
     model_name: str | None = None  # None: the card's name
     model_digest: str | None = None  # None: only the card's own digest is checked
     service_uid: str = ""
     host: str = "0.0.0.0"  # noqa: S104 - a pod is reached on its own address, which it does not know
     port: int = 8080
+    grpc_port: int | None = None  # None: no gRPC
+    request_seconds: float = 300.0
     max_queue: int = 64
     max_body_bytes: int = 16 * 1024 * 1024
     max_batch: int = 64
+    latency_budget_ms: int = 0  # milliseconds
+    model_limits: Mapping[str, Limits] = field(default_factory=dict)  # of models that differ from these
+    language: LanguageLimits = field(default_factory=LanguageLimits)
     drain_seconds: float = 5.0
     threads: int = 1
     device: str = "auto"
 
+    @property
+    def limits(self) -> Limits:
+        """Limits of a model that has none of its own."""
+        return Limits(self.max_batch, self.max_queue, self.latency_budget_ms)
+
+    def limits_of(self, model: str) -> Limits:
+        return self.model_limits.get(model, self.limits)
+
 
 def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
     """Settings of the process. Raises StartError naming the variable that is missing or wrong."""
-    path = env.get("TRAINYARD_MODEL_PATH", "")
-    if not path:
-        raise StartError("TRAINYARD_MODEL_PATH is not set; expected the folder that holds model.safetensors")
+    path, repository = env.get("TRAINYARD_MODEL_PATH", ""), env.get("TRAINYARD_REPOSITORY", "")
+    if not path and not repository:
+        raise StartError(
+            "TRAINYARD_MODEL_PATH is not set; expected the folder that holds model.safetensors,"
+            " or TRAINYARD_REPOSITORY with a folder of models"
+        )
+    if repository:
+        _require_unset(env, "TRAINYARD_MODEL_PATH", "TRAINYARD_MODEL_NAME", "TRAINYARD_MODEL_DIGEST")
+    limits = Limits(
+        _whole(env, "TRAINYARD_MAX_BATCH", 64, 1),
+        _whole(env, "TRAINYARD_MAX_QUEUE", 64, 1),
+        _whole(env, "TRAINYARD_LATENCY_BUDGET_MS", 0, 0),
+    )
     return Settings(
         model_path=Path(path),
+        repository=Path(repository) if repository else None,
         model_name=env.get("TRAINYARD_MODEL_NAME") or None,
         model_digest=env.get("TRAINYARD_MODEL_DIGEST") or None,
         service_uid=env.get("TRAINYARD_SERVICE_UID", ""),
         host=env.get("TRAINYARD_HOST", "0.0.0.0"),  # noqa: S104 - as above
         port=_whole(env, "TRAINYARD_PORT", 8080, 0),
-        max_queue=_whole(env, "TRAINYARD_MAX_QUEUE", 64, 1),
+        grpc_port=_whole(env, "TRAINYARD_GRPC_PORT", 0, 0) if env.get("TRAINYARD_GRPC_PORT") else None,
+        request_seconds=_seconds(env, "TRAINYARD_REQUEST_SECONDS", 300.0) or 300.0,
+        max_queue=limits.max_queue,
         max_body_bytes=_whole(env, "TRAINYARD_MAX_BODY_BYTES", 16 * 1024 * 1024, 1),
-        max_batch=_whole(env, "TRAINYARD_MAX_BATCH", 64, 1),
+        max_batch=limits.max_batch,
+        latency_budget_ms=limits.latency_budget_ms,
+        model_limits=parse_limits(env.get("TRAINYARD_MODEL_LIMITS", ""), limits),
+        language=language_limits(env),
         drain_seconds=_seconds(env, "TRAINYARD_DRAIN_SECONDS", 5.0),
         threads=_whole(env, "TRAINYARD_THREADS", available_cpus(), 1),
         device=env.get("TRAINYARD_DEVICE", "auto"),
@@ -58,6 +90,12 @@ def available_cpus(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     except (OSError, ValueError):
         return cores
     return cores if quota == "max" else max(1, min(cores, round(int(quota) / int(period))))
+
+
+def _require_unset(env: Mapping[str, str], *names: str) -> None:
+    for name in names:
+        if env.get(name):
+            raise StartError(f"{name} is set beside TRAINYARD_REPOSITORY; expected one of them: one model or many")
 
 
 def _whole(env: Mapping[str, str], name: str, default: int, least: int) -> int:

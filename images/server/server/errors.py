@@ -8,7 +8,8 @@ ServerError
 │   ├── BodyTooLarge        413  longer than the limit
 │   ├── QueueFull           429  as many requests wait as may wait
 │   ├── ModelFailed         500  the model raised, or answered NaN
-│   └── NotReady            503  loading or draining
+│   ├── NotReady            503  loading or draining
+│   └── DeadlineExceeded    504  not computed before its own deadline or the server's limit
 └── StartError              the process cannot serve at all; exit code 65, the reason in the termination log
 """
 
@@ -72,3 +73,9 @@ class NotReady(RequestError):  # noqa: N818
 
     status = 503
     retry_after = 1
+
+
+class DeadlineExceeded(RequestError):  # noqa: N818
+    """504."""
+
+    status = 504

@@ -9,21 +9,22 @@ import asyncio
 import logging
 import signal
 import sys
-import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from aiohttp import web
 
 from server.app import Api
-from server.batcher import Batcher
 from server.config import Settings, from_environment
 from server.errors import EXIT_BAD_MODEL, StartError
-from server.loading import load
+from server.grpc_service import GrpcService
+from server.inference import Inference
 from server.metrics import Metrics
-from server.model import Model, prepare, warm_up
-from server.state import Phase, Serving, State
+from server.model import Model
+from server.protocol import MODEL_VERSION
+from server.repository import Repository
+from server.starting import read_model
+from server.state import Phase, State
 
 _LINGER_SECONDS = 1.0  # to read and throw away after an early answer, or the caller would see a reset instead of it
 _log = logging.getLogger(__name__)
@@ -36,7 +37,10 @@ class Server:
         self.settings = settings
         self.state = State()
         self.metrics = Metrics()
+        self.repository = Repository(settings, self.metrics)
+        self.inference = Inference(settings, self.state, self.repository, self.metrics)
         self.port = settings.port  # the real one after start, when settings ask for port 0
+        self.grpc_port = settings.grpc_port
         self.listening = asyncio.Event()
         self._stop = asyncio.Event()
 
@@ -46,17 +50,23 @@ class Server:
     async def run(self) -> int:
         """Serve until told to stop. Raises StartError when the model must not or cannot be served."""
         runner = web.AppRunner(
-            Api(self.settings, self.state, self.metrics).application(),
+            Api(self.inference).application(),
             handler_cancellation=True,  # a caller that left must not cost a forward pass
             access_log=None,
             lingering_time=_LINGER_SECONDS,
         )
         await runner.setup()
+        grpc = None
         try:
             await self._listen(runner)
+            if self.settings.grpc_port is not None:
+                service = GrpcService(self.inference)
+                grpc, self.grpc_port = await service.start(self.settings.host, self.settings.grpc_port)
             await self._serve()
         finally:
             await runner.cleanup()
+            if grpc is not None:
+                await grpc.stop(None)
         return 0
 
     async def _listen(self, runner: web.AppRunner) -> None:
@@ -67,40 +77,42 @@ class Server:
 
     async def _serve(self) -> None:
         stopped = asyncio.create_task(self._stop.wait())
-        loading = asyncio.create_task(asyncio.to_thread(self._load_model))
-        await asyncio.wait({stopped, loading}, return_when=asyncio.FIRST_COMPLETED)
-        if not loading.done():
-            _log.info("asked to stop while loading")
-            self.state.phase = Phase.DRAINING
-            return
-        model = loading.result()
-        name = self.settings.model_name or model.card.name
-        batcher = Batcher(model.infer, self.settings.max_batch, self.settings.max_queue, self.metrics)
-        computing = asyncio.create_task(batcher.run())
-        self.metrics.describe(name, model.card)
-        self.state.serving = Serving(name, model, batcher)
-        self.state.phase = Phase.READY
-        _log.info("ready: model %s %s on %s", name, model.card.digest, model.device)
+        loading = asyncio.create_task(self._load())
+        broken = asyncio.create_task(self.repository.broken.wait())
+        watching = asyncio.create_task(self.inference.time_limit.watch())
         try:
-            await asyncio.wait({stopped, computing}, return_when=asyncio.FIRST_COMPLETED)
-            if computing.done():
-                computing.result()  # cannot happen; if it does, die loudly instead of hanging every caller
+            await asyncio.wait({stopped, loading}, return_when=asyncio.FIRST_COMPLETED)
+            if not loading.done():
+                _log.info("asked to stop while loading")
+                self.state.phase = Phase.DRAINING
+                loading.cancel()
+                return
+            loading.result()
+            self.state.phase = Phase.READY
+            await asyncio.wait({stopped, broken}, return_when=asyncio.FIRST_COMPLETED)
+            if broken.done():  # cannot happen; if it does, die loudly instead of hanging every caller
+                raise RuntimeError("a batcher ended by itself")
             await self._drain()
         finally:
-            computing.cancel()
-            with suppress(asyncio.CancelledError):
-                await computing
-            batcher.close()
+            broken.cancel()
+            watching.cancel()
+            await self.repository.close()
 
-    def _load_model(self) -> Model:
-        started = time.perf_counter()
-        loaded = load(self.settings.model_path, self.settings.model_digest)
-        model = prepare(loaded, self.settings.device, self.settings.threads)
-        loaded_at = time.perf_counter()
-        warm_up(model, self.settings.max_batch)
-        self.metrics.load_seconds.set(loaded_at - started)
-        self.metrics.warm_up_seconds.set(time.perf_counter() - loaded_at)
-        return model
+    async def _load(self) -> None:
+        """Load what the settings name. Raises StartError for a single model; one of many says why in the index."""
+        settings = self.settings
+        if settings.repository is not None:
+            await self.repository.load_all()
+            _log.info("ready: %d models of %s", len(self.repository.serving), settings.repository)
+            return
+        model = await asyncio.to_thread(self._read_model)
+        name = settings.model_name or model.card.name
+        self.repository.add(name, MODEL_VERSION, model)
+        _log.info("ready: model %s %s on %s", name, model.card.digest, model.device)
+
+    def _read_model(self) -> Model:
+        settings = self.settings
+        return read_model(settings.model_path, settings.model_digest, settings.max_batch, settings, self.metrics)
 
     async def _drain(self) -> None:
         self.state.phase = Phase.DRAINING

@@ -1,8 +1,12 @@
 """What /metrics shows. Every series is defined here once, with the line that explains it."""
 
+from collections.abc import Callable, Iterable
+from copy import copy
+from typing import Self, cast
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from server.card import Card
+from server.language.metrics import LanguageMetrics
 
 _LATENCY = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
@@ -13,6 +17,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.language = LanguageMetrics(self.registry)
         self.requests = Counter(
             "trainyard_server_requests",
             "Inference requests by HTTP status; 499 is a caller that left before the answer.",
@@ -33,12 +38,34 @@ class Metrics:
             "Requests whose caller left while they waited or were computed.",
             registry=self.registry,
         )
+        self.saved_rows = Counter(
+            "trainyard_server_saved_rows",
+            "Rows dropped before they were computed, by reason: deadline, cancelled.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.wasted_rows = Counter(
+            "trainyard_server_wasted_rows",
+            "Rows computed though nobody waited any more, by reason: deadline, cancelled.",
+            ["reason"],
+            registry=self.registry,
+        )
         self._model = Gauge(
             "trainyard_server_model_info", "Always 1; what is served.", ["model", "digest"], registry=self.registry
         )
 
-    def describe(self, model_name: str, card: Card) -> None:
-        self._model.labels(model_name, card.digest).set(1)
+    def describe(self, served: Iterable[tuple[str, str]]) -> None:
+        """served: name and digest of each model."""
+        self._model.clear()
+        for name, digest in served:
+            self._model.labels(name, digest).set(1)
+
+    def of_model(self, waited: Callable[[float], None]) -> Self:
+        """The same series for one model's batcher: its queue counts beside the others', `waited` is told each wait."""
+        view = copy(self)
+        view.queue_depth = cast(Gauge, _Share(self.queue_depth))
+        view.queue_seconds = cast(Histogram, _Told(self.queue_seconds, waited))
+        return view
 
     def render(self) -> bytes:
         return generate_latest(self.registry)
@@ -48,3 +75,27 @@ class Metrics:
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(f"trainyard_server_{name}", text, registry=self.registry)
+
+
+class _Share:
+    """One model's part of a gauge that shows the sum."""
+
+    def __init__(self, gauge: Gauge) -> None:
+        self._gauge = gauge
+        self._own = 0.0
+
+    def set(self, value: float) -> None:
+        self._gauge.inc(value - self._own)
+        self._own = value
+
+
+class _Told:
+    """A histogram whose values go to one more reader."""
+
+    def __init__(self, histogram: Histogram, reader: Callable[[float], None]) -> None:
+        self._histogram = histogram
+        self._reader = reader
+
+    def observe(self, value: float) -> None:
+        self._histogram.observe(value)
+        self._reader(value)

@@ -94,5 +94,7 @@ def warm_up(model: Model, max_batch: int) -> None:
 
 
 def _as_numpy(answer: Tensor, datatype: str) -> Array:
+    if datatype == "BF16":
+        answer = answer.to(torch.bfloat16).float()  # numpy has no such type: float32 of the same value
     values: Array = answer.detach().cpu().numpy()
     return values.astype(DATATYPES[datatype], copy=False)

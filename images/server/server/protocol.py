@@ -1,26 +1,38 @@
-"""Open Inference Protocol v2, JSON form: bodies to tensors and back. Pure.
+"""Open Inference Protocol v2 over REST: bodies to tensors and back, in JSON and by the binary tensor extension. Pure.
 
 Every refusal names the field, the value and what was expected, since the reader of the message is often a person
-who wrote the request by hand. NaN policy: JSON has no NaN or Infinity, so neither can come in (a null or a number
-beyond the datatype is refused as well), and a model that answers one is an error rather than a silent null.
+who wrote the request by hand. Numbers are checked in tensors.py.
+
+A binary body is JSON followed by raw tensors; the header Inference-Header-Content-Length says where the JSON ends.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
-from server.card import DATATYPES, Card, TensorSpec
-from server.errors import BadRequest, ModelFailed
+from server.card import Card, TensorSpec
+from server.classification import TEXT, classes_of, ranked
+from server.errors import BadRequest
+from server.tensors import (
+    Array,
+    as_object,
+    checked_shape,
+    from_raw,
+    from_values,
+    require_datatype,
+    require_finite,
+    shown,
+    to_raw,
+)
+from server.terms import timeout_of
 
-Array = NDArray[Any]
 MODEL_VERSION = "1"
-_SHOWN = 60
-_JSON_NAMES = {dict: "object", list: "array", str: "string", int: "number", float: "number", bool: "boolean"}
+LENGTH_HEADER = "Inference-Header-Content-Length"
+_DIGITS = 12  # of a length; more are longer than any body
 
 
 @dataclass(frozen=True)
@@ -30,48 +42,100 @@ class InferRequest:
     id: str | None
     array: Array
     outputs: tuple[str, ...]
+    timeout: int | None = None  # microseconds, as Triton has it
+    binary: frozenset[str] = frozenset()  # outputs to answer as raw bytes
+    classes: Mapping[str, int] = field(default_factory=dict)  # outputs to answer as the first so many classes
 
 
-def decode(body: bytes, card: Card, max_batch: int) -> InferRequest:
-    """Request of a JSON body. Raises BadRequest."""
-    fields = _object(_parse(body), "the request body")
+class Body(NamedTuple):
+    """An answer; json_length is None where all of it is JSON, and else the bytes before the first raw tensor."""
+
+    content: bytes
+    json_length: int | None
+
+
+def decode(body: bytes, card: Card, max_batch: int, json_length: str | None = None) -> InferRequest:
+    """Request of a body. json_length: the header that says where raw tensors begin. Raises BadRequest."""
+    length = len(body) if json_length is None else _length(json_length, len(body))
+    fields = as_object(parse(body[:length]), "the request body")
     identifier = fields.get("id")
     if identifier is not None and not isinstance(identifier, str):
-        raise BadRequest(f"id is {_shown(identifier)}; expected a string")
+        raise BadRequest(f"id is {shown(identifier)}; expected a string")
+    parameters = _parameters(fields, "parameters")
     tensor = _only_input(fields, card.input)
-    shape = _shape(tensor, card.input, max_batch)
-    array = _data(tensor, card.input, shape)
-    return InferRequest(identifier, array, _requested(fields, card))
+    raw = None if json_length is None else memoryview(body)[length:]
+    array = _input(tensor, card.input, max_batch, raw)
+    wanted = _requested(fields, card, binary=_flag(parameters, "binary_data_output", "parameters"))
+    return InferRequest(identifier, array, tuple(wanted), timeout_of(fields.get("parameters")), *_forms(wanted))
 
 
-def encode(request: InferRequest, card: Card, model_name: str, results: Mapping[str, Array]) -> bytes:
-    """JSON body of the answer. Raises ModelFailed where the model answered NaN or infinity."""
+def encode(
+    request: InferRequest, card: Card, model_name: str, results: Mapping[str, Array], version: str = MODEL_VERSION
+) -> Body:
+    """The answer's body. Raises ModelFailed where the model answered NaN or infinity."""
     specs = {spec.name: spec for spec in card.outputs}
-    outputs = [_output(specs[name], results[name]) for name in request.outputs]
-    reply: dict[str, Any] = {"model_name": model_name, "model_version": MODEL_VERSION, "outputs": outputs}
+    outputs, tail = [], []
+    for name in request.outputs:
+        spec, values = ranked(specs[name], card.labels, results[name], request.classes.get(name))
+        require_finite(spec, values)
+        if name in request.binary:
+            tail.append(to_raw(spec, values))
+            outputs.append(_described(spec, values) | {"parameters": {"binary_data_size": len(tail[-1])}})
+        else:
+            outputs.append(_described(spec, values) | {"data": as_json(values)})
+    reply: dict[str, Any] = {"model_name": model_name, "model_version": version, "outputs": outputs}
     if request.id is not None:
         reply["id"] = request.id
-    return orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY)
+    head = orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY)
+    return Body(b"".join((head, *tail)), len(head)) if tail else Body(head, None)
 
 
-def _output(spec: TensorSpec, values: Array) -> dict[str, Any]:
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise ModelFailed(f"the model answered NaN or infinity in output {spec.name!r} for this input")
-    flat = values.reshape(-1)
-    data = flat.tolist() if flat.dtype.kind in "OUe" else np.ascontiguousarray(flat)
-    return {"name": spec.name, "shape": list(values.shape), "datatype": spec.datatype, "data": data}
-
-
-def _parse(body: bytes) -> object:
+def parse(body: bytes) -> object:
+    """The JSON of a body. Raises BadRequest; more than 1,024 levels are refused by orjson."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        hint = "; NaN and Infinity are not JSON and are not accepted" if _names_nan(body) else ""
+        names_nan = b"NaN" in body or b"Infinity" in body
+        hint = "; NaN and Infinity are not JSON and are not accepted" if names_nan else ""
         raise BadRequest(f"the request body is not valid JSON: {error}{hint}") from error
 
 
-def _names_nan(body: bytes) -> bool:
-    return b"NaN" in body or b"Infinity" in body
+def as_json(values: Array, *, nested: bool = False) -> list[Any] | Array:
+    """What orjson writes as an array of the values: flat, as the protocol has it, or nested like their shape."""
+    if values.dtype.kind in "OUe":
+        plain: list[Any] = values.tolist() if nested else values.reshape(-1).tolist()
+        return plain
+    return np.ascontiguousarray(values if nested else values.reshape(-1))
+
+
+def _described(spec: TensorSpec, values: Array) -> dict[str, Any]:
+    return {"name": spec.name, "shape": list(values.shape), "datatype": spec.datatype}
+
+
+def _length(text: str, available: int) -> int:
+    whole = text.isascii() and text.isdecimal() and len(text) <= _DIGITS
+    if not whole or int(text) > available:
+        expected = f"expected the number of bytes of JSON, at most the body's {available}"
+        raise BadRequest(f"{LENGTH_HEADER} is {shown(text)}; {expected}")
+    return int(text)
+
+
+def _parameters(fields: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """The parameters of a request, a tensor or an output: names with a boolean, a number or a string."""
+    parameters = fields.get("parameters")
+    if parameters is None:
+        return {}
+    for name, value in as_object(parameters, where).items():
+        if not isinstance(value, bool | int | float | str):
+            raise BadRequest(f"{where}.{name} is {shown(value)}; expected a boolean, a number or a string")
+    return as_object(parameters, where)
+
+
+def _flag(parameters: Mapping[str, Any], name: str, where: str, *, default: bool = False) -> bool:
+    value = parameters.get(name, default)
+    if not isinstance(value, bool):
+        raise BadRequest(f"{where}.{name} is {shown(value)}; expected true or false")
+    return value
 
 
 def _only_input(fields: Mapping[str, Any], spec: TensorSpec) -> Mapping[str, Any]:
@@ -79,133 +143,76 @@ def _only_input(fields: Mapping[str, Any], spec: TensorSpec) -> Mapping[str, Any
         raise BadRequest(f"inputs is missing; expected a list of one tensor named {spec.name!r}")
     inputs = fields["inputs"]
     if not isinstance(inputs, list) or not inputs:
-        raise BadRequest(f"inputs is {_shown(inputs)}; expected a list of one tensor named {spec.name!r}")
-    tensors = [_object(tensor, f"inputs[{index}]") for index, tensor in enumerate(inputs)]
+        raise BadRequest(f"inputs is {shown(inputs)}; expected a list of one tensor named {spec.name!r}")
+    tensors = [as_object(tensor, f"inputs[{index}]") for index, tensor in enumerate(inputs)]
     for index, tensor in enumerate(tensors):
         if "name" not in tensor:
             raise BadRequest(f"inputs[{index}].name is missing; expected {spec.name!r}")
         if tensor["name"] != spec.name:
-            raise BadRequest(f"inputs[{index}].name is {_shown(tensor['name'])}; expected {spec.name!r}")
+            raise BadRequest(f"inputs[{index}].name is {shown(tensor['name'])}; expected {spec.name!r}")
     if len(tensors) > 1:
         raise BadRequest(f"inputs holds {spec.name!r} {len(tensors)} times; expected it once")
     return tensors[0]
 
 
-def _shape(tensor: Mapping[str, Any], spec: TensorSpec, max_batch: int) -> tuple[int, ...]:
-    where = f"inputs[{spec.name}].shape"
-    expected = f"expected {list(spec.shape)}, where -1 is any size from 1"
-    if "shape" not in tensor:
-        raise BadRequest(f"{where} is missing; {expected}")
-    shape = tensor["shape"]
-    if not isinstance(shape, list) or not all(type(size) is int for size in shape):
-        raise BadRequest(f"{where} is {_shown(shape)}; expected a list of whole numbers like {list(spec.shape)}")
-    fits = len(shape) == len(spec.shape) and all(
-        (size > 0 if wanted == -1 else size == wanted) for size, wanted in zip(shape, spec.shape, strict=True)
-    )
-    if not fits:
-        raise BadRequest(f"{where} is {_shown(shape)}; {expected}")
-    if shape[0] > max_batch:
-        raise BadRequest(f"{where}[0] is {shape[0]}; expected a batch of at most {max_batch} rows: split the request")
-    return tuple(shape)
-
-
-def _data(tensor: Mapping[str, Any], spec: TensorSpec, shape: tuple[int, ...]) -> Array:
+def _input(tensor: Mapping[str, Any], spec: TensorSpec, max_batch: int, raw: memoryview | None) -> Array:
     where = f"inputs[{spec.name}]"
+    if "shape" not in tensor:
+        expected = f"expected {list(spec.shape)}, where -1 is any size from 1"
+        raise BadRequest(f"{where}.shape is missing; {expected}")
+    shape = checked_shape(tensor["shape"], spec, max_batch)
     if "datatype" not in tensor:
         raise BadRequest(f"{where}.datatype is missing; expected {spec.datatype!r}")
-    if tensor["datatype"] != spec.datatype:
-        raise BadRequest(f"{where}.datatype is {_shown(tensor['datatype'])}; expected {spec.datatype!r}")
+    require_datatype(tensor["datatype"], spec)
+    size = _parameters(tensor, f"{where}.parameters").get("binary_data_size")
+    if size is not None:
+        return _binary(tensor, spec, shape, size, raw)
     if "data" not in tensor:
-        parameters = tensor.get("parameters")
-        binary = isinstance(parameters, dict) and "binary_data_size" in parameters
-        hint = "; the binary data extension is not supported" if binary else ""
-        raise BadRequest(f"{where}.data is missing; expected {prod(shape)} numbers{hint}")
-    data = tensor["data"]
-    if not isinstance(data, list):
-        raise BadRequest(f"{where}.data is {_shown(data)}; expected an array of {prod(shape)} numbers")
-    flat = _flatten(data, shape, f"{where}.data")
-    _require_numbers(flat, spec.datatype, f"{where}.data")
-    return _array(flat, spec.datatype, f"{where}.data").reshape(shape)
+        raise BadRequest(f"{where}.data is missing; expected {prod(shape)} numbers")
+    if raw:
+        raise BadRequest(f"{len(raw)} bytes follow the JSON, but {where} has no parameter binary_data_size")
+    return from_values(tensor["data"], spec, shape, f"{where}.data")
 
 
-def _flatten(data: list[Any], shape: tuple[int, ...], where: str) -> list[Any]:
-    """Values in row-major order, of data that is either flat or nested exactly like shape."""
-    if not any(isinstance(value, list) for value in data):
-        if len(data) != prod(shape):
-            raise BadRequest(f"{where} holds {len(data)} values; expected {prod(shape)} for shape {list(shape)}")
-        return data
-    level: list[Any] = [data]
-    for depth, size in enumerate(shape):
-        for row in level:
-            if not isinstance(row, list) or len(row) != size:
-                got = f"{len(row)} entries" if isinstance(row, list) else _shown(row)
-                raise BadRequest(f"{where} has {got} at depth {depth}; expected {size} for shape {list(shape)}")
-        level = [value for row in level for value in row]
-    return level
+def _binary(
+    tensor: Mapping[str, Any], spec: TensorSpec, shape: tuple[int, ...], size: object, raw: memoryview | None
+) -> Array:
+    where = f"inputs[{spec.name}]"
+    if raw is None:
+        raise BadRequest(f"{where} has binary_data_size, but the header {LENGTH_HEADER} is missing")
+    if "data" in tensor:
+        raise BadRequest(f"{where} has both data and binary_data_size; expected one of them")
+    if type(size) is not int or size != len(raw):
+        raise BadRequest(f"{where}.parameters.binary_data_size is {shown(size)}; {len(raw)} bytes follow the JSON")
+    return from_raw(raw, spec, shape)
 
 
-def _require_numbers(flat: Sequence[Any], datatype: str, where: str) -> None:
-    accepted = _accepted_types(datatype)
-    if set(map(type, flat)) <= accepted:
-        return
-    index = next(index for index, value in enumerate(flat) if type(value) not in accepted)
-    expected = {"BOOL": "true or false"}.get(datatype, "a number" if float in accepted else "a whole number")
-    raise BadRequest(f"{where}[{index}] is {_shown(flat[index])}; expected {expected} for datatype {datatype}")
+class _Wanted(NamedTuple):
+    binary: bool
+    classes: int | None
 
 
-def _accepted_types(datatype: str) -> set[type]:
-    if datatype == "BOOL":
-        return {bool}
-    return {int, float} if datatype.startswith("FP") else {int}
-
-
-def _array(flat: Sequence[Any], datatype: str, where: str) -> Array:
-    dtype = np.dtype(DATATYPES[datatype])
-    if dtype.kind == "f":
-        wide = np.array(flat, dtype=np.float64)
-        with np.errstate(over="ignore"):
-            array: Array = wide.astype(dtype)
-        outside = ~np.isfinite(array)
-    else:
-        bounds = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-        outside = np.array([not bounds[0] <= value <= bounds[1] for value in flat], dtype=bool)
-        array = np.array(flat, dtype=dtype) if not outside.any() else np.zeros(0, dtype=dtype)
-    if outside.any():
-        index = int(np.argmax(outside))
-        raise BadRequest(f"{where}[{index}] is {_shown(flat[index])}; that does not fit datatype {datatype}")
-    return array
-
-
-def _requested(fields: Mapping[str, Any], card: Card) -> tuple[str, ...]:
-    known = tuple(spec.name for spec in card.outputs)
+def _requested(fields: Mapping[str, Any], card: Card, *, binary: bool) -> dict[str, _Wanted]:
+    """Outputs to answer with, in the order asked for; binary: what holds for those that do not say."""
+    known = {spec.name: spec for spec in card.outputs}
     asked = fields.get("outputs")
     if asked is None or asked == []:
-        return known
+        return dict.fromkeys(known, _Wanted(binary, None))
     if not isinstance(asked, list):
-        raise BadRequest(f"outputs is {_shown(asked)}; expected a list of objects with a name")
-    names = []
+        raise BadRequest(f"outputs is {shown(asked)}; expected a list of objects with a name")
+    wanted: dict[str, _Wanted] = {}
     for index, entry in enumerate(asked):
-        name = _object(entry, f"outputs[{index}]").get("name")
-        if name not in known:
-            raise BadRequest(f"outputs[{index}].name is {_shown(name)}; expected one of {', '.join(known)}")
-        names.append(name)
-    return tuple(dict.fromkeys(names))
+        where = f"outputs[{index}]"
+        name = as_object(entry, where).get("name")
+        if not isinstance(name, str) or name not in known:
+            raise BadRequest(f"{where}.name is {shown(name)}; expected one of {', '.join(known)}")
+        parameters = _parameters(entry, f"{where}.parameters")
+        raw = _flag(parameters, "binary_data", f"{where}.parameters", default=binary)
+        classes = classes_of(parameters.get(TEXT), known[name], f"{where}.parameters")
+        wanted[name] = _Wanted(raw, classes)
+    return wanted
 
 
-def _object(value: object, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise BadRequest(f"{where} is {_shown(value)}; expected a JSON object")
-    return value
-
-
-def _shown(value: object) -> str:
-    """A value as it stood in the request, short enough for a message."""
-    if value is None:
-        return "null"
-    try:
-        text = orjson.dumps(value).decode()
-    except (TypeError, orjson.JSONEncodeError):
-        text = repr(value)
-    if len(text) <= _SHOWN:
-        return text
-    return f"{_JSON_NAMES.get(type(value), 'value')} {text[:_SHOWN]}..."
+def _forms(wanted: Mapping[str, _Wanted]) -> tuple[frozenset[str], dict[str, int]]:
+    binary = frozenset(name for name, one in wanted.items() if one.binary)
+    return binary, {name: one.classes for name, one in wanted.items() if one.classes is not None}

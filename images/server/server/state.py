@@ -1,13 +1,17 @@
 """Where the server is in its life, and the counting that a graceful stop rests on."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from server.batcher import Batcher
+from server.language.serving import Language
 from server.model import Model
+from server.protocol import MODEL_VERSION
+from server.statistics import Statistics
 
 
 class Phase(StrEnum):
@@ -18,13 +22,43 @@ class Phase(StrEnum):
     DRAINING = "draining"
 
 
-@dataclass(frozen=True)
+class InUse:
+    """Counts those inside, and lets one wait until there are none."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Count one as inside, however it ends."""
+        self.count += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self.count -= 1
+            if self.count == 0:
+                self._idle.set()
+
+    async def idle(self) -> None:
+        """Return when nobody is inside."""
+        await self._idle.wait()
+
+
+@dataclass(frozen=True, eq=False)
 class Serving:
     """A model that may be asked."""
 
     name: str
     model: Model
     batcher: Batcher
+    version: str = MODEL_VERSION
+    statistics: Statistics = field(default_factory=Statistics)
+    in_use: InUse = field(default_factory=InUse)
+    language: Language | None = None  # where it is a model of text
+    since: int = field(default_factory=lambda: int(time.time()))
 
 
 @dataclass
@@ -32,25 +66,12 @@ class State:
     """Changed by lifecycle.py, read by app.py; one event loop owns it."""
 
     phase: Phase = Phase.LOADING
-    serving: Serving | None = None
-    in_flight: int = 0
-    _idle: asyncio.Event = field(default_factory=asyncio.Event)
+    request: InUse = field(default_factory=InUse)
 
-    def __post_init__(self) -> None:
-        self._idle.set()
-
-    @contextmanager
-    def request(self) -> Iterator[None]:
-        """Count a request as in flight, however it ends."""
-        self.in_flight += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self.in_flight -= 1
-            if self.in_flight == 0:
-                self._idle.set()
+    @property
+    def in_flight(self) -> int:
+        return self.request.count
 
     async def idle(self) -> None:
         """Return when nothing is in flight."""
-        await self._idle.wait()
+        await self.request.idle()

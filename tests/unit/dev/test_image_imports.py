@@ -21,6 +21,8 @@ DISTRIBUTION = {
     "prometheus_client": "prometheus-client",
     "pydantic_settings": "pydantic-settings",
     "pydantic_core": "pydantic-core",
+    "google": "protobuf",
+    "grpc": "grpcio",
 }
 
 

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from server.batcher import Batcher
 from server.errors import ModelFailed, QueueFull
+from server.limits import Limits
 from server.metrics import Metrics
 
 
@@ -33,7 +34,7 @@ class Compute:
 
 @asynccontextmanager
 async def batching(compute: Compute, max_batch: int = 8, max_queue: int = 64) -> AsyncIterator[Batcher]:
-    batcher = Batcher(compute, max_batch, max_queue, Metrics())
+    batcher = Batcher(compute, Limits(max_batch, max_queue), Metrics())
     task = asyncio.create_task(batcher.run())
     try:
         yield batcher

@@ -1,6 +1,7 @@
 """A real server on loopback: answers, probes, metrics, overload, leaving callers, graceful stop."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -58,7 +59,7 @@ async def test_metadata_names_inputs_outputs_and_digest(running: Any) -> None:
         assert (await client.get("/v2"))[1]["name"] == "trainyard-server"
         status, reply = await client.get("/v2/models/served-as/versions/1")
         assert await client.get("/v2/models/served-as/ready") == (200, {"name": "served-as", "ready": True})
-        digest = client.server.state.serving.model.card.digest
+        digest = client.server.repository.only.model.card.digest
     assert status == 200
     assert reply["inputs"] == [{"name": "image", "datatype": "FP32", "shape": [-1, 1, 4, 4]}]
     assert [output["name"] for output in reply["outputs"]] == ["logits", "label"]
@@ -67,7 +68,7 @@ async def test_metadata_names_inputs_outputs_and_digest(running: Any) -> None:
 
 async def test_the_probe_compares_service_and_digest(running: Any) -> None:
     async with running(service_uid="uid-1") as client:
-        digest = client.server.state.serving.model.card.digest
+        digest = client.server.repository.only.model.card.digest
         path = "/v2/health/ready"
         good = {"X-Trainyard-Service": "uid-1", "X-Trainyard-Digest": digest}
         assert (await client.get(path))[0] == 200
@@ -123,7 +124,7 @@ async def test_metrics_tell_what_happened(running: Any, ask: Callable[..., Any])
         await client.infer(b"nonsense")
         async with client.session.get(f"{client.base}/metrics") as response:
             text = await response.text()
-        digest = client.server.state.serving.model.card.digest
+        digest = client.server.repository.only.model.card.digest
     assert 'trainyard_server_requests_total{code="200"} 1.0' in text
     assert 'trainyard_server_requests_total{code="400"} 1.0' in text
     assert 'trainyard_server_batch_rows_bucket{le="4.0"} 1.0' in text
@@ -139,7 +140,8 @@ async def test_before_the_model_is_loaded_it_is_live_and_not_ready(
     running: Any, monkeypatch: pytest.MonkeyPatch, export: Any, ask: Callable[..., Any]
 ) -> None:
     async with running() as client:
-        client.server.state.phase, client.server.state.serving = Phase.LOADING, None
+        client.server.state.phase = Phase.LOADING
+        monkeypatch.setattr(client.server.repository, "_entries", {})
         assert (await client.get("/v2/health/live"))[0] == 200
         assert await client.get("/v2/health/ready") == (503, {"error": "the server is loading; expected ready"})
         assert (await client.infer(ask()))[0] == 503
@@ -178,14 +180,23 @@ async def test_the_exit_waits_for_what_is_in_flight(
             return original(self, rows)
 
         monkeypatch.setattr(Model, "infer", infer)
-        client.server.state.serving.batcher._compute = client.server.state.serving.model.infer
+        client.server.repository.only.batcher._compute = client.server.repository.only.model.infer
         asked = asyncio.create_task(client.infer(ask()))
         await asyncio.sleep(0.05)
         client.server.stop()
         assert (await asked)[0] == 200
-        with suppress(OSError):  # the port closes once the answer is out
-            for _ in range(100):
-                _, writer = await asyncio.open_connection("127.0.0.1", client.server.port)
-                writer.close()
-                await asyncio.sleep(0.01)
-            pytest.fail("the server still listens")
+        for _ in range(100):  # the port closes once the answer is out
+            if _is_free(client.server.port):
+                return
+            await asyncio.sleep(0.01)
+        pytest.fail("the server still listens")
+
+
+def _is_free(port: int) -> bool:
+    """Whether nobody listens there. Asked without a connection, which a server that is just ending might never close."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return True
+    return False
