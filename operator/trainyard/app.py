@@ -149,6 +149,7 @@ class App:
             self.scheduler.poke,
             ground.epoch,
             self.outlooks,
+            ground.metrics.started,
         )
         self.overview = OverviewController(
             self.world, self.applier, clock, lambda: (workload for workload, _ in self._workloads())

@@ -327,6 +327,18 @@ SERVICE_REFUSED: dict[str, tuple[list[b.Modifier], str]] = {
         "metadata.name must be lower case letters, digits and dashes, and begin with a letter",
     ),
     "no gateway": ([b.spec(gateway={"replicas": 0})], "spec.gateway.replicas: Invalid value: 0"),
+    "callers with keys and with tokens": (
+        [b.spec(gateway={"auth": {"apiKeysSecret": "keys"}, "jwt": {"publicKeySecret": "login"}})],
+        "spec.gateway takes at most one of auth and jwt",
+    ),
+    "an affinity to two things": (
+        [b.spec(gateway={"affinity": {"header": "X-Session-Id", "prefixBytes": 64}})],
+        "spec.gateway.affinity takes exactly one of header and prefixBytes",
+    ),
+    "a header's name with a blank": (
+        [b.spec(gateway={"affinity": {"header": "X Y"}})],
+        "spec.gateway.affinity.header: Invalid value",
+    ),
 }
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dev import images
-from dev.cluster import ClusterSpec, CommandError, up
+from dev.cluster import ClusterSpec, up
 from dev.demo import install
 from tests.e2e.faults import Rig, processes_of
 from tests.e2e.platform import Platform, new_platform, quota
@@ -89,7 +89,8 @@ class Served:
 
     def evict(self, role: str) -> None:
         """Through the eviction API, as `kubectl drain` does, which honours budgets."""
-        pod = self.pods(role)[0]["metadata"]
+        chosen = self.pods(role)[0]
+        pod = chosen["metadata"]
         body = {
             "apiVersion": "policy/v1",
             "kind": "Eviction",
@@ -97,18 +98,18 @@ class Served:
         }
         path = f"/api/v1/namespaces/{pod['namespace']}/pods/{pod['name']}/eviction"
         self.platform.cluster.kubectl("create", "--raw", path, "-f", "-", input=json.dumps(body))
-        self.gone(pod["name"])
+        self.gone(chosen)
         self.settled(2)
 
-    def gone(self, name: str) -> None:
-        def look() -> bool:
-            try:
-                self.platform.cluster.kubectl("get", "pod", name, "-n", self.platform.namespace)
-            except CommandError:
-                return True
-            return False
+    def gone(self, *pods: dict[str, Any]) -> None:
+        """Wait until those pods are no more; another of the same name may be there."""
+        old = {pod["metadata"]["uid"] for pod in pods}
 
-        self.platform.until(f"the end of pod {name}", look, 150)
+        def look() -> bool:
+            found = self.platform.pods(f"trainyard.dev/service={SERVICE}")
+            return not old & {pod["metadata"]["uid"] for pod in found}
+
+        self.platform.until("the end of the old pods", look, 150)
 
     def kill(self, role: str, program: bytes) -> None:
         """SIGKILL to a program of one pod, as the kernel sends it."""
@@ -141,12 +142,11 @@ def _other_model(served: Served) -> None:
 
 
 def _new_gateways(served: Served) -> None:
-    old = [pod["metadata"]["name"] for pod in served.pods("gateway")]
-    name = served.pods("gateway")[0]["metadata"]["name"].rsplit("-", 2)[0]
+    old = served.pods("gateway")
+    name = old[0]["metadata"]["name"].rsplit("-", 2)[0]
     restart = ("rollout", "restart", "-n", served.platform.namespace, f"deployment/{name}")
     served.platform.cluster.kubectl(*restart)
-    for each in old:
-        served.gone(each)
+    served.gone(*old)
     served.settled(2)
 
 

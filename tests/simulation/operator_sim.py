@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from random import Random
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from prometheus_client import CollectorRegistry
 
@@ -125,6 +125,8 @@ class Simulation:
         self.processes: list[Process] = []
         self.requests_in_flight: dict[str, int] = {}
         """By replica pod: what gateways say that it works on."""
+        self.demand: dict[str, Any] = {}
+        """What the first gateway says besides: held, queued, inFlight, requests (those that ever came), traffic of revisions."""
         FakeDeployments(self.api)
         self._background = AsyncExitStack()
         for number in range(nodes):
@@ -345,6 +347,7 @@ class Simulation:
                         "pod": f"{service}-gateway-{number}",
                         "generation": generation,
                         "members": members,
+                        **(self.demand if number == 0 else {}),
                     }
                 )
                 if app.gateways.put(report, CLOCK.now()):

@@ -279,7 +279,7 @@ async def test_a_node_that_blinks_disturbs_nobody() -> None:
         sim.create(b.training_job("a"))
         await sim.until(sim.is_("Running", "a"), 10)
         sim.stop_node(sim.nodes("a")[0])
-        await sim.rest(5)
+        await sim.rest(3)
         sim.kubelet.start_node(sim.nodes("a")[0])
         await sim.rest(60)
         assert (sim.status("a")["attempt"], sim.phase("a")) == (1, "Running")

@@ -2,12 +2,19 @@
 
 haproxy container, `python -m gateway.haproxy`:
   render.py     environment -> haproxy.cfg
+  sections.py   the parts of it that the service's options decide (pure)
+  routing.lua   requests that wait for a first server; headers that name a revision
   haproxy.py    starts HAProxy and turns SIGTERM into a stop that loses no request
 sidecar container, `python -m gateway`:
   members.py    who should get traffic: the operator's reply, checked (pure)
+  split.py      the canary's share of it (pure)
   observed.py   who does get traffic: HAProxy's own tables, parsed (pure)
+  eject.py      replicas whose answers fail (pure)
+  traffic.py    what the requests of each revision came to, from HAProxy's log
+  pace.py       how fast requests are answered (pure)
   plan.py       the commands that lead from the one to the other (pure)
   runtime.py    the runtime socket
+  credentials.py  keys and certificate, handed to HAProxy when they change
   sync.py       the operator's endpoint
   fallback.py   the headless Service's DNS, for a gateway that never reached the operator
   store.py      the last membership on disk, for a sidecar that restarts
@@ -17,4 +24,6 @@ config.py       the environment of both
 """
 
 BACKEND = "replicas"
+CANARY = "canary"
+BACKENDS = (BACKEND, CANARY)
 FRONTEND = "traffic"

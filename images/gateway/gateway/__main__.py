@@ -22,7 +22,7 @@ async def run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    runtime = Runtime(settings.socket, settings.digest_map)
+    runtime = Runtime(settings)
     sidecar = Sidecar(settings, runtime)
     endpoint = Endpoint(settings, sidecar)
     runner = await endpoint.start()

@@ -34,6 +34,20 @@ class Settings:
     gateways: int = 1
     queue_limit: int = 64
     queue_seconds: int = 10
+    hold_seconds: int = 0
+    hold_limit: int = 1000
+    retries: int = 1
+    ejection: bool = True
+    affinity_header: str = ""
+    affinity_prefix_bytes: int = 0
+    keys_folder: Path | None = None  # a file for each client, named after it, with its key
+    rate_requests: int = 0  # of one client, at all gateways together; 0: no limit
+    rate_seconds: int = 60
+    tls_folder: Path | None = None  # with tls.crt and tls.key
+    tls_bind: str = ":8443"
+    jwt_key: Path | None = None
+    jwt_issuer: str = ""
+    jwt_audience: str = ""
     response_seconds: int = 300
     max_body_bytes: int = 16 * 1024 * 1024
     threads: int = 2
@@ -46,12 +60,30 @@ class Settings:
         return -(-self.server_maxconn // self.gateways)
 
     @property
+    def rate_share(self) -> int:
+        """Requests of one client that this gateway lets through in rate_seconds: its part of the whole, rounded up."""
+        return -(-self.rate_requests // self.gateways)
+
+    @property
+    def keys_map(self) -> Path:
+        return self.folder / "keys.map"
+
+    @property
     def socket(self) -> Path:
         return self.folder / "admin.sock"
 
     @property
+    def log_socket(self) -> Path:
+        return self.folder / "log.sock"
+
+    @property
     def digest_map(self) -> Path:
         return self.folder / "digests.map"
+
+    @property
+    def run_map(self) -> Path:
+        """What may change at run time: shares of traffic, headers, Retry-After."""
+        return self.folder / "run.map"
 
     @property
     def haproxy_config(self) -> Path:
@@ -84,6 +116,20 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
         gateways=_whole(env, "TRAINYARD_GATEWAYS", 1),
         queue_limit=_whole(env, "TRAINYARD_QUEUE_LIMIT", 64),
         queue_seconds=_whole(env, "TRAINYARD_QUEUE_SECONDS", 10),
+        hold_seconds=_whole(env, "TRAINYARD_HOLD_SECONDS", 0, 0),
+        hold_limit=_whole(env, "TRAINYARD_HOLD_LIMIT", 1000),
+        retries=_whole(env, "TRAINYARD_RETRIES", 1, 0),
+        ejection=bool(_whole(env, "TRAINYARD_EJECTION", 1, 0)),
+        affinity_header=_part(env, "TRAINYARD_AFFINITY_HEADER", "-"),
+        affinity_prefix_bytes=_whole(env, "TRAINYARD_AFFINITY_PREFIX_BYTES", 0, 0),
+        keys_folder=_path(env, "TRAINYARD_KEYS_DIR"),
+        rate_requests=_whole(env, "TRAINYARD_RATE_REQUESTS", 0, 0),
+        rate_seconds=_whole(env, "TRAINYARD_RATE_SECONDS", 60),
+        tls_folder=_path(env, "TRAINYARD_TLS_DIR"),
+        tls_bind=env.get("TRAINYARD_TLS_BIND", ":8443"),
+        jwt_key=_path(env, "TRAINYARD_JWT_KEY"),
+        jwt_issuer=_part(env, "TRAINYARD_JWT_ISSUER", "-._~:/@"),
+        jwt_audience=_part(env, "TRAINYARD_JWT_AUDIENCE", "-._~:/@"),
         response_seconds=_whole(env, "TRAINYARD_RESPONSE_SECONDS", 300),
         max_body_bytes=_whole(env, "TRAINYARD_MAX_BODY_BYTES", 16 * 1024 * 1024),
         threads=_whole(env, "TRAINYARD_THREADS", 2),
@@ -98,6 +144,19 @@ def _word(env: Mapping[str, str], name: str) -> str:
     if not value or not value.replace("-", "").replace(".", "").isalnum():
         raise ConfigError(f"{name} is {value!r}; expected letters, digits, dashes and dots")
     return value
+
+
+def _part(env: Mapping[str, str], name: str, signs: str) -> str:
+    """A value for HAProxy's configuration that may be left out: letters, digits, and these signs."""
+    value = env.get(name, "")
+    if any(not (sign.isascii() and sign.isalnum()) and sign not in signs for sign in value):
+        raise ConfigError(f"{name} is {value!r}; expected letters, digits and {signs}")
+    return value
+
+
+def _path(env: Mapping[str, str], name: str) -> Path | None:
+    value = env.get(name, "")
+    return Path(value) if value else None
 
 
 def _whole(env: Mapping[str, str], name: str, default: int, least: int = 1) -> int:

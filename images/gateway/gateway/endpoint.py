@@ -44,9 +44,12 @@ class Endpoint(Collector):
     async def _readyz(self, _request: web.Request) -> web.Response:
         if self.stopping:
             return web.json_response({"error": "the gateway is stopping"}, status=503)
-        if not self._sidecar.standing.ready:
+        if not self._ready():
             return web.json_response({"error": "no membership is applied, or no replica is up"}, status=503)
         return web.json_response({"ready": True})
+
+    def _ready(self) -> bool:
+        return self._sidecar.standing.ready(holds=self._settings.hold_seconds > 0)
 
     async def _healthz(self, _request: web.Request) -> web.Response:
         return web.json_response({"live": True})
@@ -59,11 +62,24 @@ class Endpoint(Collector):
         standing, sidecar = self._sidecar.standing, self._sidecar
         prefix = "trainyard_gateway"
         yield _gauge(f"{prefix}_generation", "Newest membership generation that HAProxy follows.", standing.applied)
-        yield _gauge(f"{prefix}_ready", "1 while /readyz answers 200.", standing.ready and not self.stopping)
+        yield _gauge(f"{prefix}_ready", "1 while /readyz answers 200.", self._ready() and not self.stopping)
         yield _gauge(f"{prefix}_operator_away", "1 while the operator does not answer.", sidecar.operator_away)
         yield _gauge(f"{prefix}_last_sync_timestamp_seconds", "When the operator last answered.", sidecar.last_sync)
+        observed = standing.observed
+        held = 0 if observed is None else observed.held
+        yield _gauge(f"{prefix}_held", "Requests that wait for a first replica.", held)
+        yield CounterMetricFamily(
+            f"{prefix}_held_refused",
+            "Requests that were not held, because as many as may were waiting.",
+            0 if observed is None else observed.refused_holds,
+        )
+        yield CounterMetricFamily(
+            f"{prefix}_ejections",
+            "Replicas that got nothing for a while, because they failed.",
+            sidecar.ejections.total,
+        )
         members = GaugeMetricFamily(f"{prefix}_members", "Servers by state.", labels=["state"])
-        servers = () if standing.observed is None else standing.observed.servers
+        servers = () if observed is None else observed.servers
         for state in ("UP", "DOWN", "DRAIN"):
             members.add_metric([state], sum(state_of(server) == state for server in servers))
         yield members

@@ -7,16 +7,21 @@ hold a space, a semicolon or a line break.
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from gateway import BACKEND, CANARY
+from gateway.split import InvalidSplit, Split, parse_split
 
 STAND_IN_PREFIX = "dns_"
 """Names of members that only DNS told us about; no pod can be called so."""
 
 MAX_WEIGHT = 256
 _MAX_PORT = 65535
+_MOST_START = 86_400
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
+_REVISION = re.compile(r"[A-Za-z0-9._-]{0,63}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -33,7 +38,10 @@ class Wish(StrEnum):
 
 @dataclass(frozen=True)
 class Member:
-    """A replica. digest is what its health check must prove, "" where that is not known."""
+    """A replica. digest is what its health check must prove, "" where that is not known.
+
+    revision is the operator's word for what it runs; a canary gets the canary's share of traffic only.
+    """
 
     name: str
     address: str
@@ -41,6 +49,13 @@ class Member:
     wish: Wish = Wish.ACTIVE
     weight: int = 100
     digest: str = ""
+    revision: str = ""
+    canary: bool = False
+
+    @property
+    def backend(self) -> str:
+        """HAProxy's backend that it belongs to."""
+        return CANARY if self.canary else BACKEND
 
     @property
     def active(self) -> bool:
@@ -49,10 +64,12 @@ class Member:
 
 @dataclass(frozen=True)
 class Membership:
-    """One generation of the list. Names are unique."""
+    """One generation of the list. Names are unique. start_seconds is how long a first replica takes, 0: not known."""
 
     generation: int
     members: tuple[Member, ...]
+    split: Split = field(default_factory=Split)
+    start_seconds: int = 0
 
     def by_name(self) -> Mapping[str, Member]:
         return {member.name: member for member in self.members}
@@ -67,14 +84,21 @@ class Membership:
                 "state": one.wish.value,
                 "weight": one.weight,
                 "digest": one.digest,
+                "revision": one.revision,
+                "canary": one.canary,
             }
             for one in self.members
         ]
-        return {"generation": self.generation, "members": members}
+        return {
+            "generation": self.generation,
+            "members": members,
+            "split": self.split.as_json(),
+            "startSeconds": self.start_seconds,
+        }
 
 
 def parse_membership(reply: object, before: Membership | None = None) -> Membership:
-    """Membership of a reply {"generation", "digest", "members"}. Raises InvalidMembership.
+    """Membership of a reply {"generation", "digest", "members", "split", "startSeconds"}. Raises InvalidMembership.
 
     A member may carry its own digest. Without one, a member we know (same name, address and port) keeps the digest it
     came with and a new one gets the reply's: a pod's model never changes, so a new model must not fail the old pods.
@@ -91,7 +115,12 @@ def parse_membership(reply: object, before: Membership | None = None) -> Members
     names = [member.name for member in members]
     if len(set(names)) != len(names):
         raise InvalidMembership(f"members holds a name twice: {sorted(names)}")
-    return Membership(generation, members)
+    try:
+        split = parse_split(reply.get("split"))
+    except InvalidSplit as error:
+        raise InvalidMembership(str(error)) from error
+    start_seconds = _whole(reply, "startSeconds", 0, _MOST_START) if "startSeconds" in reply else 0
+    return Membership(generation, members, split, start_seconds)
 
 
 def _member(entry: object, common: str, known: Mapping[str, Member]) -> Member:
@@ -110,7 +139,13 @@ def _member(entry: object, common: str, known: Mapping[str, Member]) -> Member:
     before = known.get(name)
     same = before is not None and (before.address, before.port) == (address, port)
     inherited = before.digest if same and before is not None and before.digest else common
-    return Member(name, address, port, wish, weight, _digest(entry, f"member {name}") or inherited)
+    digest = _digest(entry, f"member {name}") or inherited
+    revision, canary = entry.get("revision", ""), entry.get("canary", False)
+    if not isinstance(revision, str) or not _REVISION.fullmatch(revision):
+        raise InvalidMembership(f"member {name}: revision is {revision!r}; expected at most 63 letters, digits, . _ -")
+    if not isinstance(canary, bool):
+        raise InvalidMembership(f"member {name}: canary is {canary!r}; expected true or false")
+    return Member(name, address, port, wish, weight, digest, revision, canary)
 
 
 def _digest(fields: Mapping[str, Any], where: str) -> str:

@@ -5,10 +5,12 @@ The tables name their columns in a `#` line, which is what is relied on: positio
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from gateway import BACKEND, FRONTEND
+from gateway import BACKEND, BACKENDS, FRONTEND
 
+_FAILED = ("hrsp_5xx", "wretr")  # retries among them: what was sent again had failed here
+_SHADOW = "shadow"
 _STOPPED = 0  # srv_op_state
 _MAINTENANCE = 0x01 | 0x02 | 0x04  # srv_admin_state: forced, inherited, from the configuration
 _DRAIN = 0x08 | 0x10
@@ -18,7 +20,7 @@ _CHECK_PASSED = (3, 4)  # srv_check_result: passed, passed conditionally
 
 @dataclass(frozen=True)
 class Server:
-    """One server of the backend. in_use counts requests it is answering or that wait for it alone.
+    """One server of a backend. in_use counts requests it is answering or that wait for it alone.
 
     running is HAProxy's verdict over several checks, check_passed is the newest check alone.
     """
@@ -35,6 +37,9 @@ class Server:
     maxconn: int = 0
     in_use: int = 0
     digest: str = ""
+    backend: str = BACKEND
+    answered: int = 0  # since HAProxy started: answers below 500
+    failed: int = 0  # answers from 500, and requests without one
 
     @property
     def up(self) -> bool:
@@ -51,32 +56,49 @@ class Observed:
     digests: frozenset[str]  # names that have an entry in the digest map, whether or not there is such a server
     queued: int = 0
     requests: int = 0
+    held: int = 0
+    refused_holds: int = 0
+    knobs: Mapping[str, str] = field(default_factory=dict)  # entries of run.map
+    shadowing: bool = False  # whether sampled requests go to the sidecar
+
+    def by_place(self) -> Mapping[tuple[str, str], Server]:
+        """By backend and name: a replica on its way from one backend to the other is in both."""
+        return {(server.backend, server.name): server for server in self.servers}
 
     def by_name(self) -> Mapping[str, Server]:
-        return {server.name: server for server in self.servers}
+        """One server of each name, rather one that serves."""
+        return {server.name: server for server in sorted(self.servers, key=lambda one: (one.up, not one.drain))}
 
 
-def parse_observed(info: str, state: str, stat: str, connections: str, digest_map: str) -> Observed:
-    """Observed of the answers to `show info`, `show servers state`, `show stat`, `show servers conn`, `show map`.
+def parse_observed(
+    info: str, state: str, stat: str, connections: str, digest_map: str, run_map: str = "", held: str = ""
+) -> Observed:
+    """Observed of the answers to `show info`, `show servers state`, `show stat`, `show servers conn`, `show map`, `show held`.
 
     The state must have been asked before the counts: then a server seen draining with none in use has got its last.
     Raises ValueError when an answer is not what it should be, such as an error line.
     """
     used = {row["bkname/svname"]: int(row["used_cur"]) for row in _table(connections)}
     stats = {(row["# pxname"], row["svname"]): row for row in csv.DictReader(stat.splitlines())}
-    digests = _map_entries(digest_map)
+    digests = map_entries(digest_map)
+    rows = list(_table(state))
     servers = tuple(
-        _server(row, stats.get((BACKEND, row["srv_name"]), {}), used, digests)
-        for row in _table(state)
-        if row["be_name"] == BACKEND
+        _server(row, stats.get((row["be_name"], row["srv_name"]), {}), used, digests)
+        for row in rows
+        if row["be_name"] in BACKENDS
     )
-    frontend, backend = stats[FRONTEND, "FRONTEND"], stats[BACKEND, "BACKEND"]
+    backends = [stats[name, "BACKEND"] for name in BACKENDS if (name, "BACKEND") in stats]
+    counts = dict(line.split() for line in held.splitlines() if line.strip())
     return Observed(
-        boot=_boot(info),
+        boot=boot(info),
         servers=servers,
         digests=frozenset(digests),
-        queued=int(backend["qcur"]),
-        requests=int(frontend["req_tot"]),
+        queued=sum(int(backend["qcur"]) for backend in backends),
+        requests=int(stats[FRONTEND, "FRONTEND"]["req_tot"]),
+        held=int(counts.get("held", 0)),
+        refused_holds=int(counts.get("refused", 0)),
+        knobs=map_entries(run_map),
+        shadowing=any(row["be_name"] == _SHADOW and not int(row["srv_admin_state"]) & _MAINTENANCE for row in rows),
     )
 
 
@@ -96,12 +118,16 @@ def _server(
         check_passed=int(row["srv_check_result"]) in _CHECK_PASSED,
         weight=int(row["srv_uweight"]),
         maxconn=int(stat.get("slim") or 0),
-        in_use=max(sessions, used.get(f"{BACKEND}/{name}", 0)) + waiting,
+        in_use=max(sessions, used.get(f"{row['be_name']}/{name}", 0)) + waiting,
         digest=digests.get(name, ""),
+        backend=row["be_name"],
+        answered=sum(int(stat.get(f"hrsp_{kind}xx") or 0) for kind in (1, 2, 3, 4)),
+        failed=sum(int(stat.get(column) or 0) for column in _FAILED),
     )
 
 
-def _boot(info: str) -> str:
+def boot(info: str) -> str:
+    """Process of an answer to `show info`. Raises KeyError."""
     fields = dict(line.split(": ", 1) for line in info.splitlines() if ": " in line)
     return f"{fields['Pid']}@{fields['Start_time_sec']}"
 
@@ -118,7 +144,7 @@ def _table(text: str) -> Iterator[Mapping[str, str]]:
         raise ValueError(f"expected a table, HAProxy answered {text.strip()[:200]!r}")
 
 
-def _map_entries(text: str) -> dict[str, str]:
+def map_entries(text: str) -> dict[str, str]:
     """Entries of a map: lines of `<pointer> <key> <value>`."""
     rows = (line.split() for line in text.splitlines())
     return {row[1]: row[2] for row in rows if len(row) == 3 and row[0].startswith("0x")}  # noqa: PLR2004 - the three

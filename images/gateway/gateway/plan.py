@@ -14,8 +14,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gateway import BACKEND, CANARY
 from gateway.members import STAND_IN_PREFIX, Member, Membership
 from gateway.observed import Observed, Server
+from gateway.split import SPLIT_KNOBS
 
 
 class Verb(StrEnum):
@@ -32,38 +34,74 @@ class Verb(StrEnum):
     WEIGHT = "weight"  # number
     MAXCONN = "maxconn"  # number
     DELETE = "delete"
+    ADD_KNOB = "add knob"  # text: its value
+    SET_KNOB = "set knob"  # text: its value
+    DROP_KNOB = "drop knob"
+    SHADOW = "shadow"  # text: ready, or maint
 
 
 @dataclass(frozen=True)
 class RuntimeCommand:
-    """A change of one server."""
+    """A change of one server, or of the knob of that name."""
 
     verb: Verb
     server: str
     text: str = ""
     number: int = 0
+    backend: str = BACKEND
 
 
-def plan(wanted: Membership, observed: Observed, maxconn: int) -> list[RuntimeCommand]:
-    """Commands, in order. maxconn is the share of this gateway for each server. Empty when there is nothing to do."""
+def plan(
+    wanted: Membership, observed: Observed, maxconn: int, measured: Mapping[str, str] | None = None
+) -> list[RuntimeCommand]:
+    """Commands, in order. Empty when there is nothing to do.
+
+    maxconn is the share of this gateway for each server; measured are knobs that the sidecar itself sets.
+    """
     members = wanted.by_name()
-    commands: list[RuntimeCommand] = []
+    moving = {"may": "1"} if _moves(wanted, observed) else {}
+    commands = _knobs({**wanted.split.knobs(), **(measured or {}), **moving}, observed)
     for server in observed.servers:
         member = members.get(server.name)
         if member is None and _stands_in(server, wanted, observed):
             continue
         if member is None or not _same_address(member, server):
             commands += _leave(server)
+        elif member.active and member.backend != server.backend and _only_here(member, observed):
+            continue
+        elif member.backend != server.backend:
+            commands += _leave(server)
         elif not member.active:
             commands += _drain(server)
         else:
             commands += _serve(member, server, maxconn, observed)
-    existing = observed.by_name()
+    existing = observed.by_place()
     for member in wanted.members:
-        if member.active and member.name not in existing:
+        if member.active and (member.backend, member.name) not in existing:
             commands += _join(member, maxconn, observed)
-    kept = existing.keys() | {member.name for member in wanted.members if member.active}
+    kept = {server.name for server in observed.servers} | {member.name for member in wanted.members if member.active}
     commands += [RuntimeCommand(Verb.DROP_DIGEST, name) for name in sorted(observed.digests - kept)]
+    return commands
+
+
+def _moves(wanted: Membership, observed: Observed) -> bool:
+    """Whether a canary that becomes stable is not up as such yet: meanwhile it may stand in where it is."""
+    return any(
+        one.active and not one.canary and (CANARY, one.name) in observed.by_place() and _only_here(one, observed)
+        for one in wanted.members
+    )
+
+
+def _knobs(wanted: Mapping[str, str], observed: Observed) -> list[RuntimeCommand]:
+    there = observed.knobs
+    commands = [
+        RuntimeCommand(Verb.SET_KNOB if name in there else Verb.ADD_KNOB, name, text=value)
+        for name, value in wanted.items()
+        if there.get(name) != value
+    ]
+    commands += [RuntimeCommand(Verb.DROP_KNOB, name) for name in sorted(there.keys() - wanted.keys())]
+    if ("shadow" in wanted) != observed.shadowing:
+        commands.append(RuntimeCommand(Verb.SHADOW, "sidecar", text="ready" if "shadow" in wanted else "maint"))
     return commands
 
 
@@ -72,29 +110,39 @@ def is_applied(wanted: Membership, observed: Observed) -> bool:
 
     A new member whose first check is still out counts as applied; its state is reported as DOWN.
     """
-    members, existing = wanted.by_name(), observed.by_name()
-    for name, server in existing.items():
+    members, existing = wanted.by_name(), observed.by_place()
+    knobs = wanted.split.knobs()
+    if any(observed.knobs.get(name, "") != knobs.get(name, "") for name in SPLIT_KNOBS):
+        return False
+    for (backend, name), server in existing.items():
         member = members.get(name)
-        stays = member is not None and member.active and _same_address(member, server)
+        stays = member is not None and member.active and member.backend == backend and _same_address(member, server)
         if not stays and not (server.drain or server.maintenance):
             return False
     return all(_routes(member, existing) for member in wanted.members if member.active)
 
 
-def _routes(member: Member, existing: Mapping[str, Server]) -> bool:
-    server = existing.get(member.name)
+def _routes(member: Member, existing: Mapping[tuple[str, str], Server]) -> bool:
+    server = existing.get((member.backend, member.name))
     if server is None or not _same_address(member, server) or server.drain or server.maintenance:
         return False
     settled = server.weight == member.weight or not server.check_passed
     return settled and server.check_enabled and server.digest == member.digest
 
 
+def _only_here(member: Member, observed: Observed) -> bool:
+    """Whether a replica that changes its backend is not yet up in the new one: until then it serves in the old one."""
+    there = observed.by_place().get((member.backend, member.name))
+    return member.weight > 0 and (there is None or not there.up)
+
+
 def _join(member: Member, maxconn: int, observed: Observed) -> Iterator[RuntimeCommand]:
     yield from _expect_digest(member, observed)
     host = f"[{member.address}]" if ":" in member.address else member.address
-    yield RuntimeCommand(Verb.ADD, member.name, text=f"{host}:{member.port}", number=maxconn)
-    yield RuntimeCommand(Verb.ENABLE_HEALTH, member.name)
-    yield RuntimeCommand(Verb.READY, member.name)
+    name, backend = member.name, member.backend
+    yield RuntimeCommand(Verb.ADD, name, text=f"{host}:{member.port}", number=maxconn, backend=backend)
+    yield RuntimeCommand(Verb.ENABLE_HEALTH, name, backend=backend)
+    yield RuntimeCommand(Verb.READY, name, backend=backend)
 
 
 def _expect_digest(member: Member, observed: Observed) -> Iterator[RuntimeCommand]:
@@ -106,34 +154,34 @@ def _expect_digest(member: Member, observed: Observed) -> Iterator[RuntimeComman
 
 
 def _serve(member: Member, server: Server, maxconn: int, observed: Observed) -> Iterator[RuntimeCommand]:
-    name = server.name
+    name, backend = server.name, server.backend
     if server.maintenance and server.check_passed:
         # It was on its way out. Its last check says nothing about now, so it starts again from the beginning.
-        yield RuntimeCommand(Verb.DELETE, name)
+        yield RuntimeCommand(Verb.DELETE, name, backend=backend)
         return
     if server.digest != member.digest:
         yield from _expect_digest(member, observed)
     if not server.check_enabled:
-        yield RuntimeCommand(Verb.ENABLE_HEALTH, name)
+        yield RuntimeCommand(Verb.ENABLE_HEALTH, name, backend=backend)
     if server.maxconn != maxconn:
-        yield RuntimeCommand(Verb.MAXCONN, name, number=maxconn)
+        yield RuntimeCommand(Verb.MAXCONN, name, number=maxconn, backend=backend)
     if server.check_passed and server.check_enabled and server.weight != member.weight:
-        yield RuntimeCommand(Verb.WEIGHT, name, number=member.weight)
+        yield RuntimeCommand(Verb.WEIGHT, name, number=member.weight, backend=backend)
     if server.maintenance or server.drain:
-        yield RuntimeCommand(Verb.READY, name)
+        yield RuntimeCommand(Verb.READY, name, backend=backend)
 
 
 def _drain(server: Server) -> Iterator[RuntimeCommand]:
     if not (server.drain or server.maintenance):
-        yield RuntimeCommand(Verb.DRAIN, server.name)
+        yield RuntimeCommand(Verb.DRAIN, server.name, backend=server.backend)
 
 
 def _leave(server: Server) -> Iterator[RuntimeCommand]:
     yield from _drain(server)
     if (server.drain or server.maintenance) and server.in_use == 0:
         if not server.maintenance:
-            yield RuntimeCommand(Verb.MAINTENANCE, server.name)
-        yield RuntimeCommand(Verb.DELETE, server.name)
+            yield RuntimeCommand(Verb.MAINTENANCE, server.name, backend=server.backend)
+        yield RuntimeCommand(Verb.DELETE, server.name, backend=server.backend)
 
 
 def _stands_in(server: Server, wanted: Membership, observed: Observed) -> bool:

@@ -1,4 +1,4 @@
-"""`python -m gateway.render`: write haproxy.cfg and an empty digest map into the pod's shared folder.
+"""`python -m gateway.render`: write haproxy.cfg and empty maps into the pod's shared folder.
 
 The image's root is read-only and the limits are the service's own, so the file is made at each start.
 """
@@ -7,7 +7,9 @@ import sys
 from importlib.resources import files
 from string import Template
 
+from gateway import sections
 from gateway.config import ConfigError, Settings, from_environment
+from gateway.credentials import keys
 
 
 def render(settings: Settings) -> str:
@@ -19,18 +21,29 @@ def render(settings: Settings) -> str:
         stop_seconds=settings.stop_seconds,
         response_seconds=settings.response_seconds,
         queue_seconds=settings.queue_seconds,
-        queue_limit=settings.queue_limit,
+        lua=files("gateway").joinpath("routing.lua"),
+        log_format=sections.LOG_FORMAT,
+        global_options=sections.global_options(settings),
+        retries=sections.retries(settings),
+        repeatable=sections.repeatable(settings),
+        binds=sections.binds(settings),
+        callers=sections.callers(settings),
+        rates=sections.rates(settings),
+        routing=sections.routing(settings),
+        servers=sections.servers(settings),
         max_body_bytes=settings.max_body_bytes,
-        traffic_bind=settings.traffic_bind,
         metrics_bind=settings.metrics_bind,
         service_uid=settings.service_uid,
     )
 
 
 def write(settings: Settings) -> None:
-    """Files that HAProxy opens when it starts. The map is emptied: HAProxy forgot its servers, so must the map."""
+    """Files that HAProxy opens when it starts. The maps are emptied: HAProxy forgot its servers, so must they."""
     settings.haproxy_config.write_text(render(settings))
     settings.digest_map.write_text("")
+    settings.run_map.write_text("")
+    settings.keys_map.touch(mode=0o600)
+    settings.keys_map.write_text("".join(f"{digest} {client}\n" for digest, client in keys(settings).items()))
 
 
 def main() -> int:

@@ -1,5 +1,6 @@
 """What the sidecar tells the operator, and what its readiness probe rests on. Pure."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,29 +43,36 @@ class Standing:
             haproxy_restarts=self.haproxy_restarts + restarted,
         )
 
-    @property
-    def ready(self) -> bool:
-        """Whether this pod may get traffic: a list is applied, and somebody is there to answer."""
+    def ready(self, *, holds: bool = False) -> bool:
+        """Whether this pod may get traffic: a list is applied, and somebody is there to answer, or requests can wait."""
         if self.observed is None or self.wanted is None:
             return False
-        return is_applied(self.wanted, self.observed) and any(server.up for server in self.observed.servers)
+        usable = holds or any(server.up for server in self.observed.servers)
+        return usable and is_applied(self.wanted, self.observed)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether requests wait for a first replica."""
+        return self.observed is not None and self.observed.held > 0
 
     @property
     def states(self) -> dict[str, tuple[str, bool]]:
-        """State of each server, and whether it is draining with nothing in use."""
-        servers = () if self.observed is None else self.observed.servers
-        return {one.name: (state_of(one), state_of(one) == "DRAIN" and one.in_use == 0) for one in servers}
+        """State of each member, and whether it is draining with nothing in use."""
+        used = in_use(self.observed)
+        servers = {} if self.observed is None else self.observed.by_name()
+        return {name: (state_of(one), state_of(one) == "DRAIN" and used[name] == 0) for name, one in servers.items()}
 
     @property
     def requests(self) -> int:
         return self.earlier_requests + self.boot_requests
 
 
-def report(settings: Settings, standing: Standing) -> dict[str, Any]:
-    """Body of the sync call. Without HAProxy there is no member to speak of, and generation 0."""
+def report(settings: Settings, standing: Standing, ejected: Iterable[str] = ()) -> dict[str, Any]:
+    """Body of the sync call; ejected get nothing for a while, because they failed. Without HAProxy there is no member to speak of, and generation 0."""
     observed = standing.observed
-    servers = () if observed is None else observed.servers
-    members = {server.name: {"state": state_of(server), "inUse": server.in_use} for server in servers}
+    servers = {} if observed is None else observed.by_name()
+    used = in_use(observed)
+    members = {name: {"state": state_of(server), "inUse": used[name]} for name, server in servers.items()}
     return {
         "namespace": settings.namespace,
         "service": settings.service,
@@ -72,11 +80,20 @@ def report(settings: Settings, standing: Standing) -> dict[str, Any]:
         "pod": settings.pod,
         "generation": standing.applied,
         "members": members,
-        "held": 0,
+        "held": 0 if observed is None else observed.held,
         "queued": 0 if observed is None else observed.queued,
-        "inFlight": sum(server.in_use for server in servers),
+        "inFlight": sum(used.values()),
         "requests": standing.requests,
+        "ejected": sorted(ejected),
     }
+
+
+def in_use(observed: Observed | None) -> dict[str, int]:
+    """Requests at each member, in both backends together."""
+    used: dict[str, int] = {}
+    for server in () if observed is None else observed.servers:
+        used[server.name] = used.get(server.name, 0) + server.in_use
+    return used
 
 
 def state_of(server: Server) -> str:

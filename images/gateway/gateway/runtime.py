@@ -12,8 +12,8 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from gateway import BACKEND
-from gateway.observed import Observed, parse_observed
+from gateway.config import Settings
+from gateway.observed import Observed, boot, map_entries, parse_observed
 from gateway.plan import RuntimeCommand, Verb
 
 _TIMEOUT_SECONDS = 2.0
@@ -34,7 +34,12 @@ _TEXT = {
     Verb.WEIGHT: "set server {server} weight {number}",
     Verb.MAXCONN: "set maxconn server {server} {number}",
     Verb.DELETE: "del server {server}",
+    Verb.ADD_KNOB: "add map {run} {name} {text}",
+    Verb.SET_KNOB: "set map {run} {name} {text}",
+    Verb.DROP_KNOB: "del map {run} {name}",
+    Verb.SHADOW: "set server shadow/sidecar state {text}",
 }
+_OFTEN = (Verb.ADD_KNOB, Verb.SET_KNOB, Verb.DROP_KNOB)
 _EXPECTED = ("", "New server registered.", "Server deleted.")
 _log = logging.getLogger(__name__)
 
@@ -44,30 +49,43 @@ class RuntimeUnavailable(ConnectionError):  # noqa: N818 - an event of every res
 
 
 class Runtime:
-    """Client of one runtime socket. digest_map is the path by which HAProxy's configuration names the map."""
+    """Client of one gateway's runtime socket."""
 
-    def __init__(self, socket: Path, digest_map: Path) -> None:
-        self._socket = socket
-        self._map = digest_map
+    def __init__(self, settings: Settings) -> None:
+        self._socket = settings.socket
+        self._map, self._run = settings.digest_map, settings.run_map
 
     async def observe(self) -> Observed:
         """The state now. Raises RuntimeUnavailable."""
         info = await self.ask("show info")
-        state = await self.ask(f"show servers state {BACKEND}")
-        connections = await self.ask(f"show servers conn {BACKEND}")
+        state = await self.ask("show servers state")
+        connections = await self.ask("show servers conn")
         stat = await self.ask("show stat")
         digests = await self.ask(f"show map {self._map}")
+        run, held = await self.ask(f"show map {self._run}"), await self.ask("show held")
         try:
-            return parse_observed(info, state, stat, connections, digests)
+            return parse_observed(info, state, stat, connections, digests, run, held)
         except (ValueError, KeyError) as error:
             raise RuntimeUnavailable(f"HAProxy's answer was cut short or is not known: {error!r}") from error
+
+    async def map_entries(self, path: Path) -> dict[str, str]:
+        """Entries of a map. Raises RuntimeUnavailable."""
+        return map_entries(await self.ask(f"show map {path}"))
+
+    async def boot(self) -> str:
+        """Which process answers. Raises RuntimeUnavailable."""
+        try:
+            return boot(await self.ask("show info"))
+        except KeyError as error:
+            raise RuntimeUnavailable("HAProxy's answer was cut short") from error
 
     async def execute(self, commands: Iterable[RuntimeCommand]) -> None:
         """Send commands in order; one that HAProxy refuses is logged and left to the next round."""
         for command in commands:
             answer = (await self.ask(self._line(command))).strip()
             if answer in _EXPECTED:
-                _log.info("%s %s %s %s", command.verb, command.server, command.text, command.number or "")
+                level = logging.DEBUG if command.verb in _OFTEN else logging.INFO
+                _log.log(level, "%s %s %s %s", command.verb, command.server, command.text, command.number or "")
             else:
                 level = logging.DEBUG if command.verb is Verb.DELETE else logging.WARNING
                 _log.log(level, "%s %s refused: %s", command.verb, command.server, answer)
@@ -75,8 +93,9 @@ class Runtime:
     def _line(self, command: RuntimeCommand) -> str:
         return _TEXT[command.verb].format(
             map=self._map,
+            run=self._run,
             name=command.server,
-            server=f"{BACKEND}/{command.server}",
+            server=f"{command.backend}/{command.server}",
             text=command.text,
             number=command.number,
         )

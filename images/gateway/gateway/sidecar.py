@@ -12,13 +12,17 @@ from contextlib import suppress
 
 from gateway import store
 from gateway.config import Settings
+from gateway.credentials import Credentials
+from gateway.eject import Ejections, without
 from gateway.fallback import resolve
 from gateway.members import Membership
 from gateway.observed import Observed
-from gateway.plan import plan
+from gateway.pace import Pace
+from gateway.plan import RuntimeCommand, plan
 from gateway.report import Standing, report
 from gateway.runtime import Runtime, RuntimeUnavailable
 from gateway.sync import Operator, OperatorAway
+from gateway.traffic import Traffic, listen
 
 SYNC_SECONDS = 0.5
 LEAST_SYNC_SECONDS = 0.05  # between calls, however much there is to tell
@@ -38,6 +42,10 @@ class Sidecar:
         self._changed = asyncio.Event()  # what is wanted
         self._news = asyncio.Event()  # what the operator waits for
         self._failing_since: float | None = None
+        self._pace = Pace()
+        self.ejections = Ejections()
+        self.traffic = Traffic()
+        self.traffic.know(self._wanted)
         self.standing = Standing()
         self.syncs = 0
         self.failed_syncs = 0
@@ -52,6 +60,8 @@ class Sidecar:
         async with Operator(self._settings) as operator, asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow(operator))
             tasks.create_task(self._apply())
+            tasks.create_task(listen(self._settings.log_socket, self.traffic))
+            tasks.create_task(Credentials(self._settings, self._runtime).run())
 
     async def _follow(self, operator: Operator) -> None:
         while True:
@@ -63,7 +73,8 @@ class Sidecar:
 
     async def _sync(self, operator: Operator) -> None:
         try:
-            wanted = await operator.sync(report(self._settings, self.standing), self._wanted)
+            told = report(self._settings, self.standing, self.ejections.out(time.monotonic()))
+            wanted = await operator.sync(told | {"traffic": self.traffic.report()}, self._wanted)
         except OperatorAway as error:
             self.failed_syncs += 1
             await self._do_without(str(error))
@@ -93,6 +104,7 @@ class Sidecar:
 
     def _want(self, wanted: Membership) -> None:
         self._wanted = wanted
+        self.traffic.know(wanted)
         self._changed.set()
 
     async def _apply(self) -> None:
@@ -106,7 +118,8 @@ class Sidecar:
         observed: Observed | None = None
         try:
             observed = await self._runtime.observe()
-            commands = [] if wanted is None else plan(wanted, observed, self._settings.server_share)
+            wanted = self._judge(observed, wanted)
+            commands = [] if wanted is None else self._commands(wanted, observed)
             if commands:
                 await self._runtime.execute(commands)
                 observed = await self._runtime.observe()
@@ -117,8 +130,28 @@ class Sidecar:
         before, self.standing = self.standing, self.standing.seen(observed, wanted)
         if self.standing.haproxy_restarts > before.haproxy_restarts:
             _log.warning("HAProxy has restarted; its members are restored")
-        if self.standing.applied != before.applied or self.standing.states != before.states:
+        told = (before.applied, before.states, before.waiting)
+        if told != (self.standing.applied, self.standing.states, self.standing.waiting):
             self._news.set()
+
+    def _judge(self, observed: Observed, wanted: Membership | None) -> Membership | None:
+        """What is wanted, without those whose answers fail."""
+        now = time.monotonic()
+        if wanted is None or not self._settings.ejection:
+            return wanted
+        before, self.ejections = self.ejections, self.ejections.seen(observed.servers, now)
+        out = self.ejections.out(now)
+        for name in sorted(out - before.out(now)):
+            _log.warning("%s gets nothing for %.0f s: its answers fail", name, self.ejections.sentences[name].seconds)
+        return without(wanted, out)
+
+    def _commands(self, wanted: Membership, observed: Observed) -> list[RuntimeCommand]:
+        self._pace = self._pace.seen(observed, time.monotonic())
+        later = self._pace.retry_after(observed.queued)
+        measured = {"retry": str(later)} if later > 1 else {}
+        if wanted.start_seconds:
+            measured["cold"] = str(wanted.start_seconds)
+        return plan(wanted, observed, self._settings.server_share, measured)
 
 
 async def _within(event: asyncio.Event, seconds: float) -> None:

@@ -4,9 +4,11 @@ from typing import Literal
 
 from pydantic import Field
 
+from trainyard.api.autoscaling import Scaling
 from trainyard.api.forecast import Remedy, StartEstimate
 from trainyard.api.ledger import Spent
 from trainyard.api.meta import Model, Time
+from trainyard.api.rollout import RolloutStatus
 from trainyard.api.straggler import Straggler
 
 
@@ -49,6 +51,12 @@ class Why(Model):
     eta: StartEstimate | None = Field(default=None, description="When it is expected to start.")
     holders: list[Holder] = Field(default_factory=list, description="Who holds what it needs, most first.")
     remedies: list[Remedy] = Field(default_factory=list, description="Changes that would start it now, smallest first.")
+    scaling: Scaling | None = Field(
+        default=None, description="Of a service with autoscaling: the last decision about its number."
+    )
+    rollout: RolloutStatus | None = Field(
+        default=None, description="Of a service whose model is rolled out with care: how it goes, or how it ended."
+    )
     stragglers: list[Straggler] = Field(default_factory=list, description="Workers that hold it up, if it runs.")
     helps: list[str] = Field(default_factory=list, description="What helps against these.")
     spent: Spent | None = Field(

@@ -51,7 +51,7 @@ _COLUMNS: dict[str, list[Column]] = {
         ("Reason", "string", ".status.reason"),
         ("Queue", "string", ".spec.queue"),
         ("Ready", "integer", ".status.readyReplicas"),
-        ("Desired", "integer", ".spec.replicas"),
+        ("Desired", "integer", ".status.desiredReplicas"),
         ("GPUs", "integer", ".status.gpus"),
         ("URL*", "string", ".status.url"),
     ],

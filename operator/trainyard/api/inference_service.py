@@ -5,7 +5,9 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from trainyard.api.admission import AvoidedNode
+from trainyard.api.autoscaling import Autoscaling, Scaling
 from trainyard.api.forecast import Remedy, StartEstimate
+from trainyard.api.gateway import Gateway
 from trainyard.api.meta import (
     Conditions,
     Model,
@@ -21,6 +23,7 @@ from trainyard.api.names import API_VERSION, GPU, MAX_NAME
 from trainyard.api.placement import FlavorChoices
 from trainyard.api.preemption import Nomination, Preemption, WorkloadReference
 from trainyard.api.quantity import whole
+from trainyard.api.rollout import Rollout, RolloutStatus
 
 
 class ModelSource(Model):
@@ -58,34 +61,28 @@ class ModelSource(Model):
     )
 
 
-class Gateway(Model):
-    """The load balancer in front of the replicas."""
-
-    replicas: int = Field(default=2, ge=1, le=16, description="HAProxy pods.")
-    max_concurrency: int = Field(
-        default=32, ge=1, le=65_536, description="Requests that a replica works on at a time; more wait in the gateway."
-    )
-    queue_limit: int = Field(
-        default=256,
-        ge=0,
-        le=1_048_576,
-        description="Requests that may wait; more are answered with 429 and Retry-After.",
-    )
-
-
 class InferenceServiceSpec(Model):
     """Which model, how many replicas, and what each needs."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
             ("self.queue == oldSelf.queue", "spec.queue is immutable: create a second service and move the traffic"),
+            (
+                "!has(self.rollout) || self.rollout.strategy == 'Replace' || !has(self.model.claimName) || has(self.model.digest)",
+                "spec.rollout.strategy: Canary and BlueGreen need spec.model.digest with claimName, which tells the models apart",
+            ),
         )
     )
 
     queue: Name = Field(description="Queue that the replicas ask for quota. It must select the service's namespace.")
     priority: int = Field(default=0, ge=-1_000_000, le=1_000_000, description="Higher starts first within the queue.")
     model: ModelSource = Field(description="Which model is served.")
-    replicas: int = Field(default=1, ge=0, le=1024, description="Number of model servers.")
+    replicas: int = Field(
+        default=1, ge=0, le=1024, description="Number of model servers; with autoscaling the number at the beginning."
+    )
+    autoscaling: Autoscaling | None = Field(
+        default=None, description="Let the number of model servers follow the demand."
+    )
     resources: ResourceRequirements = Field(
         default_factory=ResourceRequirements, description="Resources of each replica, as in core/v1."
     )
@@ -99,6 +96,9 @@ class InferenceServiceSpec(Model):
         description="Whether replicas may be drained so that others can start. Whose may be stopped for whom is said in spec.preemption of queues.",
     )
     gateway: Gateway = Field(default_factory=Gateway, description="The load balancer in front of the replicas.")
+    rollout: Rollout = Field(
+        default_factory=Rollout, description="How a changed model takes the place of the one that is served."
+    )
     drain_seconds: int = Field(
         default=60, ge=1, le=3600, description="How long a replica that is taken away may finish its requests."
     )
@@ -154,6 +154,10 @@ class InferenceServiceStatus(Model):
         default="", description="Why the service is not ready, in one word; the condition's message says more."
     )
     conditions: Conditions = ()
+    desired_replicas: int = Field(
+        default=0, description="Replicas that are wanted: spec.replicas, or what autoscaling has decided."
+    )
+    scaling: Scaling | None = Field(default=None, description="With autoscaling: the last decision and its reason.")
     replicas: int = Field(default=0, description="Replicas that hold a place.")
     ready_replicas: int = Field(default=0, description="Replicas that answer.")
     gateways: int = Field(default=0, description="Gateway pods that are ready.")
@@ -161,6 +165,10 @@ class InferenceServiceStatus(Model):
     url: str = Field(default="", description="Where the service answers inside the cluster.")
     gpus: int = Field(default=0, description="GPUs that all replicas ask for.")
     model: ServedModel | None = Field(default=None, description="The model that replicas load.")
+    rollout: RolloutStatus | None = Field(
+        default=None,
+        description="With Canary or BlueGreen: the rollout of a changed model that goes on, or the last one.",
+    )
     next_serial: int = Field(default=1, description="Serial number of the next replica.")
     admission: list[ReplicaAdmission] = Field(
         default_factory=list,
@@ -219,4 +227,13 @@ class InferenceService(Model):
 
     def gpus(self) -> int:
         """GPUs that all replicas ask for."""
-        return max(0, whole(self.spec.resources.limits.get(GPU, "0"))) * self.spec.replicas
+        return max(0, whole(self.spec.resources.limits.get(GPU, "0"))) * self.target()
+
+    def target(self) -> int:
+        """Replicas that are wanted: what the autoscaler decided, as far as the status shows it, or spec.replicas."""
+        autoscaling = self.spec.autoscaling
+        if autoscaling is None:
+            return self.spec.replicas
+        if self.status.scaling is not None:
+            return self.status.scaling.desired
+        return min(max(self.spec.replicas, autoscaling.min_replicas), autoscaling.max_replicas)

@@ -59,7 +59,14 @@ class Reason(StrEnum):
     REPLICAS_STARTING = "ReplicasStarting"  # replicas are admitted but not all are ready
     GATEWAY_STARTING = "GatewayStarting"  # replicas are ready, no gateway is yet
     SERVING = "Serving"  # every replica answers behind the gateway
-    SCALED_TO_ZERO = "ScaledToZero"  # spec.replicas is 0
+    SCALED_TO_ZERO = "ScaledToZero"  # no replica is wanted
+    ROLLOUT_STARTED = "RolloutStarted"  # replicas of a changed model start beside those of the old one
+    ROLLOUT_STEP = "RolloutStep"  # the new model gets a larger share of the requests
+    ROLLOUT_PAUSED = "RolloutPaused"  # no evidence either way in time, or it waits to be promoted by hand
+    ROLLOUT_PROMOTED = "RolloutPromoted"  # the new model has taken the place of the old one
+    ROLLED_BACK = "RolledBack"  # the new model was given up; it is not tried again until spec.model changes
+    SCALED_UP = "ScaledUp"  # the autoscaler wants more replicas; the message has the arithmetic
+    SCALED_DOWN = "ScaledDown"  # the autoscaler wants fewer replicas
     DRAINING = "Draining"  # replicas are finishing their requests before they stop
     STRAGGLER_FOUND = (
         "StragglerFound"  # a worker that the others wait for in each step; its node is used last for a while

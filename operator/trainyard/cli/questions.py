@@ -14,6 +14,8 @@ from trainyard.cli.asking import Question, ask
 from trainyard.cli.manifests import manifests
 from trainyard.cli.naming import kind_and_name
 from trainyard.cli.operator_endpoint import Server
+from trainyard.cli.rollouts import print_rollout
+from trainyard.cli.scaling import print_scaling
 from trainyard.cli.spending import held_up_by, print_spent
 from trainyard.runtime.clock import SystemClock
 
@@ -84,6 +86,10 @@ def _print_why(answer: Why) -> None:
         output.print_line("place:", f"{answer.message}, on {_nodes(answer.nodes)} of flavor {answer.flavor}")
     else:
         _print_wait(answer)
+    if answer.scaling is not None:
+        print_scaling(answer.scaling)
+    if answer.rollout is not None:
+        print_rollout(answer.rollout)
     if answer.stragglers:
         output.print_line("held up by:", held_up_by(answer.stragglers, SystemClock().now()))
     for text in answer.helps:

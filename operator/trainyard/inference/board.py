@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 
 from trainyard.api.meta import Model, problems
 from trainyard.inference.observed import GatewayReport
+from trainyard.inference.rollout.counting import Counter, TrafficReport
 
 
 class MemberReport(Model):
@@ -25,7 +26,12 @@ class SyncReport(Model):
     service_uid: str = Field(max_length=64)
     pod: str = Field(max_length=253)
     generation: int = Field(ge=0)
+    held: int = Field(default=0, ge=0)
+    queued: int = Field(default=0, ge=0)
+    in_flight: int = Field(default=0, ge=0)
+    requests: int = Field(default=0, ge=0)
     members: dict[str, MemberReport] = Field(default_factory=dict, max_length=4096)
+    traffic: TrafficReport | None = None
 
 
 class BadSync(ValueError):  # noqa: N818 - says what it is
@@ -45,23 +51,35 @@ class GatewayBoard:
 
     def __init__(self) -> None:
         self._reports: dict[str, dict[str, GatewayReport]] = {}
+        self.traffic = Counter()
 
     def of(self, uid: str) -> Mapping[str, GatewayReport]:
         return self._reports.get(uid, {})
 
     def put(self, report: SyncReport, now: datetime) -> bool:
-        """Take a report. True when the gateway follows another list than before."""
+        """Take a report. True when the gateway follows another list than before, or begins to hold requests."""
         pods = self._reports.setdefault(report.service_uid, {})
+        if report.traffic is not None:
+            self.traffic.put(report.service_uid, report.pod, report.traffic)
         old = pods.get(report.pod)
         pods[report.pod] = GatewayReport(
-            now, report.generation, {name: member.in_use for name, member in report.members.items()}
+            now,
+            report.generation,
+            {name: member.in_use for name, member in report.members.items()},
+            held=report.held,
+            queued=report.queued,
+            in_flight=report.in_flight,
+            requests=report.requests,
+            up=frozenset(name for name, member in report.members.items() if member.state == "UP"),
         )
-        return old is None or old.generation != report.generation
+        return old is None or old.generation != report.generation or (report.held > 0 and not old.held)
 
     def keep_only(self, uid: str, pods: set[str]) -> None:
         """Forget gateway pods that are gone."""
+        self.traffic.keep_only(uid, pods)
         if uid in self._reports:
             self._reports[uid] = {name: report for name, report in self._reports[uid].items() if name in pods}
 
     def forget(self, uid: str) -> None:
         self._reports.pop(uid, None)
+        self.traffic.forget(uid)

@@ -9,17 +9,21 @@ from trainyard.api.reasons import Reason
 from trainyard.api.training_job import TrainingJob
 from trainyard.cluster.resources import INFERENCE_SERVICES
 from trainyard.inference import names
+from trainyard.inference.autoscale.autoscaler import Autoscaler
+from trainyard.inference.autoscale.starts import Told
 from trainyard.inference.board import GatewayBoard
+from trainyard.inference.making_way import gist
 from trainyard.inference.membership import Membership, membership
 from trainyard.inference.observed import Observed
 from trainyard.inference.plan import plan_inference_service
 from trainyard.inference.workload import wanted, workload_key, workloads
 from trainyard.runtime.clock import Clock
 from trainyard.runtime.work_queue import NEVER, Again
-from trainyard.scheduling.snapshot import Decision, Workload
+from trainyard.scheduling.snapshot import Decision, Evict, Workload
 from trainyard.workloads.applier import Applier, RefusedError
 from trainyard.workloads.decisions import Decisions
 from trainyard.workloads.keys import Key
+from trainyard.workloads.nominations import still_asked
 from trainyard.workloads.outlook import Outlooks
 from trainyard.workloads.plan import Note, sooner
 from trainyard.workloads.pod_state import PodState
@@ -44,20 +48,27 @@ class InferenceController:
         poke: Callable[[], None],
         epoch: Callable[[], int],
         outlooks: Outlooks,
+        started: Told = lambda _stage, _seconds: None,
     ) -> None:
         self._world, self._applier, self._clock, self._outlooks = world, applier, clock, outlooks
         self._decisions, self._gateways, self._surroundings = decisions, gateways, surroundings
         self._poke, self._epoch = poke, epoch
         self._refusals = Refusals(clock)
+        self._autoscaler = Autoscaler(clock.monotonic, started)
+        self._uids: dict[Key, str] = {}
 
     async def reconcile(self, key: Key) -> Again:
         service = self._world.get(key)
         if not isinstance(service, InferenceService):
             self._applier.forget(key)
+            self._autoscaler.forget(key)
+            self._gateways.forget(self._uids.pop(key, ""))
             self._poke()
             return NEVER
+        self._uids[key] = service.metadata.uid
         observed = self.observe(service)
         self._gateways.keep_only(service.metadata.uid, {pod.name for pod in observed.gateway_pods})
+        observed = replace(observed, scaling=self._autoscaler.look(observed, self._clock.now()))
         plan = plan_inference_service(observed, self._clock.now())
         retry = self._refusals.left(_mark(service)) + 0.1 if observed.refusal else None
         try:
@@ -68,6 +79,10 @@ class InferenceController:
         if isinstance(after, InferenceService):
             for each in after.status.admission:
                 self._decisions.drop(workload_key(after, each.serial))
+            if gist(after) != gist(service):
+                for serial in gist(after):
+                    self._decisions.drop(workload_key(after, serial))
+                self._poke()
             if after.status.admission != service.status.admission or len(wanted(self.observe(after))) != len(
                 wanted(observed)
             ):
@@ -97,6 +112,7 @@ class InferenceController:
             pods=pods,
             gateway_pods=self._world.gateways_of(meta.namespace, meta.name),
             reports=self._gateways.of(meta.uid),
+            counted=self._gateways.traffic.of(meta.uid),
             source=job if isinstance(job, TrainingJob) else None,
             claim_exists=source.claim_name is None or (meta.namespace, source.claim_name) in self._world.claims,
             deployment=self._world.deployments.get((meta.namespace, names.gateway_name(service))),
@@ -110,11 +126,19 @@ class InferenceController:
         missing = wanted(observed)
         standing = {serial: found for serial in missing if (found := self._decision(service, serial))}
         outlook = self._outlooks.of(workload_key(service, missing[0])) if missing else None
-        return replace(observed, decisions=standing, outlook=outlook)
+        return replace(observed, decisions=standing, outlook=outlook, asked=self._asked(service))
 
     def _named_services(self, service: InferenceService) -> list[tuple[tuple[str, str], str]]:
         places = [(service.metadata.namespace, name) for name in (service.metadata.name, names.headless_name(service))]
         return [(place, self._world.services[place]) for place in places if place in self._world.services]
+
+    def _asked(self, service: InferenceService) -> dict[int, Evict]:
+        standing = {each.serial: self._decision(service, each.serial) for each in service.status.admission}
+        return {
+            serial: each
+            for serial, each in standing.items()
+            if isinstance(each, Evict) and still_asked(self._world, each)
+        }
 
     def _decision(self, service: InferenceService, serial: int) -> Decision | None:
         return self._decisions.of(workload_key(service, serial), service.metadata.uid, serial)

@@ -1,6 +1,7 @@
 """The load balancer of a service: a Deployment of HAProxy with its sidecar, a Service in front, a headless one behind."""
 
 from trainyard.api.inference_service import InferenceService
+from trainyard.inference.gateway_options import TLS_PORT, mounts, variables, volumes
 from trainyard.inference.names import gateway_labels, gateway_name, headless_name, replica_labels
 from trainyard.inference.observed import PORT, Observed
 from trainyard.inference.replica import owner
@@ -37,7 +38,9 @@ def gateway_children(observed: Observed) -> tuple[Object, ...]:
 
 def _front(service: InferenceService) -> Object:
     meta = metadata(service.metadata.name, service.metadata.namespace, owner(service), gateway_labels(service))
-    spec = {"selector": gateway_labels(service), "ports": [{"name": "http", "port": 80, "targetPort": PORT}]}
+    # Both ports always, since a Service that is there is not changed; without spec.gateway.tls nobody listens at the second.
+    ports = [{"name": "http", "port": 80, "targetPort": PORT}, {"name": "https", "port": 443, "targetPort": TLS_PORT}]
+    spec = {"selector": gateway_labels(service), "ports": ports}
     return {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec}
 
 
@@ -78,7 +81,12 @@ def _deployment(observed: Observed) -> Object:
             ],
             "tolerations": [_leaves_soon("not-ready"), _leaves_soon("unreachable")],
             "containers": [_haproxy(observed), _sidecar(observed)],
-            "volumes": [{"name": "lb", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}, token_volume()],
+            "volumes": [
+                {"name": "lb", "emptyDir": {}},
+                {"name": "tmp", "emptyDir": {}},
+                token_volume(),
+                *volumes(service),
+            ],
         },
     }
     spec = {
@@ -99,14 +107,18 @@ def _leaves_soon(taint: str) -> Object:
 def _haproxy(observed: Observed) -> Object:
     return {
         **_container(observed, "haproxy", ["python", "-m", "gateway.haproxy"]),
-        "ports": [{"name": "http", "containerPort": PORT}, {"name": "metrics", "containerPort": METRICS_PORT}],
+        "ports": [
+            {"name": "http", "containerPort": PORT},
+            {"name": "metrics", "containerPort": METRICS_PORT},
+            *_tls_port(observed),
+        ],
         "livenessProbe": {
             "httpGet": {"path": "/healthz", "port": METRICS_PORT},
             "periodSeconds": 10,
             "failureThreshold": 6,
             "timeoutSeconds": 5,
         },
-        "volumeMounts": _mounts(),
+        "volumeMounts": _mounts(observed),
     }
 
 
@@ -126,17 +138,22 @@ def _sidecar(observed: Observed) -> Object:
             "failureThreshold": 6,
             "timeoutSeconds": 5,
         },
-        "volumeMounts": [*_mounts(), token_mount()],
+        "volumeMounts": [*_mounts(observed), token_mount()],
     }
 
 
-def _mounts() -> list[Object]:
-    return [{"name": "lb", "mountPath": "/run/lb"}, {"name": "tmp", "mountPath": "/tmp"}]
+def _tls_port(observed: Observed) -> list[Object]:
+    return [{"name": "https", "containerPort": TLS_PORT}] if observed.service.spec.gateway.tls else []
+
+
+def _mounts(observed: Observed) -> list[Object]:
+    own = [{"name": "lb", "mountPath": "/run/lb"}, {"name": "tmp", "mountPath": "/tmp"}]
+    return [*own, *mounts(observed.service)]
 
 
 def _container(observed: Observed, name: str, command: list[str]) -> Object:
     service, around = observed.service, observed.surroundings
-    variables = {
+    wiring = {
         "HOME": "/tmp",
         "TRAINYARD_NAMESPACE": service.metadata.namespace,
         "TRAINYARD_SERVICE": service.metadata.name,
@@ -147,6 +164,7 @@ def _container(observed: Observed, name: str, command: list[str]) -> Object:
         "TRAINYARD_QUEUE_LIMIT": str(service.spec.gateway.queue_limit),
         "TRAINYARD_SYNC_URL": f"{around.endpoint}/v1/gateways" if around.endpoint else "",
         "TRAINYARD_SYNC_CA": around.certificate_authority,
+        **variables(service),
     }
     pod_name = {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
     return {
@@ -154,7 +172,7 @@ def _container(observed: Observed, name: str, command: list[str]) -> Object:
         "image": around.gateway_image,
         "imagePullPolicy": "IfNotPresent",
         "command": command,
-        "env": [*env(variables), pod_name],
+        "env": [*env(wiring), pod_name],
         "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
         "securityContext": restricted_container(),
     }

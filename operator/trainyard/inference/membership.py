@@ -13,6 +13,7 @@ import orjson
 
 from trainyard.api.inference_service import InferenceService, ReplicaAdmission
 from trainyard.inference.observed import PORT, GatewayReport
+from trainyard.inference.rollout.routing import is_canary, split
 from trainyard.workloads.pod_state import PodState
 
 FRESH_SECONDS = 5.0
@@ -25,10 +26,12 @@ class Membership:
 
     generation: int
     members: tuple[Mapping[str, Any], ...]
+    split: Mapping[str, Any] | None = None
+    """Share of a canary, while there is one."""
 
     def body(self) -> dict[str, Any]:
         """As the sync call answers it."""
-        return {"generation": self.generation, "members": list(self.members)}
+        return {"generation": self.generation, "members": list(self.members), "split": self.split}
 
 
 def membership(service: InferenceService, pods: Iterable[PodState]) -> Membership:
@@ -48,10 +51,12 @@ def membership(service: InferenceService, pods: Iterable[PodState]) -> Membershi
                 "state": "drain" if leaving else "active",
                 "weight": 100,
                 "digest": each.digest,
+                "canary": is_canary(service, each.digest),
             }
         )
-    mark = hashlib.sha256(orjson.dumps(members, option=orjson.OPT_SORT_KEYS)).digest()
-    return Membership((int.from_bytes(mark[:8], "big") >> (64 - _GENERATION_BITS)) or 1, tuple(members))
+    share = split(service)
+    mark = hashlib.sha256(orjson.dumps([members, share], option=orjson.OPT_SORT_KEYS)).digest()
+    return Membership((int.from_bytes(mark[:8], "big") >> (64 - _GENERATION_BITS)) or 1, tuple(members), share)
 
 
 def drained(

@@ -5,7 +5,15 @@ from trainyard.inference.observed import Observed
 
 
 def resolve(observed: Observed) -> ServedModel | str:
-    """The model, or why there is none yet."""
+    """The model that replicas should serve, or why there is none yet: that of the spec, or the old one until a rollout has promoted it."""
+    found, old = named(observed), observed.service.status.model
+    if isinstance(found, str) or old is None or observed.service.spec.rollout.strategy == "Replace":
+        return found
+    return old if old.digest and observed.service.status.ready_time else found
+
+
+def named(observed: Observed) -> ServedModel | str:
+    """The model that the spec names, or why there is none yet."""
     service, source = observed.service, observed.service.spec.model
     namespace = service.metadata.namespace
     if source.training_job is None:
@@ -15,6 +23,8 @@ def resolve(observed: Observed) -> ServedModel | str:
             return f"spec.model.claimName: there is no PersistentVolumeClaim {source.claim_name!r} in namespace {namespace!r}"
         return ServedModel(claim_name=source.claim_name, path=source.path, digest=source.digest or "")
     pinned = service.status.model
+    if (rollout := service.status.rollout) is not None and rollout.phase != "Promoted":
+        pinned = ServedModel.model_validate(rollout.canary.model_dump())
     if observed.source is None:
         # What is served goes on being served when its job is deleted, for instance by its time to live.
         return (

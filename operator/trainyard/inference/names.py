@@ -31,4 +31,5 @@ def selector(service: InferenceService) -> str:
 
 
 def url(service: InferenceService) -> str:
-    return f"http://{service.metadata.name}.{service.metadata.namespace}.svc"
+    scheme = "https" if service.spec.gateway.tls else "http"
+    return f"{scheme}://{service.metadata.name}.{service.metadata.namespace}.svc"

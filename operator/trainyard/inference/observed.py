@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from trainyard.api.autoscaling import Scaling
 from trainyard.api.flavor import FlavorSpec
 from trainyard.api.inference_service import InferenceService
 from trainyard.api.training_job import TrainingJob
-from trainyard.scheduling.snapshot import Decision
+from trainyard.inference.rollout.counting import Counted
+from trainyard.scheduling.snapshot import Decision, Evict
 from trainyard.workloads.outlook import Outlook
 from trainyard.workloads.pod_state import PodState
 from trainyard.workloads.pod_template import Surroundings
@@ -25,6 +27,14 @@ class GatewayReport:
     generation: int
     in_use: Mapping[str, int]
     """Requests at each member that HAProxy still knows, by pod name."""
+    held: int = 0
+    """Requests that wait for a first replica."""
+    queued: int = 0
+    in_flight: int = 0
+    requests: int = 0
+    """That ever came to this gateway."""
+    up: frozenset[str] = frozenset()
+    """Members that it sends requests to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +46,12 @@ class Observed:
     gateway_pods: tuple[PodState, ...] = ()
     reports: Mapping[str, GatewayReport] = field(default_factory=dict)
     """By gateway pod name."""
+    counted: Counted = field(default_factory=Counted)
+    """What the requests of each revision came to."""
     decisions: Mapping[int, Decision] = field(default_factory=dict)
     """The scheduler's last word on each serial that the status does not show yet."""
+    asked: Mapping[int, Evict] = field(default_factory=dict)
+    """Replicas that are asked to give their place back, by serial."""
     source: TrainingJob | None = None
     """The job that spec.model.trainingJob names, if it exists."""
     claim_exists: bool = True
@@ -49,4 +63,6 @@ class Observed:
     refusal: str = ""
     epoch: int = 0
     flavors: Mapping[str, FlavorSpec] = field(default_factory=dict)
+    scaling: Scaling | None = None
+    """What the autoscaler says; None for a service without."""
     surroundings: Surroundings = field(default_factory=lambda: Surroundings("", "", ""))

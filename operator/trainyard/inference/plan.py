@@ -7,15 +7,20 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from trainyard.api.admission import AvoidedNode
-from trainyard.api.inference_service import InferenceServiceStatus, ReplicaAdmission, ServedModel
+from trainyard.api.inference_service import InferenceServiceStatus, ReplicaAdmission, ReplicaNomination, ServedModel
 from trainyard.api.reasons import ConditionType, Reason
 from trainyard.inference import names
+from trainyard.inference.autoscale.told import look_seconds, scaling_notes
 from trainyard.inference.gateway import gateway_children
+from trainyard.inference.making_way import leaves, nominations
 from trainyard.inference.membership import drained, in_use, membership
-from trainyard.inference.model import resolve
+from trainyard.inference.model import named, resolve
 from trainyard.inference.observed import Observed
 from trainyard.inference.replica import replica_pod
-from trainyard.inference.workload import role, wanted
+from trainyard.inference.rollout.look import kept_apart, look_again, model_for, rollout_step
+from trainyard.inference.rollout.routing import is_canary
+from trainyard.inference.rollout.steps import canaries
+from trainyard.inference.workload import missing, role, wanted
 from trainyard.scheduling.snapshot import Admit, Wait
 from trainyard.workloads import conditions
 from trainyard.workloads.deployments import ready_replicas
@@ -25,7 +30,7 @@ from trainyard.workloads.times import AVOID_SECONDS, BIND_SECONDS, REFRESH_SECON
 
 DRAIN_POLL_SECONDS = 0.5
 _REFUSED_EXIT = 65
-_CALM = frozenset({"conditions", "gateways", "gpus", "avoid", "eta", "remedies"})
+_CALM = frozenset({"conditions", "gateways", "gpus", "avoid", "eta", "remedies", "scaling"})
 
 
 def plan_inference_service(observed: Observed, now: datetime) -> Plan:
@@ -42,7 +47,8 @@ class _Round:
         self.observed, self.service, self.now = observed, observed.service, now
         self.pods = {pod.index: pod for pod in observed.pods}
         self.model = resolve(observed)
-        self.notes: list[Note] = []
+        self.rollout = rollout_step(observed, self._ready, self._refused, now)
+        self.notes: list[Note] = [*scaling_notes(observed), *self.rollout.notes]
         self.avoid = [each for each in self.service.status.avoid if each.until > now]
 
     def plan(self) -> Plan:
@@ -89,6 +95,10 @@ class _Round:
         elif pod is None and self.observed.refusal:
             # The node is as good as any: what was refused is the pod.
             return replica.model_copy(update={"release": "now"})
+        if not why and replica.serial in self.observed.asked and not replica.release:
+            left, note = leaves(replica, self.observed.asked[replica.serial], self.now)
+            self.notes.append(note)
+            return left
         if not why:
             return replica
         self.notes.append(
@@ -106,11 +116,13 @@ class _Round:
         fresh = [
             each for each in staying if not isinstance(self.model, ServedModel) or each.digest == self.model.digest
         ]
-        stale = [each for each in staying if each not in fresh]
-        target = self.service.spec.replicas
+        apart = kept_apart(self.observed, self.now)
+        stale = [each for each in staying if each not in fresh and each.digest not in apart]
+        target = self.service.target()
         ready = sum(self._ready(each) for each in fresh)
         surplus = sorted(fresh, key=self._worth)[: max(0, len(fresh) - target)]
         surplus += sorted(stale, key=self._worth)[: max(0, len(stale) - max(0, target - ready))]
+        surplus += self._canaries_too_many(staying)
         if not surplus and self._starved(replicas):
             surplus = sorted(stale, key=self._worth)[:1]
         leaving = {each.serial for each in surplus}
@@ -123,10 +135,19 @@ class _Round:
             for each in replicas
         ]
 
+    def _canaries_too_many(self, staying: list[ReplicaAdmission]) -> list[ReplicaAdmission]:
+        """Those of a rollout beyond what its step needs."""
+        rollout = self.service.status.rollout
+        kept = canaries(rollout, self.service.spec.rollout, self.service.target())
+        if rollout is None or not kept:
+            return []
+        mine = [each for each in staying if each.digest == rollout.canary.digest]
+        return sorted(mine, key=self._worth)[: max(0, len(mine) - kept)]
+
     def _starved(self, replicas: list[ReplicaAdmission]) -> bool:
         """A new model finds no room beside the old one: one replica after the other makes way, if others answer meanwhile."""
         waits = any(isinstance(each, Wait) for each in self.observed.decisions.values())
-        return waits and self.service.spec.replicas > 1 and not any(each.release for each in replicas)
+        return waits and self.service.target() > 1 and not any(each.release for each in replicas)
 
     def _worth(self, replica: ReplicaAdmission) -> tuple[bool, int, int]:
         return (
@@ -144,7 +165,7 @@ class _Round:
         if not isinstance(self.model, ServedModel):
             return []
         taken = []
-        for serial in wanted(self.observed):
+        for serial, digest in zip(wanted(self.observed), missing(self.observed), strict=True):
             decision = self.observed.decisions.get(serial)
             if isinstance(decision, Admit):
                 node = decision.assignment.nodes[role(serial)][0]
@@ -153,7 +174,7 @@ class _Round:
                         serial=serial,
                         node=node,
                         flavor=decision.assignment.flavor,
-                        digest=self.model.digest,
+                        digest=digest,
                         epoch=self.observed.epoch,
                         admitted_at=self.now,
                     )
@@ -163,12 +184,19 @@ class _Round:
                 )
         return taken
 
+    def _nominations(self) -> list[ReplicaNomination]:
+        found, notes = nominations(self.observed, self.now)
+        self.notes += notes
+        return found
+
     # What follows from it.
 
     def _create(self, replicas: list[ReplicaAdmission]) -> tuple[Object, ...]:
         model = self.model if isinstance(self.model, ServedModel) else self.service.status.model
-        missing = [each for each in replicas if not each.release and each.serial not in self.pods]
-        pods = [replica_pod(self.observed, each, model) for each in missing] if model else []
+        absent = [each for each in replicas if not each.release and each.serial not in self.pods]
+        pods = [
+            replica_pod(self.observed, each, model_for(self.observed, each.digest, model)) for each in absent if model
+        ]
         return (*gateway_children(self.observed), *pods)
 
     def _delete(self, replicas: list[ReplicaAdmission]) -> tuple[Delete, ...]:
@@ -206,13 +234,14 @@ class _Round:
             if not pod.bound and not pod.finished
         ]
         waiting = REFRESH_SECONDS if any(isinstance(each, Wait) for each in self.observed.decisions.values()) else None
-        return sooner(draining, waiting, *unbound)
+        return sooner(draining, waiting, look_seconds(self.service), look_again(self.observed), *unbound)
 
     # What is said about it.
 
     def _status(self, replicas: list[ReplicaAdmission]) -> InferenceServiceStatus:
         service = self.service
-        staying = [each for each in replicas if not each.release]
+        staying = [each for each in replicas if not each.release and not is_canary(service, each.digest)]
+        scaling = self.observed.scaling
         ready = sum(self._ready(each) for each in staying)
         gateways = ready_replicas(self.observed.deployment)
         reason, message = self._state_of_readiness(staying, ready, gateways)
@@ -227,15 +256,19 @@ class _Round:
             "conditions": stated,
             "phase": _phase(reason, ready),
             "reason": "" if serving else self._short_reason(stated, reason),
+            "desired_replicas": scaling.desired if scaling else service.target(),
+            "scaling": scaling,
             "replicas": len(staying),
             "ready_replicas": ready,
             "gateways": gateways,
             "selector": names.selector(service),
             "url": names.url(service),
             "gpus": service.gpus(),
-            "model": self.model if isinstance(self.model, ServedModel) else service.status.model,
+            "model": self._served(),
+            "rollout": self.rollout.status,
             "next_serial": max([service.status.next_serial, *(each.serial + 1 for each in replicas)]),
             "admission": replicas,
+            "nominations": self._nominations(),
             "avoid": self.avoid,
             "eta": self.observed.outlook.eta if self.observed.outlook else None,
             "remedies": list(self.observed.outlook.remedies) if self.observed.outlook else [],
@@ -245,19 +278,24 @@ class _Round:
             self.notes.append(Note(Reason.SERVING, message))
         return InferenceServiceStatus.model_construct(**fields)
 
+    def _served(self) -> ServedModel | None:
+        """What is served: the model that the spec names from the moment that its rollout has promoted it."""
+        model = named(self.observed) if self.rollout.promoted else self.model
+        return model if isinstance(model, ServedModel) else self.service.status.model
+
     def _admission_condition(self, known: Any, staying: list[ReplicaAdmission]) -> Any:
-        missing = self.service.spec.replicas - len(staying)
+        missing = self.service.target() - len(staying)
         waits = [each for each in self.observed.decisions.values() if isinstance(each, Wait)]
         if missing > 0 and waits:
             first = min(waits, key=lambda each: each.position)
             reason, message = (
                 first.verdict.reason.value,
-                f"{missing} of {self.service.spec.replicas} replicas wait: {first.verdict.message}",
+                f"{missing} of {self.service.target()} replicas wait: {first.verdict.message}",
             )
         elif missing > 0:
             reason, message = (
                 "PendingEvaluation",
-                f"{missing} of {self.service.spec.replicas} replicas have no place yet",
+                f"{missing} of {self.service.target()} replicas have no place yet",
             )
         else:
             reason, message = Reason.ADMITTED.value, f"all {len(staying)} replicas have a place"
@@ -278,13 +316,13 @@ class _Round:
         return reason.value
 
     def _state_of_readiness(self, staying: list[ReplicaAdmission], ready: int, gateways: int) -> tuple[Reason, str]:
-        target = self.service.spec.replicas
+        target = self.service.target()
         if isinstance(self.model, str) and not staying:
             return Reason.MODEL_NOT_READY, self.model
         if refused := next((words for each in staying if (words := self._refused(each))), None):
             return Reason.MODEL_REFUSED, refused
         if target == 0:
-            return Reason.SCALED_TO_ZERO, "spec.replicas is 0"
+            return Reason.SCALED_TO_ZERO, "no request" if self.service.spec.autoscaling else "spec.replicas is 0"
         if ready < target:
             waits = sorted({pod.waiting or pod.unschedulable for pod in self.pods.values() if not pod.ready} - {""})
             return Reason.REPLICAS_STARTING, f"{ready} of {target} replicas are ready" + (

@@ -7,8 +7,10 @@ from trainyard.api.inference_service import InferenceService, ReplicaAdmission
 from trainyard.api.reasons import Waiting
 from trainyard.inference.model import resolve
 from trainyard.inference.observed import Observed
-from trainyard.scheduling.snapshot import Assignment, PodSet, Verdict, Workload, WorkloadKey
+from trainyard.inference.rollout.steps import canaries
+from trainyard.scheduling.snapshot import Assignment, Nominated, PodSet, Verdict, Workload, WorkloadKey
 from trainyard.workloads.flavors import accepted, throughputs, unshared
+from trainyard.workloads.nominations import nominated
 from trainyard.workloads.pod_template import pod_set
 
 
@@ -34,9 +36,22 @@ def current(observed: Observed) -> list[ReplicaAdmission]:
 
 def wanted(observed: Observed) -> range:
     """Serials of the replicas that are missing."""
-    service = observed.service
-    missing = service.spec.replicas - len(current(observed)) if not isinstance(resolve(observed), str) else 0
-    return range(service.status.next_serial, service.status.next_serial + max(0, missing))
+    serial = observed.service.status.next_serial
+    return range(serial, serial + len(missing(observed)))
+
+
+def missing(observed: Observed) -> list[str]:
+    """Digests that they serve, in the order of their serials: those of a canary come last."""
+    service, model = observed.service, resolve(observed)
+    if isinstance(model, str):
+        return []
+    stable = [model.digest] * (service.target() - len(current(observed)))
+    rollout = service.status.rollout
+    extra = canaries(rollout, service.spec.rollout, service.target())
+    if rollout is None or not extra:
+        return stable
+    there = sum(each.digest == rollout.canary.digest for each in active(service))
+    return stable + [rollout.canary.digest] * (extra - there)
 
 
 def workloads(observed: Observed, now: datetime) -> Iterator[Workload]:
@@ -58,15 +73,22 @@ def _workload(observed: Observed, serial: int, now: datetime, held: ReplicaAdmis
         created=service.metadata.creation_timestamp or datetime.fromtimestamp(0, UTC),
         pods=pods,
         priority=service.spec.priority,
+        nomination=None if held else _nomination(service, serial),
         admission=Assignment(held.flavor, {role(serial): (held.node,)}) if held else None,
         avoid=frozenset(each.name for each in service.status.avoid if each.until > now),
         blocked=None if held else blocked(observed),
         flavors=accepted(service.spec.flavors, pods, observed.flavors),
         throughputs=throughputs(service.spec.flavors),
         started=held.admitted_at if held else None,
+        placed=held.admitted_at if held else None,
+        leaving=held is not None and held.release == "drain",
         preemptible=service.spec.preemptible,
         endless=True,
     )
+
+
+def _nomination(service: InferenceService, serial: int) -> Nominated | None:
+    return next((nominated(each) for each in service.status.nominations if each.serial == serial), None)
 
 
 def _pods(service: InferenceService, serial: int) -> tuple[PodSet, ...]:

@@ -443,5 +443,14 @@ SERVICE_START = _gauge(
     "From the service's creation to its becoming ready for the first time.",
     *_SERVICE,
 )
+START_STAGES = ("quota", "scheduling", "image", "load", "gateway")
+START_STAGE = _histogram(
+    "inference_service_start_stage_seconds",
+    Group.INFERENCE,
+    "Parts of the starts of replicas: wanted until it has a place, a bound pod, a running server, a loaded and warmed-up model, and a gateway that sends it requests.",
+    (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640, 1280),
+    "stage",
+    stage=START_STAGES,
+)
 
 ALL: tuple[Metric, ...] = tuple(each for each in list(globals().values()) if isinstance(each, Metric))

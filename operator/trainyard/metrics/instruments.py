@@ -37,6 +37,7 @@ class Metrics:
         self._cycle = self._histogram(d.CYCLE_SECONDS)
         self._events = self._counter(d.EVENTS)
         self._loop_lag = self._histogram(d.LOOP_LAG)
+        self._start_stages = self._histogram(d.START_STAGE)
         self._admission_wait = self._histogram(d.ADMISSION_WAIT)
         self._completions = self._counter(d.COMPLETIONS)
         self._failures = self._counter(d.FAILURES)
@@ -89,6 +90,10 @@ class Metrics:
     def straggler(self, queue: str) -> None:
         """A worker was found to hold its job up."""
         self._stragglers.labels(self._known(queue)).inc()
+
+    def started(self, stage: str, seconds: float) -> None:
+        """A stage of a replica's start took so long."""
+        self._start_stages.labels(stage).observe(max(0.0, seconds))
 
     def missed(self, queue: str, seconds: float) -> None:
         """Somebody started so far from the time that was first told."""

@@ -24,7 +24,7 @@ def _one(service: InferenceService, pods: tuple[PodState, ...]) -> Iterator[Samp
     yield Sample(d.SERVICE_INFO, (*name, meta.uid, spec.queue, digest), 1)
     yield Sample(d.SERVICE_READY, name, float(conditions.holds(status.conditions, ConditionType.READY)))
     replicas = {
-        "desired": spec.replicas,
+        "desired": service.target(),
         "admitted": len(status.admission),
         "ready": sum(pod.role == "replica" and pod.running and pod.ready for pod in pods),
     }

@@ -1,12 +1,16 @@
 """Why a job or service waits: its reason and arithmetic, who holds what it needs, its place, when, and what would start it now.
 
-Of a job that has run: what its time was spent on, and who holds it up (`progress`).
+Of a job that has run: what its time was spent on, and who holds it up (`progress`); of a service, why it has so many replicas, and how
+the rollout of a changed model goes.
 """
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from trainyard.api.answers import Holder, Why
+from trainyard.api.autoscaling import Scaling
+from trainyard.api.inference_service import InferenceService
+from trainyard.api.rollout import RolloutStatus
 from trainyard.api.training_job import TrainingJob
 from trainyard.questions.picture import Asked, Picture
 from trainyard.questions.progress import told_of
@@ -30,7 +34,12 @@ def why(
     settler: one that answered before, so that this answer costs less.
     """
     answer = _answer(picture, thing, hurry, settler)
-    return answer.model_copy(update=told_of(thing, picture.now)) if isinstance(thing, TrainingJob) else answer
+    more = told_of(thing, picture.now) if isinstance(thing, TrainingJob) else _of_service(thing)
+    return answer.model_copy(update=more)
+
+
+def _of_service(service: InferenceService) -> dict[str, Scaling | RolloutStatus | None]:
+    return {"scaling": service.status.scaling, "rollout": service.status.rollout}
 
 
 def _answer(picture: Picture, thing: Asked, hurry: Callable[[], bool], settler: Settler | None) -> Why:

@@ -7,6 +7,7 @@ import pytest
 from gateway import store
 from gateway.fallback import stand_in
 from gateway.members import InvalidMembership, Member, Membership, Wish, parse_membership
+from gateway.split import Split
 
 DIGEST = "sha256:" + "a" * 64
 OTHER = "sha256:" + "b" * 64
@@ -27,6 +28,19 @@ def test_a_reply_is_understood() -> None:
     )
 
 
+def test_a_canary_and_its_share_are_understood_and_kept() -> None:
+    header = {"name": "X-Try", "value": "new"}
+    given = reply(
+        MEMBER | {"canary": True, "revision": "v2"},
+        split={"weight": 500, "header": header, "shadow": 10},
+        startSeconds=40,
+    )
+    found = parse_membership(given)
+    assert found.members == (Member("pod-a", "10.0.0.1", 8080, Wish.ACTIVE, 5, DIGEST, "v2", canary=True),)
+    assert (found.split, found.start_seconds) == (Split(500, 10, "X-Try", "new"), 40)
+    assert parse_membership(found.as_json()) == found
+
+
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
@@ -42,6 +56,13 @@ def test_a_reply_is_understood() -> None:
         (reply(MEMBER | {"address": "example.org"}), "member pod-a: 'example.org' does not appear to be"),
         (reply(MEMBER | {"port": 0}), "port is 0; expected a whole number, 1 to 65535"),
         (reply(MEMBER | {"weight": 257}), "weight is 257; expected a whole number, 0 to 256"),
+        (reply(MEMBER | {"revision": "a b"}), "member pod-a: revision is 'a b'"),
+        (reply(MEMBER | {"canary": 1}), "member pod-a: canary is 1; expected true or false"),
+        (reply(MEMBER, split=[]), r"split is \[\]; expected an object"),
+        (reply(MEMBER, split={"weight": 10_001}), "split.weight is 10001; expected a whole number, 0 to 10000"),
+        (reply(MEMBER, split={"header": {"name": "X Y", "value": "a"}}), "split.header.name is 'X Y'"),
+        (reply(MEMBER, split={"header": {"name": "X", "value": "a\nb"}}), r"split.header.value is 'a\\nb'"),
+        (reply(MEMBER, startSeconds=-1), "startSeconds is -1"),
         (reply(MEMBER | {"state": "gone"}), "'gone' is not a valid Wish"),
         (reply(MEMBER, digest="sha256:short"), "the digest of the reply is 'sha256:short'"),
     ],

@@ -6,6 +6,7 @@ import pytest
 from gateway.members import Member, Membership, Wish
 from gateway.observed import Observed, Server
 from gateway.plan import RuntimeCommand, Verb, is_applied, plan
+from gateway.split import Split
 
 SHARE = 4
 OLD_DIGEST = "sha256:" + "a" * 64
@@ -63,6 +64,26 @@ TABLE = {
         seen(replace(SERVING, digest=OLD_DIGEST)),
         [Verb.SET_DIGEST],
     ),
+    "a canary that becomes stable serves on where it is until it is up": (
+        wanted(ACTIVE),
+        seen(replace(SERVING, backend="canary")),
+        [Verb.ADD_KNOB, *JOIN],
+    ),
+    "a canary that has become stable leaves its old place": (
+        wanted(ACTIVE),
+        seen(replace(SERVING, backend="canary"), SERVING),
+        [Verb.DRAIN],
+    ),
+    "the canary's share changes": (
+        replace(wanted(ACTIVE), split=Split(weight=500)),
+        replace(seen(SERVING), knobs={"weight": "100", "header": "X-Try"}),
+        [Verb.SET_KNOB, Verb.DROP_KNOB],
+    ),
+    "a sample is compared": (
+        replace(wanted(ACTIVE), split=Split(shadow=100)),
+        seen(SERVING),
+        [Verb.ADD_KNOB, Verb.SHADOW],
+    ),
     "a member drains": (wanted(DRAINING), seen(SERVING), [Verb.DRAIN]),
     "a draining member is kept while it is listed": (wanted(DRAINING), seen(replace(SERVING, drain=True)), []),
     "a draining member that HAProxy forgot is not added": (wanted(DRAINING), seen(), []),
@@ -115,6 +136,10 @@ def test_an_added_server_gets_its_address_and_the_share_of_this_gateway() -> Non
         (wanted(), seen(SERVING), False),
         (wanted(), seen(replace(SERVING, drain=True, in_use=3)), True),
         (wanted(), seen(), True),
+        (wanted(ACTIVE), seen(replace(SERVING, backend="canary")), False),
+        (wanted(ACTIVE), seen(SERVING, replace(SERVING, backend="canary", drain=True)), True),
+        (replace(wanted(ACTIVE), split=Split(weight=5)), seen(SERVING), False),
+        (wanted(ACTIVE), replace(seen(SERVING), knobs={"retry": "4"}), True),
     ],
 )
 def test_a_generation_is_applied_when_routing_follows_it(want: Membership, observed: Observed, expected: bool) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from gateway.members import Member, Membership, Wish
 from gateway.observed import Observed, Server
 from gateway.plan import RuntimeCommand, Verb, is_applied, plan
+from gateway.split import Split
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -17,15 +18,18 @@ DIGESTS = ("", "sha256:" + "a" * 64, "sha256:" + "b" * 64)
 class FakeHaproxy:
     """As much of HAProxy 2.6 as the plan relies on, with refusals where the real one refuses."""
 
-    servers: dict[str, Server] = field(default_factory=dict)
+    servers: dict[tuple[str, str], Server] = field(default_factory=dict)  # by backend and name
     digests: dict[str, str] = field(default_factory=dict)
+    knobs: dict[str, str] = field(default_factory=dict)
+    shadowing: bool = False
 
     def observe(self) -> Observed:
         servers = tuple(replace(one, digest=self.digests.get(one.name, "")) for one in self.servers.values())
-        return Observed("1@1", servers, frozenset(self.digests))
+        return Observed("1@1", servers, frozenset(self.digests), knobs=dict(self.knobs), shadowing=self.shadowing)
 
     def apply(self, command: RuntimeCommand) -> None:
-        name, server = command.server, self.servers.get(command.server)
+        name, place = command.server, (command.backend, command.server)
+        server = self.servers.get(place)
         match command.verb:
             case Verb.ADD_DIGEST:
                 assert name not in self.digests, "a second entry of the same key would shadow the first"
@@ -35,34 +39,49 @@ class FakeHaproxy:
                 self.digests[name] = command.text
             case Verb.DROP_DIGEST:
                 self.digests.pop(name, None)
+            case Verb.ADD_KNOB:
+                assert name not in self.knobs
+                self.knobs[name] = command.text
+            case Verb.SET_KNOB:
+                assert name in self.knobs
+                self.knobs[name] = command.text
+            case Verb.DROP_KNOB:
+                del self.knobs[name]
+            case Verb.SHADOW:
+                self.shadowing = command.text == "ready"
             case Verb.ADD:
                 assert server is None, "HAProxy refuses a name it has"
                 address, _, port = command.text.rpartition(":")
-                self.servers[name] = Server(
+                self.servers[place] = Server(
                     name, address, int(port), maintenance=True, check_enabled=False, check_passed=False, weight=0,
-                    maxconn=command.number,
+                    maxconn=command.number, backend=command.backend,
                 )  # fmt: skip
             case Verb.DELETE:
                 assert server is not None
                 if server.maintenance and server.in_use == 0:
-                    del self.servers[name]
+                    del self.servers[place]
             case _:
                 assert server is not None
-                self.servers[name] = _changed(server, command)
+                self.servers[place] = _changed(server, command)
 
     def accident(self, kind: str, name: str) -> None:
         if kind == "restart":
-            self.servers, self.digests = {}, {}
-        elif (server := self.servers.get(name)) is None:
-            return
-        elif kind == "check passes" and server.check_enabled and not server.maintenance:
-            self.servers[name] = replace(server, check_passed=True, running=True)
-        elif kind == "check fails" and server.check_enabled and not server.maintenance:
-            self.servers[name] = replace(server, check_passed=False, running=False)
-        elif kind == "request" and server.up:
-            self.servers[name] = replace(server, in_use=server.in_use + 1)
-        elif kind == "answer" and server.in_use:
-            self.servers[name] = replace(server, in_use=server.in_use - 1)
+            self.servers, self.digests, self.knobs, self.shadowing = {}, {}, {}, False
+        for place, server in list(self.servers.items()):
+            if place[1] == name:
+                self.servers[place] = _struck(server, kind)
+
+
+def _struck(server: Server, kind: str) -> Server:
+    if kind == "check passes" and server.check_enabled and not server.maintenance:
+        return replace(server, check_passed=True, running=True)
+    if kind == "check fails" and server.check_enabled and not server.maintenance:
+        return replace(server, check_passed=False, running=False)
+    if kind == "request" and server.up:
+        return replace(server, in_use=server.in_use + 1)
+    if kind == "answer" and server.in_use:
+        return replace(server, in_use=server.in_use - 1)
+    return server
 
 
 def _changed(server: Server, command: RuntimeCommand) -> Server:
@@ -90,13 +109,18 @@ members = st.lists(
         wish=st.sampled_from(Wish),
         weight=st.sampled_from([0, 1, 100]),
         digest=st.sampled_from(DIGESTS),
+        canary=st.booleans(),
     ),
     max_size=3,
     unique_by=lambda member: member.name,
 )
+splits = st.builds(
+    Split, weight=st.sampled_from([0, 500]), shadow=st.sampled_from([0, 100]), header=st.sampled_from(["", "X-Try"]),
+    value=st.just("new"),
+)  # fmt: skip
 steps = st.lists(
     st.one_of(
-        members.map(lambda found: Membership(1, tuple(found))),
+        st.builds(lambda found, split: Membership(1, tuple(found), split), members, splits),
         st.tuples(
             st.sampled_from(["check passes", "check fails", "request", "answer", "restart"]), st.sampled_from(NAMES)
         ),
@@ -107,13 +131,16 @@ steps = st.lists(
 
 
 def serves(member: Member | None, server: Server) -> bool:
-    return member is not None and member.active and (member.address, member.port) == (server.address, server.port)
+    where = (server.address, server.port, server.backend)
+    return member is not None and member.active and (member.address, member.port, member.backend) == where
 
 
 def check_commands(wanted: Membership, observed: Observed, commands: list[RuntimeCommand]) -> None:
-    by_name, existing = wanted.by_name(), observed.by_name()
+    by_name, existing = wanted.by_name(), observed.by_place()
     for command in commands:
-        server, member = existing.get(command.server), by_name.get(command.server)
+        if command.verb in (Verb.ADD_KNOB, Verb.SET_KNOB, Verb.DROP_KNOB, Verb.SHADOW):
+            continue
+        server, member = existing.get((command.backend, command.server)), by_name.get(command.server)
         if server is not None and serves(member, server) and not server.maintenance:
             assert command.verb not in (Verb.DRAIN, Verb.MAINTENANCE, Verb.DELETE), "an active member was dropped"
         if member is None or not member.active:
@@ -127,11 +154,16 @@ def check_commands(wanted: Membership, observed: Observed, commands: list[Runtim
             assert server.check_passed, "a server got weight before a check of its own passed"
 
 
-@given(steps, members)
-@example([Membership(1, (Member("dns_c", "10.0.0.2", 8080),)), 3], [Member("dns_c", "10.0.0.1", 8080)])  # moved
+@given(steps, members, splits)
+@example([Membership(1, (Member("dns_c", "10.0.0.2", 8080),)), 3], [Member("dns_c", "10.0.0.1", 8080)], Split())
+@example(
+    [Membership(1, (Member("a", "10.0.0.1", 8080, canary=True),)), 4, ("check passes", "a"), 4],
+    [Member("a", "10.0.0.1", 8080)],
+    Split(),
+)
 @settings(max_examples=300, deadline=None)
 def test_any_history_keeps_the_rules_and_converges(
-    history: list[Membership | tuple[str, str] | int], last: list[Member]
+    history: list[Membership | tuple[str, str] | int], last: list[Member], split: Split
 ) -> None:
     haproxy, wanted = FakeHaproxy(), Membership(1, ())
     for step in history:
@@ -145,11 +177,10 @@ def test_any_history_keeps_the_rules_and_converges(
             check_commands(wanted, observed, commands)
             for command in commands[:step]:
                 haproxy.apply(command)
-    wanted = Membership(2, tuple(last))
+    wanted = Membership(2, tuple(last), split)
     for _ in range(12):  # calm: every request is answered, every check that is due passes
-        for name, server in haproxy.servers.items():
-            haproxy.servers[name] = replace(server, in_use=0)
-            haproxy.accident("check passes", name)
+        for place, server in haproxy.servers.items():
+            haproxy.servers[place] = _struck(replace(server, in_use=0), "check passes")
         observed = haproxy.observe()
         commands = plan(wanted, observed, SHARE)
         check_commands(wanted, observed, commands)
@@ -158,6 +189,9 @@ def test_any_history_keeps_the_rules_and_converges(
     observed = haproxy.observe()
     assert plan(wanted, observed, SHARE) == []
     assert is_applied(wanted, observed)
+    assert {(one.backend, one.name) for one in observed.servers if one.up} == {
+        (member.backend, member.name) for member in last if member.active and member.weight
+    }
     active = {member.name for member in last if member.active}
     up = {server.name for server in observed.servers if server.up}
     assert up == {member.name for member in last if member.active and member.weight}

@@ -14,8 +14,8 @@ SERVER = Server("a", "10.0.0.1", 8080, in_use=2)
 WANTED = Membership(4, (Member("a", "10.0.0.1", 8080),))
 
 
-def seen(*servers: Server, boot: str = "1@1", requests: int = 10) -> Observed:
-    return Observed(boot, servers, frozenset(), queued=3, requests=requests)
+def seen(*servers: Server, boot: str = "1@1", requests: int = 10, held: int = 0) -> Observed:
+    return Observed(boot, servers, frozenset(), queued=3, requests=requests, held=held)
 
 
 def test_the_report_has_the_fields_of_the_contract() -> None:
@@ -31,6 +31,7 @@ def test_the_report_has_the_fields_of_the_contract() -> None:
         "queued": 3,
         "inFlight": 2,
         "requests": 10,
+        "ejected": [],
     }
 
 
@@ -43,9 +44,9 @@ def test_a_generation_is_reported_only_once_it_is_seen_applied() -> None:
 
 def test_without_haproxy_nothing_is_applied_and_the_pod_is_not_ready() -> None:
     before = Standing().seen(seen(SERVER), WANTED)
-    assert before.ready
+    assert before.ready()
     away = before.seen(None, WANTED)
-    assert (away.applied, away.ready, report(SETTINGS, away)["members"]) == (0, False, {})
+    assert (away.applied, away.ready(), report(SETTINGS, away)["members"]) == (0, False, {})
 
 
 def test_the_count_of_requests_survives_a_restart_of_haproxy() -> None:
@@ -56,9 +57,23 @@ def test_the_count_of_requests_survives_a_restart_of_haproxy() -> None:
 
 
 def test_readiness_needs_a_member_that_is_up() -> None:
-    assert not Standing().seen(seen(), Membership(1, ())).ready
-    assert not Standing().seen(seen(replace(SERVER, running=False)), WANTED).ready
-    assert not Standing().seen(seen(SERVER), None).ready
+    assert not Standing().seen(seen(), Membership(1, ())).ready()
+    assert not Standing().seen(seen(replace(SERVER, running=False)), WANTED).ready()
+    assert not Standing().seen(seen(SERVER), None).ready()
+
+
+def test_a_gateway_that_holds_requests_is_ready_without_a_member() -> None:
+    empty = Standing().seen(seen(held=2), Membership(1, ()))
+    assert empty.ready(holds=True)
+    assert not Standing().seen(seen(), WANTED).ready(holds=True), "its list is not applied yet"
+    assert report(SETTINGS, empty)["held"] == 2
+
+
+def test_a_member_in_both_backends_is_reported_once_with_all_that_it_does() -> None:
+    leaving = replace(SERVER, backend="canary", drain=True, in_use=3)
+    assert report(SETTINGS, Standing().seen(seen(SERVER, leaving), WANTED))["members"] == {
+        "a": {"state": "UP", "inUse": 5}
+    }
 
 
 @pytest.mark.parametrize(

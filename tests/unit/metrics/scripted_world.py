@@ -273,6 +273,7 @@ def used_metrics(registry: CollectorRegistry) -> Metrics:
     metrics.event("Normal", "Admitted")
     metrics.loop_lag(0.004)
     metrics.missed("research", 40.0)
+    metrics.started("load", 12.0)
     metrics.preempting("research", "production")
     metrics.preempted("research", 7200.0)
     metrics.violated(Invariant.OVER_QUOTA)

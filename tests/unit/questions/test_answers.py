@@ -173,6 +173,14 @@ def test_plan_knows_what_the_operator_would_refuse() -> None:
     assert "no PersistentVolumeClaim" in only.message
 
 
+def test_why_of_a_service_tells_the_last_decision_about_its_number() -> None:
+    scaling = {"desired": 4, "reason": "Surge", "message": "4: wanted 7", "limits": ["wanted 7, maxReplicas is 4"]}
+    service = b.inference_service("s", b.meta(uid="s"), b.gpus(4), b.status(scaling=scaling))
+    found = asked(picture(service), "s").scaling
+    assert found is not None
+    assert (found.desired, found.reason, found.limits) == (4, "Surge", ["wanted 7, maxReplicas is 4"])
+
+
 def test_plan_takes_jobs_and_services_only() -> None:
     with pytest.raises(NotPlannedError, match="kind 'Queue' is not planned"):
         planned(World(), b.a_queue("q"), "team", NOW)

@@ -1,0 +1,243 @@
+"""The parts of haproxy.cfg that depend on what the service asks for, as text. Pure.
+
+Whatever may change while HAProxy runs is not written here but looked up in `run.map`, which the sidecar keeps.
+"""
+
+from gateway.config import Settings
+
+SHARE = 10_000
+"""Shares of traffic are in basis points."""
+
+LOG_FORMAT = " ".join(
+    f"{key}={value}"
+    for key, value in {
+        "frontend": "%f",
+        "backend": "%b",
+        "server": "%s",
+        "status": "%ST",
+        "method": "%HM",
+        "term": "%ts",  # two letters, `--` where nothing went wrong
+        "total_ms": "%Ta",  # from the request's first byte to the answer's last, waiting included
+        "ttfb_ms": "%Tr",  # from the request sent to the answer's headers, -1 where there were none
+        "queue_ms": "%Tw",
+        "held_ms": "%[var(txn.held_ms)]",  # `-` where the request was not held
+        "retries": "%rc",
+        "bytes": "%B",
+        "client": "%[var(txn.client)]",  # `-` where the service asks for no key
+    }.items()
+)
+"""Of the line that each request leaves at `log.sock`; every value is one word."""
+
+_TOO_MANY = """    http-request return status 429 content-type application/json string '{{"error":"{message}"}}' hdr Retry-After "%[str({knob}),map({run},1)]" if {condition}"""
+
+
+_JWT_ALGORITHMS = "RS256 RS384 RS512 ES256 ES384 ES512 PS256 PS384 PS512"
+"""Never one with a shared secret: the public key would be that secret."""
+
+
+def global_options(settings: Settings) -> str:
+    """Lines of the global section."""
+    if settings.tls_folder is None:
+        return ""
+    # tls.crt and tls.key, as a Secret of type kubernetes.io/tls has them.
+    return "    ssl-load-extra-files key\n    ssl-load-extra-del-ext\n    ssl-default-bind-options ssl-min-ver TLSv1.2"
+
+
+def retries(settings: Settings) -> str:
+    """How often, and after what, a request is sent again. The number counts failed connections too."""
+    if settings.retries == 0:
+        return "    retries 3\n    retry-on conn-failure empty-response"
+    return f"    retries {settings.retries}\n    retry-on conn-failure empty-response 503"
+
+
+def repeatable(settings: Settings) -> str:
+    """Which requests may be sent again after a replica has read them."""
+    safe = "{ method GET HEAD OPTIONS }"
+    if settings.retries == 0:
+        return f"    http-request disable-l7-retry unless {safe}"
+    return f"    http-request disable-l7-retry unless {safe} or {{ path_end /infer :predict }}"
+
+
+def binds(settings: Settings) -> str:
+    """Where callers come in."""
+    lines = [f"bind {settings.traffic_bind}"]
+    if settings.tls_folder is not None:
+        lines.append(f"bind {settings.tls_bind} ssl crt {settings.tls_folder / 'tls.crt'} alpn h2,http/1.1")
+    return "\n".join(f"    {line}" for line in lines)
+
+
+def callers(settings: Settings) -> str:
+    """Who may ask, and how often."""
+    lines = []
+    if settings.tls_folder is not None:
+        lines.append(_refuse(403, "this service is reached over TLS only: use https", "!{ ssl_fc }"))
+    if settings.keys_folder is not None:
+        lines += _keys(settings)
+    if settings.jwt_key is not None:
+        lines += _jwt(settings)
+    if settings.rate_requests:
+        source = "var(txn.client)" if settings.keys_folder or settings.jwt_key else "src"
+        text = f"more than {settings.rate_requests} requests in {settings.rate_seconds} s; try again later"
+        lines += [
+            f"track-sc0 {source} table rates",
+            _refuse(
+                429,
+                text,
+                f"{{ sc0_gpc0_rate(rates) ge {settings.rate_share} }}",
+                f"hdr Retry-After {settings.rate_seconds}",
+            ),
+            "sc-inc-gpc0(0)",  # only what was let through counts
+        ]
+    return "\n".join(f"    http-request {line}" for line in lines)
+
+
+def rates(settings: Settings) -> str:
+    """The table that counts the requests of each client."""
+    if not settings.rate_requests:
+        return ""
+    seconds = settings.rate_seconds
+    return f"backend rates\n    stick-table type string len 64 size 100k expire {2 * seconds}s store gpc0,gpc0_rate({seconds}s)\n"
+
+
+def _refuse(status: int, text: str, condition: str, header: str = "") -> str:
+    body = f"""return status {status} content-type application/json string '{{"error":"{text}"}}'"""
+    return f"{body} {header} if {condition}"
+
+
+def _keys(settings: Settings) -> list[str]:
+    """A key is known by its sha256 alone, and goes no further than here."""
+    wanted = "expected a key of this service, as Authorization: Bearer KEY or X-API-Key: KEY"
+    lookup = f"digest(sha256),hex,lower,map({settings.keys_map})"
+    return [
+        f"set-var(txn.client) req.hdr(X-API-Key),{lookup} if {{ req.hdr(X-API-Key) -m found }}",
+        f"set-var(txn.client) http_auth_bearer,{lookup} if !{{ req.hdr(X-API-Key) -m found }}",
+        "del-header Authorization",
+        "del-header X-API-Key",
+        _refuse(401, wanted, "!{ var(txn.client) -m found }", "hdr WWW-Authenticate Bearer"),
+    ]
+
+
+def _jwt(settings: Settings) -> list[str]:
+    claim = "var(txn.token),jwt_payload_query"
+    challenge = "hdr WWW-Authenticate Bearer"
+    lines = [
+        "set-var(txn.token) http_auth_bearer",
+        "set-var(txn.alg) var(txn.token),jwt_header_query('$.alg')",
+        "del-header Authorization",
+        _refuse(
+            401,
+            "expected Authorization: Bearer with a signed token",
+            f"!{{ var(txn.alg) -m str {_JWT_ALGORITHMS} }}",
+            challenge,
+        ),
+        _refuse(
+            401,
+            "the signature of the token is not good",
+            f"!{{ var(txn.token),jwt_verify(txn.alg,{settings.jwt_key}) -m int 1 }}",
+            challenge,
+        ),
+        "set-var(txn.now) date()",
+        f"set-var(txn.exp) {claim}('$.exp','int')",
+        f"set-var(txn.nbf) {claim}('$.nbf','int')",
+        _refuse(
+            401,
+            "the token has expired, or never does",
+            "!{ var(txn.exp) -m found } or { var(txn.exp),sub(txn.now) -m int le 0 }",
+            challenge,
+        ),
+        _refuse(401, "the token is not valid yet", "{ var(txn.nbf),sub(txn.now) -m int gt 0 }", challenge),
+        f"set-var(txn.client) {claim}('$.sub')",
+    ]
+    if settings.jwt_issuer:
+        lines.append(
+            _refuse(403, "the token is of another issuer", f"!{{ {claim}('$.iss') -m str {settings.jwt_issuer} }}")
+        )
+    if settings.jwt_audience:
+        # HAProxy reads no list as a whole; a token is for four at most.
+        places = ["$.aud", *(f"$.aud[{number}]" for number in range(4))]
+        none = " ".join(f"!{{ {claim}('{place}') -m str {settings.jwt_audience} }}" for place in places)
+        lines.append(_refuse(403, "the token is for another audience", none))
+    lines.append(_refuse(403, "the token has no subject", "!{ var(txn.client) -m found }"))
+    return lines
+
+
+def _balance(settings: Settings) -> list[str]:
+    if settings.affinity_header:
+        chosen = f"hdr({settings.affinity_header})"
+    elif settings.affinity_prefix_bytes:
+        chosen = f"hash req.body,bytes(0,{settings.affinity_prefix_bytes})"
+    else:
+        return ["balance leastconn"]
+    # No replica gets more than 125 % of the mean, however many callers are alike.
+    return [f"balance {chosen}", "hash-type consistent", "hash-balance-factor 125"]
+
+
+def routing(settings: Settings) -> str:
+    """Which backend a request goes to, whether it is held, and when there are too many."""
+    run = settings.run_map
+    rules = [
+        f"set-var(txn.weight) str(weight),map({run},0),add(0)",
+        f"set-var(txn.header) str(header),map({run})",
+        f"set-var(txn.value) str(value),map({run})",
+        "lua.pin txn.header txn.value if { var(txn.header) -m found } { var(txn.value) -m found }",
+        f"set-var(txn.draw) rand({SHARE})",
+        "set-var(txn.canary_may) bool(true) if { var(txn.pin) -m str canary } or { var(txn.weight) -m int gt 0 }",
+        f"set-var(txn.canary_may) bool(true) if {{ str(may),map({run}) -m found }}",
+        "set-var(txn.to) str(canary) if { var(txn.pin) -m str canary }",
+        "set-var(txn.to) str(canary) if !{ var(txn.pin) -m found } { var(txn.draw),sub(txn.weight) -m int lt 0 }",
+    ]
+    if settings.affinity_header:
+        name = settings.affinity_header
+        rules.insert(5, f"set-var(txn.draw) req.hdr({name}),xxh32(7),mod({SHARE}) if {{ req.hdr({name}) -m found }}")
+    lines = [f"    http-request {rule}" for rule in rules]
+    if settings.affinity_prefix_bytes:
+        lines.append(
+            f"    http-request wait-for-body time 1s at-least {settings.affinity_prefix_bytes} if {{ method POST }}"
+        )
+    if settings.hold_seconds:
+        lines += _hold(settings)
+    lines += [
+        "    # Without a server of its own a request goes to the other revision: to the canary only if it gets traffic at all.",
+        "    http-request set-var(txn.to) str(stable) unless { var(txn.to) -m str canary } { nbsrv(canary) gt 0 }",
+        "    http-request set-var(txn.to) str(canary) if { nbsrv(replicas) eq 0 } { nbsrv(canary) gt 0 } { var(txn.canary_may) -m bool }",
+    ]
+    full = f"{settings.queue_limit} requests are waiting, which is the limit; try again later"
+    for to, backend in (("stable", "replicas"), ("canary", "canary")):
+        # What was held has waited its turn already.
+        condition = f"{{ var(txn.to) -m str {to} }} {{ queue({backend}) ge {settings.queue_limit} }} !{{ var(txn.held_ms) -m found }}"
+        lines.append(_TOO_MANY.format(message=full, knob="retry", run=run, condition=condition))
+    lines += [
+        f"    http-request set-var(txn.sample) str(shadow),map({run},0),add(0)",
+        f"    http-request set-var(txn.shadow) bool(true) if {{ method POST }} {{ var(txn.to) -m str stable }} {{ rand({SHARE}),sub(txn.sample) -m int lt 0 }}",
+    ]
+    return "\n".join(lines)
+
+
+def _hold(settings: Settings) -> list[str]:
+    alone = "{ nbsrv(replicas) eq 0 } { nbsrv(canary) eq 0 }"
+    kept = "{ nbsrv(replicas) eq 0 } !{ var(txn.canary_may) -m bool }"
+    full = f"no replica is ready, and {settings.hold_limit} requests wait for one, which is the limit; try again later"
+    return [
+        "    # Nobody is there to answer: wait for the first replica.",
+        f"    http-request lua.hold {settings.hold_seconds} {settings.hold_limit} {settings.queue_limit} if {alone} or {kept}",
+        _TOO_MANY.format(message=full, knob="cold", run=settings.run_map, condition="{ var(txn.hold_full) -m found }"),
+    ]
+
+
+def servers(settings: Settings) -> str:
+    """Body of both backends. The sidecar adds their servers."""
+    check = (
+        "http-check send meth GET uri /v2/health/ready ver HTTP/1.1 hdr Host trainyard "
+        f"hdr X-Trainyard-Service {settings.service_uid} "
+        f'hdr X-Trainyard-Digest "%[srv_name,map({settings.digest_map})]"'
+    )
+    lines = [
+        "log global",
+        *_balance(settings),
+        "option httpchk",
+        "# The digest is each server's own, looked up by its name, so that old and new replicas of a changing model are both",
+        "# checked against what they should hold. No entry sends an empty header, which the replica does not compare.",
+        check,
+        "http-check expect status 200",
+    ]
+    return "\n".join(f"    {line}" for line in lines)

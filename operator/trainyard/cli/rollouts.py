@@ -1,0 +1,20 @@
+"""The lines of `trainyard why` that tell how the rollout of a changed model goes."""
+
+from trainyard.api.rollout import RevisionCounts, RolloutStatus
+from trainyard.cli import output
+
+
+def print_rollout(rollout: RolloutStatus) -> None:
+    """Where it stands, why, and what both models did in this step."""
+    head = f"{rollout.strategy}, {rollout.phase} since {rollout.since:%Y-%m-%d %H:%M:%SZ}"
+    share = f", {rollout.weight} % of the requests" if rollout.weight else ""
+    output.print_line("rollout:", f"{head}{share}: {rollout.message}")
+    for name, path, counts in (
+        ("new model:", rollout.canary.path, rollout.canary_counts),
+        ("old model:", rollout.stable.path, rollout.stable_counts),
+    ):
+        output.print_line(name, f"{path}: {_told(counts)}")
+
+
+def _told(counts: RevisionCounts) -> str:
+    return f"{counts.requests} requests in this step, {counts.errors} failed, {counts.slow} of {counts.answered} slow"

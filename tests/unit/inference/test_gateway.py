@@ -1,0 +1,96 @@
+"""What `spec.gateway` makes of the gateway's Deployment and Service."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from tests import builders as b
+from trainyard.api.inference_service import InferenceService
+from trainyard.inference.gateway import gateway_children
+from trainyard.inference.gateway_options import hold_seconds, variables
+from trainyard.inference.names import url
+from trainyard.inference.observed import Observed
+from trainyard.workloads.plan import Object
+
+
+def service(**gateway: Any) -> InferenceService:
+    return InferenceService.model_validate(b.inference_service("s", b.meta(uid="u"), b.spec(gateway=gateway)))
+
+
+def child(kind: str, **gateway: Any) -> Object:
+    return next(each for each in gateway_children(Observed(service(**gateway))) if each["kind"] == kind)
+
+
+def test_nothing_is_held_mounted_or_asked_for_by_default() -> None:
+    assert variables(service()) == {"TRAINYARD_RETRIES": "1"}
+    pod = child("Deployment")["spec"]["template"]["spec"]
+    assert [each["name"] for each in pod["volumes"]] == ["lb", "tmp", "trainyard-token"]
+
+
+@pytest.mark.parametrize(
+    ("gateway", "expected"),
+    [
+        ({"retries": 0}, {"TRAINYARD_RETRIES": "0"}),
+        ({"holdSeconds": 60}, {"TRAINYARD_HOLD_SECONDS": "60", "TRAINYARD_HOLD_LIMIT": "1000"}),
+        ({"affinity": {"header": "X-Session-Id"}}, {"TRAINYARD_AFFINITY_HEADER": "X-Session-Id"}),
+        ({"affinity": {"prefixBytes": 512}}, {"TRAINYARD_AFFINITY_PREFIX_BYTES": "512"}),
+        (
+            {"rateLimits": {"perClient": {"requests": 5, "seconds": 10}}},
+            {"TRAINYARD_RATE_REQUESTS": "5", "TRAINYARD_RATE_SECONDS": "10"},
+        ),
+        ({"auth": {"apiKeysSecret": "keys"}}, {"TRAINYARD_KEYS_DIR": "/etc/trainyard/keys"}),
+        ({"tls": {"secretName": "cert"}}, {"TRAINYARD_TLS_DIR": "/etc/trainyard/tls"}),
+        (
+            {"jwt": {"publicKeySecret": "login", "issuer": "https://login.test", "audience": "digits"}},
+            {
+                "TRAINYARD_JWT_KEY": "/etc/trainyard/jwt/public.pem",
+                "TRAINYARD_JWT_ISSUER": "https://login.test",
+                "TRAINYARD_JWT_AUDIENCE": "digits",
+            },
+        ),
+    ],
+    ids=lambda value: next(iter(value)),
+)
+def test_each_option_reaches_the_gateway(gateway: dict[str, Any], expected: dict[str, str]) -> None:
+    assert variables(service(**gateway)).items() >= expected.items()
+
+
+@pytest.mark.parametrize(
+    ("autoscaling", "seconds"),
+    [
+        (None, 0),
+        ({"minReplicas": 1, "maxReplicas": 4}, 0),
+        ({"minReplicas": 0, "maxReplicas": 4}, 300),
+        (
+            {
+                "maxReplicas": 4,
+                "schedules": [{"name": "night", "start": "20:00", "end": "06:00", "minReplicas": 0}],
+            },
+            300,
+        ),
+    ],
+)
+def test_a_service_that_may_be_empty_holds_requests(autoscaling: dict[str, Any] | None, seconds: int) -> None:
+    made = b.inference_service("s", b.meta(uid="u"), b.spec(autoscaling=autoscaling) if autoscaling else b.spec())
+    assert hold_seconds(InferenceService.model_validate(made)) == seconds
+    assert hold_seconds(service(holdSeconds=7)) == 7
+
+
+def test_secrets_are_mounted_whole_for_both_containers_and_never_in_the_environment() -> None:
+    deployment = child("Deployment", auth={"apiKeysSecret": "keys"}, tls={"secretName": "cert"})
+    pod = deployment["spec"]["template"]["spec"]
+    mounted = {each["name"]: each["secret"]["secretName"] for each in pod["volumes"] if "secret" in each}
+    assert mounted == {"keys": "keys", "tls": "cert"}
+    for container in pod["containers"]:
+        places = {each["name"]: each for each in container["volumeMounts"]}
+        assert places["keys"] == {"name": "keys", "mountPath": "/etc/trainyard/keys", "readOnly": True}
+        assert places["tls"]["mountPath"] == "/etc/trainyard/tls"
+        assert not any("subPath" in each for each in container["volumeMounts"])
+        assert b"secretKeyRef" not in orjson.dumps(container)
+
+
+def test_the_service_leads_to_the_encrypted_port_and_its_address_says_so() -> None:
+    ports = {each["name"]: (each["port"], each["targetPort"]) for each in child("Service")["spec"]["ports"]}
+    assert ports == {"http": (80, 8080), "https": (443, 8443)}
+    assert (url(service()), url(service(tls={"secretName": "cert"}))) == ("http://s.team.svc", "https://s.team.svc")

@@ -1,0 +1,255 @@
+"""How a rollout goes on."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from trainyard.api.inference_service import ServedModel
+from trainyard.api.reasons import Reason
+from trainyard.api.rollout import Rollout, RolloutStatus
+from trainyard.inference.rollout.counting import Counted, Totals
+from trainyard.inference.rollout.steps import Look, Step, advance, canaries
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+FAST = {10: 940, 20: 50, 30: 10}
+
+
+def model(digest: str) -> ServedModel:
+    return ServedModel(claim_name="models", path=digest[7:10], digest=digest)
+
+
+class Service:
+    """A service of `target` replicas whose requests are told by hand."""
+
+    def __init__(self, strategy: str = "Canary", target: int = 4, **spec: Any) -> None:
+        fields = {"steps": (10, 50), "minimumRequests": 100, "stepSeconds": 30, "deadlineSeconds": 600, **spec}
+        self.spec = Rollout.model_validate({"strategy": strategy, **fields})
+        self.target, self.now, self.counter = target, NOW, "one"
+        self.status: RolloutStatus | None = None
+        self.totals = {OLD: Totals(1000, 1, dict(FAST))}
+        self.ready = {OLD: target}
+        self.wanted, self.stable = NEW, OLD
+
+    def requests(self, digest: str, count: int, errors: int = 0, *, slow: bool = False) -> None:
+        old = self.totals.get(digest, Totals())
+        answered = count - errors
+        shape = {36: answered} if slow else {10: answered - answered // 25, 20: answered // 25}
+        times = {each: old.times.get(each, 0) + shape.get(each, 0) for each in {*old.times, *shape}}
+        self.totals[digest] = Totals(old.requests + count, old.errors + errors, times)
+
+    def look(self, seconds: float = 1.0, refused: str = "") -> Step:
+        self.now += timedelta(seconds=seconds)
+        look = Look(
+            self.spec,
+            model(self.stable),
+            model(self.wanted),
+            self.target,
+            self.ready,
+            refused,
+            Counted(self.counter, dict(self.totals)),
+        )
+        step = advance(self.status, look, self.now)
+        self.status = step.status
+        return step
+
+    def begun(self) -> "Service":
+        """Up to the first share."""
+        self.look()
+        self.ready[NEW] = 4
+        self.look()
+        assert self.status is not None
+        assert self.status.weight > 0
+        return self
+
+
+def reasons(step: Step) -> list[str]:
+    return [each.reason for each in step.notes]
+
+
+def test_a_canary_gets_its_share_once_its_replicas_are_ready() -> None:
+    service = Service()
+    assert reasons(service.look()) == [Reason.ROLLOUT_STARTED]
+    assert canaries(service.status, service.spec, 4) == 1
+    service.look(60)
+    assert service.status is not None
+    assert (service.status.weight, service.status.message) == (0, "0 of 1 replicas of the new model are ready")
+    service.ready[NEW] = 1
+    assert reasons(service.look()) == [Reason.ROLLOUT_STEP]
+    assert service.status.weight == 10
+
+
+def test_a_good_canary_takes_step_after_step_and_is_promoted() -> None:
+    service = Service().begun()
+    for share in (10, 50):
+        assert service.status is not None
+        assert service.status.weight == share
+        service.requests(OLD, 9000, 9)
+        service.requests(NEW, 2000, 2)
+        service.look()
+        assert service.status.outcome == "Promote"
+        last = service.look(30)
+        if not last.promoted:
+            service.look()
+    assert last.promoted
+    assert reasons(last) == [Reason.ROLLOUT_PROMOTED]
+    assert service.status is not None
+    assert (service.status.phase, service.status.weight) == ("Promoted", 0)
+    assert canaries(service.status, service.spec, 4) == 0
+
+
+def test_the_next_step_waits_for_its_replicas_with_the_share_it_has() -> None:
+    service = Service().begun()
+    service.ready[NEW] = 1
+    service.requests(OLD, 9000, 9)
+    service.requests(NEW, 2000, 2)
+    service.look(60)
+    service.look()
+    assert service.status is not None
+    assert (service.status.step, service.status.weight, canaries(service.status, service.spec, 4)) == (1, 10, 2)
+    service.requests(NEW, 500, 400)
+    service.look()
+    assert service.status.phase == "RolledBack"  # it is watched while it waits
+
+
+@pytest.mark.parametrize(("errors", "slow", "said"), [(100, False, "failed requests"), (0, True, "slow requests")])
+def test_a_bad_canary_is_rolled_back_with_the_numbers_and_not_tried_again(errors: int, slow: bool, said: str) -> None:
+    service = Service().begun()
+    service.requests(OLD, 5000, 5)
+    service.requests(NEW, 500, errors, slow=slow)
+    step = service.look()
+    assert reasons(step) == [Reason.ROLLED_BACK]
+    assert service.status is not None
+    assert (service.status.phase, service.status.weight) == ("RolledBack", 0)
+    assert said in service.status.message
+    assert canaries(service.status, service.spec, 4) == 0
+    assert reasons(service.look(10_000)) == []
+    service.wanted = "sha256:" + "c" * 64
+    assert reasons(service.look()) == [Reason.ROLLOUT_STARTED]
+
+
+def test_little_traffic_pauses_or_goes_on_as_the_user_says() -> None:
+    paused, bold = Service().begun(), Service(onNotEnoughTraffic="Promote").begun()
+    for service in (paused, bold):
+        service.requests(OLD, 50)
+        service.requests(NEW, 5)
+    assert reasons(paused.look(601)) == [Reason.ROLLOUT_PAUSED]
+    assert reasons(paused.look(601)) == []
+    assert paused.status is not None
+    assert (paused.status.phase, paused.status.outcome, paused.status.weight) == ("Paused", "NotEnoughTraffic", 10)
+    paused.requests(OLD, 9000, 9)
+    paused.requests(NEW, 2000, 2)
+    paused.look()
+    assert (paused.status.phase, paused.status.step) == ("Progressing", 1)
+    bold.look(601)
+    assert bold.status is not None
+    assert bold.status.step == 1
+
+
+def test_the_last_step_may_wait_for_a_person() -> None:
+    service = Service(steps=(10,), autoPromote=False).begun()
+    service.requests(OLD, 9000, 9)
+    service.requests(NEW, 2000, 2)
+    assert reasons(service.look(60)) == [Reason.ROLLOUT_PAUSED]
+    service.spec = service.spec.model_copy(update={"auto_promote": True})
+    assert service.look().promoted
+
+
+def test_a_new_operator_goes_on_with_what_was_counted() -> None:
+    service = Service().begun()
+    service.requests(OLD, 5000, 5)
+    service.requests(NEW, 400, 1)
+    service.look(20)
+    assert service.status is not None
+    assert service.status.canary_counts.requests == 400
+    service.counter, service.totals = "two", {}
+    service.requests(NEW, 100)
+    service.look(20)
+    assert service.status.canary_counts.requests == 500
+    assert service.status.stable_counts.requests == 5000
+
+
+def test_counts_alone_are_not_written_at_every_look() -> None:
+    service = Service().begun()
+    service.requests(NEW, 10)
+    service.look()
+    before = service.status
+    service.requests(NEW, 10)
+    service.look(2)
+    assert service.status is before
+    service.look(10)
+    assert service.status != before
+    settled = service.status
+    service.look(100)
+    assert service.status is settled  # no traffic, no write
+
+
+def test_blue_and_green_switch_at_once_and_the_old_set_is_kept() -> None:
+    service = Service("BlueGreen", keepSeconds=100)
+    service.look()
+    assert canaries(service.status, service.spec, 4) == 4
+    service.requests(OLD, 3000, 3)
+    service.ready[NEW] = 3
+    service.look(60)
+    assert service.status is not None
+    assert service.status.weight == 0
+    service.ready[NEW] = 4
+    service.look()
+    assert service.status.weight == 100
+    service.requests(NEW, 3000, 3)
+    assert not service.look(50).promoted
+    assert service.look(50).promoted
+
+
+def test_a_bad_green_set_goes_back_at_once() -> None:
+    service = Service("BlueGreen")
+    service.look()
+    service.requests(OLD, 3000, 3)
+    service.ready[NEW] = 4
+    service.look()
+    service.requests(NEW, 20, 18)
+    service.look()
+    assert service.status is not None
+    assert (service.status.phase, service.status.weight) == ("RolledBack", 0)
+
+
+def test_a_model_that_no_replica_serves_is_given_up() -> None:
+    service = Service()
+    service.look()
+    assert reasons(service.look(refused="bad file")) == [Reason.ROLLED_BACK]
+    late = Service(readySeconds=100)
+    late.look()
+    assert reasons(late.look(99)) == []
+    assert reasons(late.look(2)) == [Reason.ROLLED_BACK]
+
+
+def test_a_model_that_is_taken_back_ends_the_rollout() -> None:
+    service = Service().begun()
+    service.wanted = OLD
+    service.look()
+    assert service.status is None
+
+
+def test_with_no_replica_there_is_nothing_to_compare() -> None:
+    assert Service(target=0).look().promoted
+
+
+def test_replacing_knows_no_rollout() -> None:
+    assert Service("Replace").look() == Step(None)
+
+
+def test_without_answers_to_take_a_limit_from_counting_begins_when_there_is_one() -> None:
+    service = Service()
+    service.totals = {}
+    service.begun()
+    service.requests(NEW, 300, slow=True)
+    service.requests(OLD, 60)
+    service.look()
+    assert service.status is not None
+    assert service.status.limit is not None
+    service.requests(OLD, 50_000)
+    service.requests(NEW, 20_000, 2)
+    service.look(40)
+    assert service.status.phase == "Progressing"
+    assert service.status.step == 1
