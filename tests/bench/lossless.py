@@ -37,11 +37,14 @@ class Served:
         self.platform = platform
 
     def start(self) -> None:
-        """Two models, two replicas of the first behind two gateways, and the callers."""
+        """Three models, two replicas of the first behind two gateways, and the callers."""
         each = self.platform
-        each.apply(each.job("digits", epochs=3), each.job("later", epochs=4))
-        each.phase("tyj", "digits", "Complete", 300)
-        each.phase("tyj", "later", "Complete", 300)
+        large = {"name": "mlp", "parameters": {"hidden": [8192, 4096]}}
+        jobs = {"digits": each.job("digits", epochs=3), "later": each.job("later", epochs=4)}
+        jobs["slow"] = each.job("slow", epochs=1, model=large)
+        each.apply(*jobs.values())
+        for name in jobs:
+            each.phase("tyj", name, "Complete", 300)
         each.apply(each.service(SERVICE, {"trainingJob": "digits"}, replicas=2))
         each.phase("tyi", SERVICE, "Ready", 180)
         each.apply(_client_pod(each.namespace))
@@ -141,6 +144,21 @@ def _other_model(served: Served) -> None:
     served.settled(2)
 
 
+def _canary(served: Served, job: str, end: str) -> None:
+    """A rollout that the evidence ends."""
+    rollout = {"strategy": "Canary", "steps": [25, 50], "stepSeconds": 5, "minimumRequests": 200}
+    served.patch({"model": {"trainingJob": job}, "rollout": rollout})
+    wanted = served.platform.status("tyj", job)["result"]["digest"]
+
+    def look() -> bool:
+        found = served.status().get("rollout") or {}
+        return bool(found.get("phase") == end and found["canary"]["digest"] == wanted)
+
+    served.platform.until(f"the rollout of {job} being {end}", look, 240)
+    served.settled(2)
+    print(f"{job}: {served.status()['rollout']['message']}", file=sys.stderr, flush=True)
+
+
 def _new_gateways(served: Served) -> None:
     old = served.pods("gateway")
     name = old[0]["metadata"]["name"].rsplit("-", 2)[0]
@@ -168,6 +186,8 @@ FAULTS = (
     Fault("gateways-renewed", _new_gateways),
     Fault("new-model", _other_model),
     Fault("operator-killed", _operator_killed),
+    Fault("canary-rolled-back", lambda served: _canary(served, "slow", "RolledBack")),
+    Fault("canary-promoted", lambda served: _canary(served, "digits", "Promoted")),
     Fault("replica-killed", lambda served: served.kill("replica", b"server"), planned=False),
     Fault("haproxy-killed", lambda served: served.kill("gateway", b"haproxy"), planned=False),
     Fault("sidecar-killed", lambda served: served.kill("gateway", b"gateway\x00")),
