@@ -29,6 +29,12 @@ async def to_zero(sim: Simulation) -> None:
     await sim.until(lambda: sim.served("s")["phase"] == "ScaledToZero" and not sim.names("s"), 120)
 
 
+async def a_minute_of_rising_demand(sim: Simulation) -> None:
+    for second in range(60):
+        sim.demand = {"inFlight": 4, "queued": 20 * second, "requests": 40 * second}
+        await sim.rest(1)
+
+
 async def test_an_idle_service_gives_its_quota_back_and_the_first_request_brings_it_back() -> None:
     async with Simulation(nodes=1, gpus=2) as sim:
         sim.create(autoscaled("s", gpus(2), scaleToZeroAfterSeconds=20))
@@ -51,9 +57,7 @@ async def test_the_number_follows_the_demand_up_to_its_limit_and_says_so() -> No
         sim.create(autoscaled("s", minReplicas=1))
         await sim.until(lambda: sim.served("s").get("phase") == "Ready", 30)
         sim.run_gateways("s")
-        for second in range(60):
-            sim.demand = {"inFlight": 4, "queued": 20 * second, "requests": 40 * second}
-            await sim.rest(1)
+        await a_minute_of_rising_demand(sim)
         status = sim.served("s")
         assert status["desiredReplicas"] == 6
         assert len(sim.names("s")) == 6
@@ -82,9 +86,7 @@ async def test_a_new_operator_keeps_the_number_until_it_has_heard_the_gateways()
         sim.create(autoscaled("s", minReplicas=1))
         await sim.until(lambda: sim.served("s").get("phase") == "Ready", 30)
         sim.run_gateways("s")
-        for second in range(60):
-            sim.demand = {"inFlight": 4, "queued": 20 * second, "requests": 40 * second}
-            await sim.rest(1)
+        await a_minute_of_rising_demand(sim)
         assert len(sim.names("s")) == 6
         await sim.process.kill()
         await sim.start()

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
@@ -83,22 +83,28 @@ class OpenAiRoutes:
             return refusal(RequestError("internal error; see the server's log"))
 
     async def _completions(self, request: web.Request) -> web.StreamResponse:
-        fields = requests.body_of(await self._body(request), requests.COMPLETION_FIELDS)
-        serving = self._inference.find(fields["model"])
-        with serving.in_use():
-            engine = _engine(serving)
-            asked = requests.completion(fields, engine.decoder.vocabulary)
-            requests.within(asked.prompts, engine.most - 1, "prompt")
-            return await self._generate(request, asked, engine, chat=False)
+        return await self._text(request, requests.COMPLETION_FIELDS, requests.completion, "prompt", chat=False)
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        fields = requests.body_of(await self._body(request), requests.CHAT_FIELDS)
+        return await self._text(request, requests.CHAT_FIELDS, requests.chat, "messages", chat=True)
+
+    async def _text(
+        self,
+        request: web.Request,
+        known: frozenset[str],
+        check: Callable[[Mapping[str, Any], int], Generation],
+        field: str,
+        *,
+        chat: bool,
+    ) -> web.StreamResponse:
+        """Text in either form. check: the fields and the vocabulary to a checked request; field: where the text stands."""
+        fields = requests.body_of(await self._body(request), known)
         serving = self._inference.find(fields["model"])
         with serving.in_use():
             engine = _engine(serving)
-            asked = requests.chat(fields, engine.decoder.vocabulary)
-            requests.within(asked.prompts, engine.most - 1, "messages")
-            return await self._generate(request, asked, engine, chat=True)
+            asked = check(fields, engine.decoder.vocabulary)
+            requests.within(asked.prompts, engine.most - 1, field)
+            return await self._generate(request, asked, engine, chat=chat)
 
     async def _embeddings(self, request: web.Request) -> web.StreamResponse:
         fields = requests.body_of(await self._body(request), requests.EMBEDDING_FIELDS)
