@@ -1,4 +1,4 @@
-"""Keys and certificate of a service, followed while HAProxy runs: kubelet rewrites their folders when a Secret changes.
+"""API keys, certificate and the key of tokens, followed while HAProxy runs: kubelet rewrites their folders when a Secret changes.
 
 Of a key only the sha256 is handed on. HAProxy is given the differences, so it needs no reload.
 """
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from gateway.config import Settings
 from gateway.runtime import Runtime, RuntimeUnavailable
+from gateway.sections import JWT_KEY, JWT_LOADED, jwt_load
 
 LOOK_SECONDS = 1.0
 _log = logging.getLogger(__name__)
@@ -37,6 +38,11 @@ def certificate(settings: Settings) -> str:
     return "\n".join(line for text in both for line in text.splitlines() if line.strip())
 
 
+def jwt_key(settings: Settings) -> bytes:
+    """The public key in PEM, b"" without tokens. Raises OSError."""
+    return b"" if settings.jwt_key is None else settings.jwt_key.read_bytes()
+
+
 def differences(wanted: Mapping[str, str], there: Mapping[str, str], path: str) -> list[str]:
     """Command lines that make a map hold what is wanted: what is new first, so that no good key is refused."""
     lines = [
@@ -53,11 +59,12 @@ class Credentials:
     def __init__(self, settings: Settings, runtime: Runtime) -> None:
         self._settings, self._runtime = settings, runtime
         self._given: tuple[str, str] | None = None  # boot of HAProxy, certificate
+        self._read: tuple[str, bytes] | None = None  # boot of HAProxy, the last key of tokens that it was told to read
 
     async def run(self) -> None:
-        """Work until cancelled; nothing to do for a service without keys and TLS."""
+        """Work until cancelled; nothing to do for a service without keys, tokens and TLS."""
         settings = self._settings
-        while settings.keys_folder is not None or settings.tls_folder is not None:
+        while any(each is not None for each in (settings.keys_folder, settings.jwt_key, settings.tls_folder)):
             try:
                 await self.look()
             except (OSError, UnicodeDecodeError) as error:  # RuntimeUnavailable too
@@ -71,6 +78,8 @@ class Credentials:
         """Bring HAProxy up to date once. Raises OSError, RuntimeUnavailable."""
         if self._settings.keys_folder is not None:
             await self._take_keys()
+        if self._settings.jwt_key is not None:
+            await self._take_jwt_key()
         if self._settings.tls_folder is not None:
             await self._take_certificate()
 
@@ -82,6 +91,23 @@ class Credentials:
             await self._runtime.ask(line)
         if lines:
             _log.info("keys of %d clients are in force", len(set(wanted.values())))
+
+    async def _take_jwt_key(self) -> None:
+        """HAProxy reads a key once for each path, so each key gets a path of its own."""
+        pem, boot = jwt_key(self._settings), await self._runtime.boot()
+        if self._read == (boot, pem):
+            return
+        path = self._settings.folder / f"jwt-{hashlib.sha256(pem).hexdigest()[:16]}.pem"
+        path.write_bytes(pem)
+        await self._runtime.set_variable(JWT_LOADED, jwt_load(path))
+        good = await self._runtime.variable(JWT_LOADED) == "0"
+        path.unlink()
+        if good:
+            await self._runtime.set_variable(JWT_KEY, f"str({path})")
+            _log.info("a key of tokens is in force")
+        else:
+            _log.warning("HAProxy finds no public key in %s, going on with the old one", self._settings.jwt_key)
+        self._read = (boot, pem)
 
     async def _take_certificate(self) -> None:
         pem, boot = certificate(self._settings), await self._runtime.boot()

@@ -79,6 +79,14 @@ class Runtime:
         except KeyError as error:
             raise RuntimeUnavailable("HAProxy's answer was cut short") from error
 
+    async def set_variable(self, name: str, expression: str) -> None:
+        """Set a variable of the process to what the expression gives. Raises RuntimeUnavailable."""
+        await self.ask(f"experimental-mode on; set var {name} expr {expression}")
+
+    async def variable(self, name: str) -> str:
+        """A variable of the process, "" where it has no value. Raises RuntimeUnavailable."""
+        return (await self.ask(f"get var {name}")).partition("value=<")[2].partition(">")[0]
+
     async def execute(self, commands: Iterable[RuntimeCommand]) -> None:
         """Send commands in order; one that HAProxy refuses is logged and left to the next round."""
         for command in commands:

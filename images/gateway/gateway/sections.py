@@ -3,6 +3,8 @@
 Whatever may change while HAProxy runs is not written here but looked up in `run.map`, which the sidecar keeps.
 """
 
+from pathlib import Path
+
 from gateway.config import Settings
 
 SHARE = 10_000
@@ -33,14 +35,27 @@ _TOO_MANY = """    http-request return status 429 content-type application/json 
 
 _JWT_ALGORITHMS = "RS256 RS384 RS512 ES256 ES384 ES512 PS256 PS384 PS512"
 """Never one with a shared secret: the public key would be that secret."""
+JWT_KEY, JWT_LOADED = "proc.jwt_key", "proc.jwt_loaded"
+"""Variables of HAProxy: the path under which it knows the key that is in force; what came of reading the last one."""
 
 
 def global_options(settings: Settings) -> str:
     """Lines of the global section."""
-    if settings.tls_folder is None:
-        return ""
-    # tls.crt and tls.key, as a Secret of type kubernetes.io/tls has them.
-    return "    ssl-load-extra-files key\n    ssl-load-extra-del-ext\n    ssl-default-bind-options ssl-min-ver TLSv1.2"
+    lines = []
+    if settings.tls_folder is not None:
+        # tls.crt and tls.key, as a Secret of type kubernetes.io/tls has them.
+        lines += ["ssl-load-extra-files key", "ssl-load-extra-del-ext", "ssl-default-bind-options ssl-min-ver TLSv1.2"]
+    if settings.jwt_key is not None:
+        lines += [f"set-var {JWT_LOADED} {jwt_load(settings.jwt_key)}", f"set-var {JWT_KEY} str({settings.jwt_key})"]
+    return "\n".join(f"    {line}" for line in lines)
+
+
+def jwt_load(path: Path) -> str:
+    """An expression that makes HAProxy read the public key in a file, under whose path it is known from then on.
+
+    Its value is 0, since the token in it is signed by nobody, and -5 if there is no key in the file.
+    """
+    return f"str(e30.e30.AA),jwt_verify(RS256,{path})"
 
 
 def retries(settings: Settings) -> str:
@@ -123,19 +138,20 @@ def _jwt(settings: Settings) -> list[str]:
     lines = [
         "set-var(txn.token) http_auth_bearer",
         "set-var(txn.alg) var(txn.token),jwt_header_query('$.alg')",
-        "del-header Authorization",
         _refuse(
             401,
             "expected Authorization: Bearer with a signed token",
             f"!{{ var(txn.alg) -m str {_JWT_ALGORITHMS} }}",
             challenge,
         ),
+        # From the header itself: HAProxy 2.6 mixes up its buffers where token, algorithm and key are all variables.
         _refuse(
             401,
             "the signature of the token is not good",
-            f"!{{ var(txn.token),jwt_verify(txn.alg,{settings.jwt_key}) -m int 1 }}",
+            f"!{{ http_auth_bearer,jwt_verify(txn.alg,{JWT_KEY}) -m int 1 }}",
             challenge,
         ),
+        "del-header Authorization",
         "set-var(txn.now) date()",
         f"set-var(txn.exp) {claim}('$.exp','int')",
         f"set-var(txn.nbf) {claim}('$.nbf','int')",

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from math import ceil
 from typing import Any
 
 import orjson
@@ -17,6 +18,7 @@ from trainyard.inference.rollout.routing import is_canary, split
 from trainyard.workloads.pod_state import PodState
 
 FRESH_SECONDS = 5.0
+_MOST_START_SECONDS = 86_400  # gateways take no more
 _GENERATION_BITS = 52  # whole numbers that every JSON reader holds exactly
 
 
@@ -28,10 +30,17 @@ class Membership:
     members: tuple[Mapping[str, Any], ...]
     split: Mapping[str, Any] | None = None
     """Share of a canary, while there is one."""
+    start_seconds: int = 0
+    """How long a first replica takes, 0: not known. What callers are told who could not be held; no reason for a new generation."""
 
     def body(self) -> dict[str, Any]:
         """As the sync call answers it."""
-        return {"generation": self.generation, "members": list(self.members), "split": self.split}
+        return {
+            "generation": self.generation,
+            "members": list(self.members),
+            "split": self.split,
+            "startSeconds": self.start_seconds,
+        }
 
 
 def membership(service: InferenceService, pods: Iterable[PodState]) -> Membership:
@@ -56,7 +65,15 @@ def membership(service: InferenceService, pods: Iterable[PodState]) -> Membershi
         )
     share = split(service)
     mark = hashlib.sha256(orjson.dumps([members, share], option=orjson.OPT_SORT_KEYS)).digest()
-    return Membership((int.from_bytes(mark[:8], "big") >> (64 - _GENERATION_BITS)) or 1, tuple(members), share)
+    generation = (int.from_bytes(mark[:8], "big") >> (64 - _GENERATION_BITS)) or 1
+    return Membership(generation, tuple(members), share, _start_seconds(service))
+
+
+def _start_seconds(service: InferenceService) -> int:
+    """What nine of ten starts took at most, rounded up."""
+    scaling = service.status.scaling
+    start = scaling.cold_start if scaling else None
+    return min(_MOST_START_SECONDS, ceil(start.p90_seconds)) if start else 0
 
 
 def drained(

@@ -62,9 +62,9 @@ def pair(folder: Path, name: str, key: rsa.RSAPrivateKey = KEY) -> Path:
     return folder
 
 
-def public(folder: Path) -> Path:
+def public(folder: Path, key: rsa.RSAPrivateKey = KEY) -> Path:
     form = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    (folder / "public.pem").write_bytes(KEY.public_key().public_bytes(*form))
+    (folder / "public.pem").write_bytes(key.public_key().public_bytes(*form))
     return folder / "public.pem"
 
 
@@ -162,6 +162,28 @@ async def test_a_token_must_be_signed_in_time_and_meant_for_us(tmp_path: Path) -
         found = {text: (await running.post(Authorization=f"Bearer {text}"))[0] for text in expected}
         assert list(found.values()) == list(expected.values())
         assert not any("Authorization" in headers for headers in a.headers)
+
+
+async def test_a_changed_key_of_tokens_is_in_force_while_haproxy_runs(tmp_path: Path) -> None:
+    a = Replica("a")
+    async with replicas(a), haproxy(jwt_key=public(tmp_path)) as running:
+        await running.follow(a.member)
+        credentials = Credentials(running.settings, running.runtime)
+
+        async def statuses() -> list[int]:
+            return [(await running.post(Authorization=f"Bearer {token(key)}"))[0] for key in (KEY, OTHER)]
+
+        await credentials.look()
+        assert await statuses() == [200, 401]
+        public(tmp_path, OTHER)
+        await credentials.look()
+        assert await statuses() == [401, 200]
+        (tmp_path / "public.pem").write_text("no key")
+        await credentials.look()
+        assert await statuses() == [401, 200], "a bad one changes nothing"
+        public(tmp_path)
+        await credentials.look()
+        assert await statuses() == [200, 401], "one that was in force before may come back"
 
 
 async def test_a_new_certificate_is_shown_while_haproxy_runs_and_plain_http_is_refused(tmp_path: Path) -> None:

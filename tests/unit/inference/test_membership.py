@@ -4,10 +4,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from gateway.members import parse_membership
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import builders as b
+from trainyard.api.autoscaling import ColdStart, Scaling
 from trainyard.api.inference_service import InferenceService
 from trainyard.inference.board import BadSync, GatewayBoard, parse_sync
 from trainyard.inference.membership import drained, in_use, membership
@@ -57,6 +59,16 @@ def test_members_have_an_address_and_are_not_lost() -> None:
     assert [(each["name"], each["state"]) for each in found.members] == [("s-1", "active"), ("s-4", "drain")]
     assert membership(a_service(1, release="now"), pods).members == ()
     assert membership(a_service(1, release="drain"), pods).members[0]["state"] == "drain"
+
+
+def test_gateways_are_told_how_long_a_start_takes() -> None:
+    service, pods = a_service(1), [a_pod(1)]
+    scaling = Scaling(desired=1, cold_start=ColdStart(starts=3, p50_seconds=20, p90_seconds=41.2))
+    learned = service.model_copy(update={"status": service.status.model_copy(update={"scaling": scaling})})
+    before, after = membership(service, pods), membership(learned, pods)
+    assert (before.body()["startSeconds"], after.body()["startSeconds"]) == (0, 42)
+    assert before.generation == after.generation, "a drain waits for no gateway because of it"
+    assert parse_membership(after.body()).start_seconds == 42
 
 
 @pytest.mark.parametrize(
