@@ -20,7 +20,7 @@ class GatewayJwt(Model):
     """Who may ask: callers with a signed token."""
 
     public_key_secret: Name = Field(
-        description="A Secret of the same namespace with entry public.pem, the issuer's public key (RSA or EC). A changed key needs a restart of the gateway."
+        description="A Secret of the same namespace with entry public.pem, the issuer's public key (RSA or EC). A changed key is in force without a restart."
     )
     issuer: str | None = Field(
         default=None, min_length=1, max_length=256, pattern=_PART, description="Claim iss that a token must have."

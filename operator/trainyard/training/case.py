@@ -8,7 +8,8 @@ from trainyard.api.names import SPARE, WORKER
 from trainyard.api.reasons import ConditionType
 from trainyard.api.training_job import TrainingJobStatus
 from trainyard.training.observed import Observed
-from trainyard.training.status import Draft, same_progress
+from trainyard.training.progress import same_progress
+from trainyard.training.status import Draft
 from trainyard.workloads import conditions
 from trainyard.workloads.plan import Delete, Note, Object, Plan, changed
 from trainyard.workloads.pod_state import PodState

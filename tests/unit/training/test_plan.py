@@ -16,8 +16,9 @@ from trainyard.training import pods
 from trainyard.training.failure import Consequence, how_ended
 from trainyard.training.observed import Observed
 from trainyard.training.plan import plan_training_job
+from trainyard.training.progress import _duration
 from trainyard.training.reports import BadReport, ReportBoard, parse_last_words
-from trainyard.training.status import Draft, _duration
+from trainyard.training.status import Draft
 from trainyard.training.workload import workload
 from trainyard.workloads.pod_state import Exit, PodState
 from trainyard.workloads.pod_template import Surroundings
