@@ -126,6 +126,8 @@ class Simulation:
         self.requests_in_flight: dict[str, int] = {}
         """By replica pod: what gateways say that it works on."""
         self.demand: dict[str, Any] = {}
+        self.contracts: dict[str, Any] = {}
+        """By digest: what gateways read of a model's inputs and outputs, where it is not the same as of the others."""
         """What the first gateway says besides: held, queued, inFlight, requests (those that ever came), traffic of revisions."""
         FakeDeployments(self.api)
         self._background = AsyncExitStack()
@@ -337,6 +339,8 @@ class Simulation:
             known = app.world.get(key)
             if not app.synced or not isinstance(known, InferenceService):
                 continue
+            same: Object = {"inputs": [], "outputs": []}
+            contracts = {each.digest: self.contracts.get(each.digest, same) for each in known.status.admission}
             members = {name: {"state": "UP", "inUse": used} for name, used in self.requests_in_flight.items()}
             for number in range(count):
                 report = SyncReport.model_validate(
@@ -347,6 +351,7 @@ class Simulation:
                         "pod": f"{service}-gateway-{number}",
                         "generation": generation,
                         "members": members,
+                        "contracts": contracts,
                         **(self.demand if number == 0 else {}),
                     }
                 )

@@ -94,3 +94,19 @@ async def test_a_bad_model_goes_and_is_not_tried_again() -> None:
         assert digests(sim) == [b.DIGEST, b.DIGEST]
         assert len(sim.writes(INFERENCE_SERVICES)) == writes
         assert sim.served("s")["phase"] == "Ready"
+
+
+async def test_a_model_that_takes_something_else_gets_no_request() -> None:
+    async with Simulation() as sim:
+        sim.contracts[NEW] = {"inputs": [{"name": "mask", "datatype": "BOOL", "shape": [-1]}], "outputs": []}
+        callers = await changed(sim, errors=0.0, header={"name": "X-Try", "value": "new"})
+        await callers.seconds(60)
+        status = sim.served("s")
+        assert callers.counts[NEW] == [0, 0]
+        assert (status["rollout"]["phase"], status["rollout"]["reason"]) == ("RolledBack", "ContractChanged")
+        assert "inputs[mask]: none -> BOOL [-1]" in status["rollout"]["message"]
+        assert "RolloutStep" not in sim.events("s")
+        await sim.until(lambda: len(sim.names("s")) == 2, 30)
+        sim.change(INFERENCE_SERVICES, "s", rollout={"strategy": "Canary", "contract": "Ignore", "steps": [10]})
+        await callers.seconds(30)
+        assert sim.served("s")["rollout"]["weight"] == 10

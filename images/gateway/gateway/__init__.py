@@ -11,6 +11,7 @@ sidecar container, `python -m gateway`:
   observed.py   who does get traffic: HAProxy's own tables, parsed (pure)
   eject.py      replicas whose answers fail (pure)
   traffic.py    what the requests of each revision came to, from HAProxy's log
+  contracts.py  what each model takes and gives, read from a replica
   pace.py       how fast requests are answered (pure)
   plan.py       the commands that lead from the one to the other (pure)
   runtime.py    the runtime socket

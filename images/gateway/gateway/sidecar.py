@@ -12,6 +12,7 @@ from contextlib import suppress
 
 from gateway import store
 from gateway.config import Settings
+from gateway.contracts import Contracts
 from gateway.credentials import Credentials
 from gateway.eject import Ejections, without
 from gateway.fallback import resolve
@@ -45,7 +46,8 @@ class Sidecar:
         self._pace = Pace()
         self.ejections = Ejections()
         self.traffic = Traffic()
-        self.traffic.know(self._wanted)
+        self.contracts = Contracts(settings)
+        self._tell()
         self.standing = Standing()
         self.syncs = 0
         self.failed_syncs = 0
@@ -61,6 +63,7 @@ class Sidecar:
             tasks.create_task(self._follow(operator))
             tasks.create_task(self._apply())
             tasks.create_task(listen(self._settings.log_socket, self.traffic))
+            tasks.create_task(self.contracts.run())
             tasks.create_task(Credentials(self._settings, self._runtime).run())
 
     async def _follow(self, operator: Operator) -> None:
@@ -74,7 +77,8 @@ class Sidecar:
     async def _sync(self, operator: Operator) -> None:
         try:
             told = report(self._settings, self.standing, self.ejections.out(time.monotonic()))
-            wanted = await operator.sync(told | {"traffic": self.traffic.report()}, self._wanted)
+            told |= {"traffic": self.traffic.report(), "contracts": self.contracts.report()}
+            wanted = await operator.sync(told, self._wanted)
         except OperatorAway as error:
             self.failed_syncs += 1
             await self._do_without(str(error))
@@ -104,8 +108,13 @@ class Sidecar:
 
     def _want(self, wanted: Membership) -> None:
         self._wanted = wanted
-        self.traffic.know(wanted)
+        self._tell()
         self._changed.set()
+
+    def _tell(self) -> None:
+        """Those who need to know which replica serves what."""
+        self.traffic.know(self._wanted)
+        self.contracts.know(self._wanted)
 
     async def _apply(self) -> None:
         while True:

@@ -8,6 +8,8 @@ from trainyard.api.meta import Model, PreciseTime
 
 Strategy = Literal["Replace", "Canary", "BlueGreen"]
 Phase = Literal["Progressing", "Paused", "Promoted", "RolledBack"]
+Setback = Literal["ContractChanged", "ModelRefused", "NotReady", "MoreErrors", "Slower"]
+"""Why a model was given up."""
 
 
 class Header(Model):
@@ -71,6 +73,10 @@ class Rollout(Model):
     keep_seconds: int = Field(
         default=300, ge=1, le=86_400, description="BlueGreen: how long the old replicas are kept after the switch."
     )
+    contract: Literal["Enforce", "Ignore"] = Field(
+        default="Enforce",
+        description="Canary and BlueGreen: whether a model with other inputs or outputs than callers of the old one rely on is given up before it gets a request.",
+    )
     auto_promote: bool = Field(
         default=True, description="Whether the last step ends by itself; false waits until this is set to true."
     )
@@ -105,6 +111,10 @@ class RolloutStatus(Model):
     started_at: PreciseTime = Field(description="When it began.")
     since: PreciseTime = Field(description="When the step got its share, or began to wait for replicas.")
     outcome: str = Field(default="", description="Verdict: Continue, Promote, RollBack, NotEnoughTraffic.")
+    reason: Literal["", Setback] = Field(
+        default="",
+        description="Why it was rolled back: ContractChanged (other inputs or outputs), ModelRefused (no replica serves it), NotReady, MoreErrors, Slower.",
+    )
     message: str = Field(default="", max_length=1024, description="The numbers behind it.")
     limit: int | None = Field(
         default=None, description="Bucket of time, an eighth of an octave from 1 ms, above which the old model is slow."

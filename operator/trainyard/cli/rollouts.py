@@ -6,7 +6,8 @@ from trainyard.cli import output
 
 def print_rollout(rollout: RolloutStatus) -> None:
     """Where it stands, why, and what both models did in this step."""
-    head = f"{rollout.strategy}, {rollout.phase} since {rollout.since:%Y-%m-%d %H:%M:%SZ}"
+    reason = f" ({rollout.reason})" if rollout.reason else ""
+    head = f"{rollout.strategy}, {rollout.phase}{reason} since {rollout.since:%Y-%m-%d %H:%M:%SZ}"
     share = f", {rollout.weight} % of the requests" if rollout.weight else ""
     output.print_line("rollout:", f"{head}{share}: {rollout.message}")
     for name, path, counts in (

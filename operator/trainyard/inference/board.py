@@ -8,7 +8,8 @@ from pydantic import Field, ValidationError
 
 from trainyard.api.meta import Model, problems
 from trainyard.inference.observed import GatewayReport
-from trainyard.inference.rollout.counting import Counter, TrafficReport
+from trainyard.inference.rollout.contract import Contract
+from trainyard.inference.rollout.counting import MOST_REVISIONS, Counter, TrafficReport
 
 
 class MemberReport(Model):
@@ -32,6 +33,8 @@ class SyncReport(Model):
     requests: int = Field(default=0, ge=0)
     members: dict[str, MemberReport] = Field(default_factory=dict, max_length=4096)
     traffic: TrafficReport | None = None
+    contracts: dict[str, Contract] = Field(default_factory=dict, max_length=MOST_REVISIONS)
+    """What each model takes and gives, by its digest, as the gateway read it from a replica."""
 
 
 class BadSync(ValueError):  # noqa: N818 - says what it is
@@ -51,7 +54,12 @@ class GatewayBoard:
 
     def __init__(self) -> None:
         self._reports: dict[str, dict[str, GatewayReport]] = {}
+        self._contracts: dict[str, dict[str, Contract]] = {}
         self.traffic = Counter()
+
+    def contracts(self, uid: str) -> Mapping[str, Contract]:
+        """What each model of a service takes and gives, by digest."""
+        return self._contracts.get(uid, {})
 
     def of(self, uid: str) -> Mapping[str, GatewayReport]:
         return self._reports.get(uid, {})
@@ -61,6 +69,7 @@ class GatewayBoard:
         pods = self._reports.setdefault(report.service_uid, {})
         if report.traffic is not None:
             self.traffic.put(report.service_uid, report.pod, report.traffic)
+        self._learn(report)
         old = pods.get(report.pod)
         pods[report.pod] = GatewayReport(
             now,
@@ -74,6 +83,15 @@ class GatewayBoard:
         )
         return old is None or old.generation != report.generation or (report.held > 0 and not old.held)
 
+    def _learn(self, report: SyncReport) -> None:
+        """The newest last; of those that were not told for longest some are forgotten."""
+        known = self._contracts.setdefault(report.service_uid, {})
+        for digest, contract in report.contracts.items():
+            known.pop(digest, None)
+            known[digest] = contract
+        while len(known) > MOST_REVISIONS:
+            known.pop(next(iter(known)))
+
     def keep_only(self, uid: str, pods: set[str]) -> None:
         """Forget gateway pods that are gone."""
         self.traffic.keep_only(uid, pods)
@@ -82,4 +100,5 @@ class GatewayBoard:
 
     def forget(self, uid: str) -> None:
         self._reports.pop(uid, None)
+        self._contracts.pop(uid, None)
         self.traffic.forget(uid)

@@ -113,6 +113,7 @@ class InferenceController:
             gateway_pods=self._world.gateways_of(meta.namespace, meta.name),
             reports=self._gateways.of(meta.uid),
             counted=self._gateways.traffic.of(meta.uid),
+            contracts=dict(self._gateways.contracts(meta.uid)),
             source=job if isinstance(job, TrainingJob) else None,
             claim_exists=source.claim_name is None or (meta.namespace, source.claim_name) in self._world.claims,
             deployment=self._world.deployments.get((meta.namespace, names.gateway_name(service))),

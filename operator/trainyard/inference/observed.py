@@ -9,6 +9,7 @@ from trainyard.api.autoscaling import Scaling
 from trainyard.api.flavor import FlavorSpec
 from trainyard.api.inference_service import InferenceService
 from trainyard.api.training_job import TrainingJob
+from trainyard.inference.rollout.contract import Contract
 from trainyard.inference.rollout.counting import Counted
 from trainyard.scheduling.snapshot import Decision, Evict
 from trainyard.workloads.outlook import Outlook
@@ -48,6 +49,8 @@ class Observed:
     """By gateway pod name."""
     counted: Counted = field(default_factory=Counted)
     """What the requests of each revision came to."""
+    contracts: Mapping[str, Contract] = field(default_factory=dict)
+    """What each model takes and gives, by its digest, as far as a gateway has read it."""
     decisions: Mapping[int, Decision] = field(default_factory=dict)
     """The scheduler's last word on each serial that the status does not show yet."""
     asked: Mapping[int, Evict] = field(default_factory=dict)

@@ -31,3 +31,20 @@ def test_a_rollout_is_told_with_the_numbers_of_both_models(capsys: pytest.Captur
     )
     assert "new: 600 requests in this step, 2 failed, 20 of 598 slow" in new
     assert "old: 0 requests in this step" in old
+
+
+def test_the_reason_of_a_rollback_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    model = Revision(claim_name="models", path="old", digest="sha256:a")
+    print_rollout(
+        RolloutStatus(
+            phase="RolledBack",
+            reason="ContractChanged",
+            strategy="Canary",
+            stable=model,
+            canary=model,
+            started_at=NOW,
+            since=NOW,
+            counted_at=NOW,
+        )
+    )
+    assert "Canary, RolledBack (ContractChanged) since" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """A rollout from the changed model to the last old replica, as the plan carries it out."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ from trainyard.api.inference_service import InferenceService
 from trainyard.inference.membership import Membership, membership
 from trainyard.inference.observed import Observed
 from trainyard.inference.plan import plan_inference_service
+from trainyard.inference.rollout.contract import Contract
 from trainyard.inference.rollout.counting import Counted, Totals
 from trainyard.inference.workload import role, wanted, workload_key, workloads
 from trainyard.scheduling.snapshot import Admit, Assignment
@@ -52,15 +54,15 @@ class World:
         return InferenceService.model_validate(self.document)
 
     def observed(self) -> Observed:
-        seen = Observed(self.service, tuple(self.pods.values()), counted=Counted("one", dict(self.totals)))
+        seen = Observed(self.service, tuple(self.pods.values()))
         free = max(0, self.room - len(self.service.status.admission))
         decisions = {
             serial: Admit(workload_key(self.service, serial), "u", Assignment("f", {role(serial): ("n",)}))
             for serial in list(wanted(seen))[:free]
         }
-        return Observed(
-            self.service, tuple(self.pods.values()), counted=Counted("one", dict(self.totals)), decisions=decisions
-        )
+        contracts = {digest: Contract(inputs=(), outputs=()) for digest in (b.DIGEST, NEW)}
+        counted = Counted("one", dict(self.totals))
+        return replace(seen, counted=counted, decisions=decisions, contracts=contracts)
 
     def turn(self, times: int = 1, seconds: float = 1.0) -> Plan:
         for _ in range(times):
@@ -107,6 +109,16 @@ def test_a_canary_starts_beside_the_stable_replicas_and_loads_its_own_model() ->
     assert [each["canary"] for each in world.members().members] == [False, False, True]
     assert world.members().body()["split"] == {"weight": 500, "header": None, "shadow": 0}
     assert (world.service.status.ready_replicas, world.service.status.phase) == (2, "Degraded")  # no gateway is there
+
+
+def test_the_header_leads_nobody_to_a_canary_that_is_not_checked_yet() -> None:
+    world = World(header={"name": "X-Try", "value": "new"})
+    world.change()
+    for _ in range(4):
+        world.turn()
+        rollout = world.service.status.rollout
+        assert rollout is None or bool(rollout.weight) == (world.members().split is not None)
+    assert world.members().body()["split"]["header"] == {"name": "X-Try", "value": "new"}
 
 
 def test_a_lost_stable_replica_comes_back_with_the_old_model() -> None:

@@ -8,11 +8,14 @@ import pytest
 from trainyard.api.inference_service import ServedModel
 from trainyard.api.reasons import Reason
 from trainyard.api.rollout import Rollout, RolloutStatus
+from trainyard.inference.rollout.contract import Contract, Tensor
 from trainyard.inference.rollout.counting import Counted, Totals
 from trainyard.inference.rollout.steps import Look, Step, advance, canaries
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+SAME = Contract(inputs=(Tensor(name="x", datatype="FP32", shape=(-1, 4)),), outputs=())
+OTHER = Contract(inputs=(Tensor(name="x", datatype="FP32", shape=(-1, 5)),), outputs=())
 FAST = {10: 940, 20: 50, 30: 10}
 
 
@@ -30,6 +33,7 @@ class Service:
         self.status: RolloutStatus | None = None
         self.totals = {OLD: Totals(1000, 1, dict(FAST))}
         self.ready = {OLD: target}
+        self.contracts = {OLD: SAME, NEW: SAME}
         self.wanted, self.stable = NEW, OLD
 
     def requests(self, digest: str, count: int, errors: int = 0, *, slow: bool = False) -> None:
@@ -49,6 +53,7 @@ class Service:
             self.ready,
             refused,
             Counted(self.counter, dict(self.totals)),
+            self.contracts,
         )
         step = advance(self.status, look, self.now)
         self.status = step.status
@@ -113,15 +118,20 @@ def test_the_next_step_waits_for_its_replicas_with_the_share_it_has() -> None:
     assert service.status.phase == "RolledBack"  # it is watched while it waits
 
 
-@pytest.mark.parametrize(("errors", "slow", "said"), [(100, False, "failed requests"), (0, True, "slow requests")])
-def test_a_bad_canary_is_rolled_back_with_the_numbers_and_not_tried_again(errors: int, slow: bool, said: str) -> None:
+@pytest.mark.parametrize(
+    ("errors", "slow", "reason", "said"),
+    [(100, False, "MoreErrors", "failed requests"), (0, True, "Slower", "slow requests")],
+)
+def test_a_bad_canary_is_rolled_back_with_the_numbers_and_not_tried_again(
+    errors: int, slow: bool, reason: str, said: str
+) -> None:
     service = Service().begun()
     service.requests(OLD, 5000, 5)
     service.requests(NEW, 500, errors, slow=slow)
     step = service.look()
     assert reasons(step) == [Reason.ROLLED_BACK]
     assert service.status is not None
-    assert (service.status.phase, service.status.weight) == ("RolledBack", 0)
+    assert (service.status.phase, service.status.reason, service.status.weight) == ("RolledBack", reason, 0)
     assert said in service.status.message
     assert canaries(service.status, service.spec, 4) == 0
     assert reasons(service.look(10_000)) == []
@@ -222,6 +232,46 @@ def test_a_model_that_no_replica_serves_is_given_up() -> None:
     late.look()
     assert reasons(late.look(99)) == []
     assert reasons(late.look(2)) == [Reason.ROLLED_BACK]
+
+
+@pytest.mark.parametrize("strategy", ["Canary", "BlueGreen"])
+def test_a_model_that_takes_something_else_is_given_up_before_its_first_request(strategy: str) -> None:
+    service = Service(strategy)
+    service.contracts[NEW] = OTHER
+    service.look()
+    service.ready[NEW] = 1  # BlueGreen needs four: the first tells enough
+    assert reasons(service.look()) == [Reason.ROLLED_BACK]
+    assert service.status is not None
+    assert (service.status.phase, service.status.reason, service.status.weight) == ("RolledBack", "ContractChanged", 0)
+    assert "inputs[x].shape: [-1, 4] -> [-1, 5]" in service.status.message
+    assert reasons(service.look(10_000)) == []
+
+
+def test_a_user_may_roll_out_what_takes_something_else() -> None:
+    service = Service(contract="Ignore")
+    service.contracts[NEW] = OTHER
+    assert service.begun().status is not None
+
+    stopped = Service()
+    stopped.contracts[NEW] = OTHER
+    stopped.look()
+    stopped.ready[NEW] = 1
+    stopped.look()
+    stopped.spec = stopped.spec.model_copy(update={"contract": "Ignore"})
+    assert reasons(stopped.look()) == [Reason.ROLLOUT_STARTED]
+    assert reasons(stopped.look()) == [Reason.ROLLOUT_STEP]
+
+
+def test_no_request_comes_before_both_models_have_said_what_they_take() -> None:
+    service = Service(readySeconds=100)
+    del service.contracts[OLD]
+    service.look()
+    service.ready[NEW] = 4
+    service.look(150)
+    assert service.status is not None
+    assert (service.status.weight, service.status.message) == (0, "gateways read the inputs and outputs of aaa")
+    service.look(20)
+    assert (service.status.phase, service.status.reason) == ("RolledBack", "NotReady")
 
 
 def test_a_model_that_is_taken_back_ends_the_rollout() -> None:

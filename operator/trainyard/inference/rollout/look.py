@@ -33,6 +33,7 @@ def rollout_step(
         ready={digest: answering.count(digest) for digest in answering},
         refused=new[0] if new else "",
         counted=observed.counted,
+        contracts=observed.contracts,
     )
     return advance(service.status.rollout, look, now)
 

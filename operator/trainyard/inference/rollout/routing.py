@@ -12,9 +12,9 @@ def is_canary(service: InferenceService, digest: str) -> bool:
 
 
 def split(service: InferenceService) -> dict[str, Any] | None:
-    """Part of the list that gateways follow; None while no rollout gets requests."""
+    """Part of the list that gateways follow; None while the new model gets no request, not even one with the header."""
     rollout, header = service.status.rollout, service.spec.rollout.header
-    if rollout is None or rollout.phase not in ("Progressing", "Paused"):
+    if rollout is None or rollout.phase not in ("Progressing", "Paused") or not rollout.weight:
         return None
     named = header.model_dump() if header is not None else None
     return {"weight": 100 * rollout.weight, "header": named, "shadow": 0}

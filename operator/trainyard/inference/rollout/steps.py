@@ -11,7 +11,8 @@ from math import ceil
 
 from trainyard.api.inference_service import ServedModel
 from trainyard.api.reasons import Reason
-from trainyard.api.rollout import Revision, RevisionCounts, Rollout, RolloutStatus
+from trainyard.api.rollout import Revision, RevisionCounts, Rollout, RolloutStatus, Setback
+from trainyard.inference.rollout.contract import Contract, differences
 from trainyard.inference.rollout.counting import NOTHING, Counted, minus, tally
 from trainyard.inference.rollout.latency import allowed, limit_of
 from trainyard.inference.rollout.verdict import Comparison, Margins, Outcome, Verdict, judge
@@ -21,6 +22,8 @@ COUNT_SECONDS = 10.0
 """Between writes of counts that nothing followed from."""
 SETTLE_SECONDS = 5.0
 """After a promotion, before old replicas go: gateways move the new ones among those that share the requests."""
+CONTRACT_SECONDS = 60.0
+"""For gateways to read what both models take and give, beyond readySeconds."""
 GOING: frozenset[str] = frozenset({"Progressing", "Paused"})
 
 
@@ -37,6 +40,8 @@ class Look:
     refused: str
     """Why a replica of the new model does not serve it, if it said so."""
     counted: Counted
+    contracts: Mapping[str, Contract]
+    """What each model takes and gives, by digest, as far as it is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,8 @@ def advance(status: RolloutStatus | None, look: Look, now: datetime) -> Step:
     if status is None or status.canary.digest != look.wanted.digest or status.phase == "Promoted":
         return _start(look, now)
     if status.phase == "RolledBack":
-        return Step(status)
+        forgiven = status.reason == "ContractChanged" and look.spec.contract == "Ignore"
+        return _start(look, now) if forgiven else Step(status)
     return _Round(status, look, now).step()
 
 
@@ -101,6 +107,9 @@ def _revision(model: ServedModel) -> Revision:
     return Revision(claim_name=model.claim_name, path=model.path, digest=model.digest)
 
 
+_SETBACKS: Mapping[str, Setback] = {"errors": "MoreErrors", "latency": "Slower"}
+
+
 class _Round:
     """One look at a rollout that goes on."""
 
@@ -115,13 +124,15 @@ class _Round:
     def step(self) -> Step:
         status, look, spec = self.status, self.look, self.look.spec
         if look.refused:
-            return self._back(f"a replica does not serve it: {look.refused}")
+            return self._back("ModelRefused", f"a replica does not serve it: {look.refused}")
+        if not status.weight and (stop := self._contract()):
+            return stop
         if status.limit is None and (limit := self._limit()) is not None:
             # From here on everything counts anew, so that the limit favours nobody.
             return Step(_rebased(status.model_copy(update={"limit": limit}), look, self.now))
         verdict = self._verdict()
         if status.weight and verdict.outcome is Outcome.ROLL_BACK:
-            return self._back(verdict.words(), verdict)
+            return self._back(_SETBACKS[verdict.reason], verdict.words(), verdict)
         if status.weight < self.share[self.index]:
             return self._replicas()
         if status.strategy == "BlueGreen":
@@ -136,6 +147,26 @@ class _Round:
             return Step(self._counted(verdict, "Progressing", verdict.words()))
         return self._onward(verdict)
 
+    def _contract(self) -> Step | None:
+        """Before its first request: the new model must take and give what callers of the old one rely on. None to go on."""
+        status, look = self.status, self.look
+        if look.spec.contract == "Ignore" or not look.ready.get(status.canary.digest):
+            return None
+        old, new = look.contracts.get(status.stable.digest), look.contracts.get(status.canary.digest)
+        if old is None or new is None:
+            unread = " and ".join(
+                each.path for each, known in ((status.stable, old), (status.canary, new)) if known is None
+            )
+            if self.waited >= look.spec.ready_seconds + CONTRACT_SECONDS:
+                return self._back("NotReady", f"no gateway could read the inputs and outputs of {unread}")
+            return Step(status.model_copy(update={"message": f"gateways read the inputs and outputs of {unread}"}))
+        if not (found := differences(old, new)):
+            return None
+        hint = "spec.rollout.contract: Ignore rolls it out all the same"
+        return self._back(
+            "ContractChanged", f"callers of {status.stable.path} cannot use it ({hint}): {'; '.join(found)}"
+        )
+
     def _limit(self) -> int | None:
         """Of time; once the old model gets nothing any more there is nothing to take it from."""
         if self.status.strategy == "BlueGreen" and self.status.weight:
@@ -149,7 +180,7 @@ class _Round:
         ready = look.ready.get(status.canary.digest, 0)
         if ready < needed:
             if self.waited >= look.spec.ready_seconds and status.weight == 0:
-                return self._back(f"{ready} of {needed} replicas are ready after {self.waited:.0f} s")
+                return self._back("NotReady", f"{ready} of {needed} replicas are ready after {self.waited:.0f} s")
             return Step(
                 status.model_copy(update={"message": f"{ready} of {needed} replicas of the new model are ready"})
             )
@@ -176,8 +207,14 @@ class _Round:
         notes = () if self.status.phase == "Paused" else (Note(Reason.ROLLOUT_PAUSED, why[:1000], warning=True),)
         return Step(self._counted(verdict, "Paused", why), notes=notes)
 
-    def _back(self, why: str, verdict: Verdict | None = None) -> Step:
-        gone = {"phase": "RolledBack", "weight": 0, "since": self.now, "outcome": Outcome.ROLL_BACK.value}
+    def _back(self, reason: Setback, why: str, verdict: Verdict | None = None) -> Step:
+        gone = {
+            "phase": "RolledBack",
+            "reason": reason,
+            "weight": 0,
+            "since": self.now,
+            "outcome": Outcome.ROLL_BACK.value,
+        }
         counted = self._counted(verdict, "RolledBack", why) if verdict else self.status
         note = Note(Reason.ROLLED_BACK, f"{self.status.canary.path} is given up: {why}"[:1000], warning=True)
         return Step(counted.model_copy(update={**gone, "message": why[:1000]}), notes=(note,))
