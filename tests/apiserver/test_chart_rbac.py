@@ -32,6 +32,7 @@ SPARE = {
     "get trainyard.dev/trainingjobs": "goes with list and watch",
     "get trainyard.dev/inferenceservices": "goes with list and watch",
     "create apps/deployments": "an apply of something new is authorised as a create too, and audited as a patch",
+    "patch /services": "ports come and go with spec.gateway.tls and grpc",
     "patch /events": "an event that happens again is counted",
     "patch /secrets": "the certificate is renewed weeks later",
     "create /configmaps": "what was learned is written every five minutes",

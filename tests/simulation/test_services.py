@@ -27,6 +27,33 @@ async def test_a_service_gets_replicas_a_gateway_and_an_address() -> None:
         assert sim.served("s")["readyReplicas"] == 2
 
 
+async def test_the_ports_of_an_address_follow_the_gateway_and_nothing_is_written_twice() -> None:
+    async with Simulation() as sim:
+        sim.create(b.inference_service("s"))
+        await ready(sim)
+
+        def ports() -> list[str]:
+            there = sim.api.get(SERVICES, "team", "s")
+            assert there is not None
+            return [each["name"] for each in there["spec"]["ports"]]
+
+        made = sim.api.get(SERVICES, "team", "s")
+        assert made is not None
+        assert ports() == ["http"]
+        pods = sim.names("s")
+        sim.change(INFERENCE_SERVICES, "s", gateway={"grpc": True})
+        await sim.until(lambda: ports() == ["http", "grpc"], 10)
+        await sim.until(lambda: sim.served("s")["grpcAddress"] == "s.team.svc:8001", 10)
+        changed = sim.api.get(SERVICES, "team", "s")
+        assert changed is not None
+        assert changed["metadata"]["uid"] == made["metadata"]["uid"]
+        assert sim.names("s") == pods
+        await sim.rest(30)
+        assert sim.api.get(SERVICES, "team", "s") == changed
+        sim.change(INFERENCE_SERVICES, "s", gateway={"grpc": False})
+        await sim.until(lambda: ports() == ["http"], 10)
+
+
 async def test_replicas_are_admitted_one_by_one_as_far_as_the_quota_reaches() -> None:
     async with Simulation(nodes=1, gpus=3) as sim:
         sim.create(b.training_job("a", b.gpus(2)))

@@ -3,6 +3,7 @@
 haproxy container, `python -m gateway.haproxy`:
   render.py     environment -> haproxy.cfg
   sections.py   the parts of it that the service's options decide (pure)
+  protocol.py   the two protocols that callers speak: their backends, and how they are refused (pure)
   routing.lua   requests that wait for a first server; headers that name a revision
   haproxy.py    starts HAProxy and turns SIGTERM into a stop that loses no request
 sidecar container, `python -m gateway`:
@@ -26,5 +27,10 @@ config.py       the environment of both
 
 BACKEND = "replicas"
 CANARY = "canary"
-BACKENDS = (BACKEND, CANARY)
+GRPC_BACKEND = "replicas-grpc"
+GRPC_CANARY = "canary-grpc"
+GRPC_BACKENDS = (GRPC_BACKEND, GRPC_CANARY)
+BACKENDS = (BACKEND, CANARY, *GRPC_BACKENDS)
 FRONTEND = "traffic"
+GRPC_FRONTEND = "traffic-grpc"
+FRONTENDS = (FRONTEND, GRPC_FRONTEND)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DNS_PORT = 8080
+DNS_GRPC_PORT = 8001
+"""Of replicas that only DNS told us about."""
 
 
 class ConfigError(ValueError):
@@ -22,6 +24,8 @@ class Settings:
     pod: str = ""
     folder: Path = Path("/run/lb")
     traffic_bind: str = ":8080"
+    grpc: bool = False
+    grpc_bind: str = ":8001"
     metrics_bind: str = ":8404"
     endpoint_host: str = ""
     endpoint_port: int = 8081
@@ -104,6 +108,8 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
         pod=env.get("POD_NAME", ""),
         folder=Path(env.get("TRAINYARD_LB_DIR", "/run/lb")),
         traffic_bind=env.get("TRAINYARD_TRAFFIC_BIND", ":8080"),
+        grpc=bool(_whole(env, "TRAINYARD_GRPC", 0, 0)),
+        grpc_bind=env.get("TRAINYARD_GRPC_BIND", ":8001"),
         metrics_bind=env.get("TRAINYARD_METRICS_BIND", ":8404"),
         endpoint_host=env.get("TRAINYARD_ENDPOINT_HOST", ""),
         endpoint_port=_whole(env, "TRAINYARD_ENDPOINT_PORT", 8081, 0),

@@ -7,6 +7,7 @@ never are more than half of those that could answer out at a time.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from gateway.members import Membership
 from gateway.observed import Server
@@ -44,38 +45,45 @@ class Ejections:
     def out(self, now: float) -> frozenset[str]:
         return frozenset(name for name, each in self.sentences.items() if each.until > now)
 
-    def seen(self, servers: Iterable[Server], now: float) -> "Ejections":
-        """Ejections after another look. Judges once a window; counts that went back are those of a new HAProxy."""
+    def seen(
+        self, servers: Iterable[Server], now: float, grpc_failures: Mapping[tuple[str, str], int] = MappingProxyType({})
+    ) -> "Ejections":
+        """Ejections after another look. Judges once a window; counts that went back are those of a new HAProxy.
+
+        grpc_failures: answers of this window, by backend and name, that HAProxy counts as good ones.
+        """
         if now - self.since < WINDOW_SECONDS:
             return self
         servers = list(servers)
         counts = {(one.backend, one.name): (one.answered, one.failed) for one in servers}
         sentences = {name: each for name, each in self.sentences.items() if now - each.until < _FORGET_SECONDS}
         total = self.total
-        for name in self._failing(servers, now):
+        for name in self._failing(servers, now, grpc_failures):
             times = sentences[name].times + 1 if name in sentences else 1
             sentences[name] = Sentence(now + Sentence(0.0, times).seconds, times)
             total += 1
         return replace(self, sentences=sentences, total=total, since=now, counts=counts)
 
-    def _failing(self, servers: list[Server], now: float) -> list[str]:
-        out, found = self.out(now), []
+    def _failing(self, servers: list[Server], now: float, grpc_failures: Mapping[tuple[str, str], int]) -> list[str]:
+        out, found = set(self.out(now)), list[str]()
         for backend in sorted({one.backend for one in servers}):
             able = [
                 one for one in servers if one.backend == backend and one.running and not (one.drain or one.maintenance)
             ]
             room = len(able) // 2 - sum(one.name in out for one in able)
-            judged = {one.name: self._change(one) for one in able if one.name not in out}
+            judged = {one.name: self._change(one, grpc_failures) for one in able if one.name not in out}
             bad = [name for name in judged if _is_bad(name, judged)]
             bad.sort(key=lambda name: (-_share(*judged[name]), name))
             found += bad[: max(0, room)]
+            out.update(found)  # who fails at gRPC and at REST is put out once
         return found
 
-    def _change(self, server: Server) -> tuple[int, int]:
+    def _change(self, server: Server, grpc_failures: Mapping[tuple[str, str], int]) -> tuple[int, int]:
         answered, failed = self.counts.get((server.backend, server.name), (0, 0))
         if server.answered < answered or server.failed < failed:
             answered, failed = 0, 0
-        return server.answered - answered, server.failed - failed
+        hidden = min(server.answered - answered, grpc_failures.get((server.backend, server.name), 0))
+        return server.answered - answered - hidden, server.failed - failed + hidden
 
 
 def without(wanted: Membership, out: frozenset[str]) -> Membership:

@@ -7,11 +7,11 @@ hold a space, a semicolon or a line break.
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from gateway import BACKEND, CANARY
+from gateway import BACKEND, CANARY, GRPC_BACKEND, GRPC_CANARY
 from gateway.split import InvalidSplit, Split, parse_split
 
 STAND_IN_PREFIX = "dns_"
@@ -41,6 +41,7 @@ class Member:
     """A replica. digest is what its health check must prove, "" where that is not known.
 
     revision is the operator's word for what it runs; a canary gets the canary's share of traffic only.
+    grpc_port is 0 where it does not speak gRPC. Where check_port is not 0, this is its gRPC side, whose health is asked there.
     """
 
     name: str
@@ -51,11 +52,23 @@ class Member:
     digest: str = ""
     revision: str = ""
     canary: bool = False
+    grpc_port: int = 0
+    check_port: int = 0
 
     @property
     def backend(self) -> str:
         """HAProxy's backend that it belongs to."""
+        if self.grpc:
+            return GRPC_CANARY if self.canary else GRPC_BACKEND
         return CANARY if self.canary else BACKEND
+
+    @property
+    def grpc(self) -> bool:
+        return self.check_port > 0
+
+    def speaking_grpc(self) -> "Member":
+        """The same replica as a server of gRPC."""
+        return replace(self, port=self.grpc_port, check_port=self.port)
 
     @property
     def active(self) -> bool:
@@ -74,6 +87,14 @@ class Membership:
     def by_name(self) -> Mapping[str, Member]:
         return {member.name: member for member in self.members}
 
+    def servers(self) -> tuple[Member, ...]:
+        """The members as HAProxy has them: those that speak gRPC are a server of it besides."""
+        return (*self.members, *(one.speaking_grpc() for one in self.members if one.grpc_port))
+
+    def without_grpc(self) -> "Membership":
+        """For a gateway that offers none."""
+        return replace(self, members=tuple(replace(one, grpc_port=0) for one in self.members))
+
     def as_json(self) -> dict[str, Any]:
         """The same form as the operator's reply, with every member's own digest."""
         members = [
@@ -86,6 +107,7 @@ class Membership:
                 "digest": one.digest,
                 "revision": one.revision,
                 "canary": one.canary,
+                "grpcPort": one.grpc_port,
             }
             for one in self.members
         ]
@@ -145,7 +167,8 @@ def _member(entry: object, common: str, known: Mapping[str, Member]) -> Member:
         raise InvalidMembership(f"member {name}: revision is {revision!r}; expected at most 63 letters, digits, . _ -")
     if not isinstance(canary, bool):
         raise InvalidMembership(f"member {name}: canary is {canary!r}; expected true or false")
-    return Member(name, address, port, wish, weight, digest, revision, canary)
+    grpc_port = _whole(entry, "grpcPort", 0, _MAX_PORT) if "grpcPort" in entry else 0
+    return Member(name, address, port, wish, weight, digest, revision, canary, grpc_port)
 
 
 def _digest(fields: Mapping[str, Any], where: str) -> str:

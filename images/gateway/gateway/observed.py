@@ -7,7 +7,7 @@ import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gateway import BACKEND, BACKENDS, FRONTEND
+from gateway import BACKEND, BACKENDS, FRONTENDS, GRPC_BACKENDS
 
 _FAILED = ("hrsp_5xx", "wretr")  # retries among them: what was sent again had failed here
 _SHADOW = "shadow"
@@ -40,6 +40,10 @@ class Server:
     backend: str = BACKEND
     answered: int = 0  # since HAProxy started: answers below 500
     failed: int = 0  # answers from 500, and requests without one
+
+    @property
+    def grpc(self) -> bool:
+        return self.backend in GRPC_BACKENDS
 
     @property
     def up(self) -> bool:
@@ -94,7 +98,7 @@ def parse_observed(
         servers=servers,
         digests=frozenset(digests),
         queued=sum(int(backend["qcur"]) for backend in backends),
-        requests=int(stats[FRONTEND, "FRONTEND"]["req_tot"]),
+        requests=sum(int(stats[name, "FRONTEND"]["req_tot"]) for name in FRONTENDS if (name, "FRONTEND") in stats),
         held=int(counts.get("held", 0)),
         refused_holds=int(counts.get("refused", 0)),
         knobs=map_entries(run_map),

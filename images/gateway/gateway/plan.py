@@ -11,10 +11,10 @@ What holds, and is tested as properties:
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from gateway import BACKEND, CANARY
+from gateway import BACKEND
 from gateway.members import STAND_IN_PREFIX, Member, Membership
 from gateway.observed import Observed, Server
 from gateway.split import SPLIT_KNOBS
@@ -27,6 +27,7 @@ class Verb(StrEnum):
     SET_DIGEST = "set digest"  # text: the digest
     DROP_DIGEST = "drop digest"
     ADD = "add"  # text: address:port; number: maxconn. In maintenance, weight 0, checks off
+    ADD_GRPC = "add grpc"  # text: address:port, and the port of its health check; the rest as above
     ENABLE_HEALTH = "enable health"
     READY = "ready"
     DRAIN = "drain"
@@ -58,11 +59,11 @@ def plan(
 
     maxconn is the share of this gateway for each server; measured are knobs that the sidecar itself sets.
     """
-    members = wanted.by_name()
+    members = _by_side(wanted)
     moving = {"may": "1"} if _moves(wanted, observed) else {}
     commands = _knobs({**wanted.split.knobs(), **(measured or {}), **moving}, observed)
     for server in observed.servers:
-        member = members.get(server.name)
+        member = members.get((server.grpc, server.name))
         if member is None and _stands_in(server, wanted, observed):
             continue
         if member is None or not _same_address(member, server):
@@ -76,19 +77,27 @@ def plan(
         else:
             commands += _serve(member, server, maxconn, observed)
     existing = observed.by_place()
-    for member in wanted.members:
+    for member in members.values():
         if member.active and (member.backend, member.name) not in existing:
             commands += _join(member, maxconn, observed)
     kept = {server.name for server in observed.servers} | {member.name for member in wanted.members if member.active}
     commands += [RuntimeCommand(Verb.DROP_DIGEST, name) for name in sorted(observed.digests - kept)]
-    return commands
+    return list(dict.fromkeys(commands))  # both sides of a replica ask for its digest
+
+
+def _by_side(wanted: Membership) -> Mapping[tuple[bool, str], Member]:
+    """Wanted servers by name, those of gRPC apart."""
+    return {(one.grpc, one.name): one for one in wanted.servers()}
 
 
 def _moves(wanted: Membership, observed: Observed) -> bool:
     """Whether a canary that becomes stable is not up as such yet: meanwhile it may stand in where it is."""
     return any(
-        one.active and not one.canary and (CANARY, one.name) in observed.by_place() and _only_here(one, observed)
-        for one in wanted.members
+        one.active
+        and not one.canary
+        and (replace(one, canary=True).backend, one.name) in observed.by_place()
+        and _only_here(one, observed)
+        for one in wanted.servers()
     )
 
 
@@ -110,16 +119,16 @@ def is_applied(wanted: Membership, observed: Observed) -> bool:
 
     A new member whose first check is still out counts as applied; its state is reported as DOWN.
     """
-    members, existing = wanted.by_name(), observed.by_place()
+    members, existing = _by_side(wanted), observed.by_place()
     knobs = wanted.split.knobs()
     if any(observed.knobs.get(name, "") != knobs.get(name, "") for name in SPLIT_KNOBS):
         return False
     for (backend, name), server in existing.items():
-        member = members.get(name)
+        member = members.get((server.grpc, name))
         stays = member is not None and member.active and member.backend == backend and _same_address(member, server)
         if not stays and not (server.drain or server.maintenance):
             return False
-    return all(_routes(member, existing) for member in wanted.members if member.active)
+    return all(_routes(member, existing) for member in members.values() if member.active)
 
 
 def _routes(member: Member, existing: Mapping[tuple[str, str], Server]) -> bool:
@@ -140,7 +149,10 @@ def _join(member: Member, maxconn: int, observed: Observed) -> Iterator[RuntimeC
     yield from _expect_digest(member, observed)
     host = f"[{member.address}]" if ":" in member.address else member.address
     name, backend = member.name, member.backend
-    yield RuntimeCommand(Verb.ADD, name, text=f"{host}:{member.port}", number=maxconn, backend=backend)
+    verb, place = Verb.ADD, f"{host}:{member.port}"
+    if member.grpc:
+        verb, place = Verb.ADD_GRPC, f"{place} port {member.check_port}"
+    yield RuntimeCommand(verb, name, text=place, number=maxconn, backend=backend)
     yield RuntimeCommand(Verb.ENABLE_HEALTH, name, backend=backend)
     yield RuntimeCommand(Verb.READY, name, backend=backend)
 
@@ -189,7 +201,9 @@ def _stands_in(server: Server, wanted: Membership, observed: Observed) -> bool:
     if not server.name.startswith(STAND_IN_PREFIX) or server.drain or server.maintenance:
         return False
     real = {member.name for member in wanted.members if member.active and member.weight}
-    return bool(real) and not any(other.up for other in observed.servers if other.name in real)
+    return bool(real) and not any(
+        other.up for other in observed.servers if other.name in real and other.grpc == server.grpc
+    )
 
 
 def _same_address(member: Member, server: Server) -> bool:

@@ -10,12 +10,12 @@ from string import Template
 from gateway import sections
 from gateway.config import ConfigError, Settings, from_environment
 from gateway.credentials import keys
+from gateway.protocol import GRPC
 
 
 def render(settings: Settings) -> str:
     """HAProxy's configuration."""
-    template = Template(files("gateway").joinpath("haproxy.cfg").read_text(encoding="utf-8"))
-    return template.substitute(
+    return _template("haproxy.cfg").substitute(
         folder=settings.folder,
         threads=settings.threads,
         stop_seconds=settings.stop_seconds,
@@ -34,7 +34,27 @@ def render(settings: Settings) -> str:
         max_body_bytes=settings.max_body_bytes,
         metrics_bind=settings.metrics_bind,
         service_uid=settings.service_uid,
+        grpc=_grpc(settings) if settings.grpc else "",
     )
+
+
+def _grpc(settings: Settings) -> str:
+    return _template("grpc.cfg").substitute(
+        folder=settings.folder,
+        response_seconds=settings.response_seconds,
+        queue_seconds=settings.queue_seconds,
+        log_format=sections.LOG_FORMAT,
+        bind=sections.grpc_bind(settings),
+        callers=sections.callers(settings, GRPC),
+        routing=sections.routing(settings, GRPC),
+        repeatable=sections.repeatable(settings, GRPC),
+        servers=sections.servers(settings, GRPC),
+        service_uid=settings.service_uid,
+    )
+
+
+def _template(name: str) -> Template:
+    return Template(files("gateway").joinpath(name).read_text(encoding="utf-8"))
 
 
 def write(settings: Settings) -> None:

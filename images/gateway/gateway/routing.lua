@@ -35,7 +35,7 @@ local function open(txn, backend, queue)
 end
 
 -- Wait until a server can be asked and its queue has room, for at most `seconds`. Sets txn.held_ms, or txn.hold_full.
-core.register_action("hold", {"http-req"}, function(txn, seconds, limit, queue)
+core.register_action("hold", {"http-req"}, function(txn, seconds, limit, queue, stable, other)
   local most, room = tonumber(limit), tonumber(queue)
   if full(most) then
     refused = refused + 1
@@ -48,14 +48,14 @@ core.register_action("hold", {"http-req"}, function(txn, seconds, limit, queue)
   while true do
     local time = now()
     held[id] = time
-    if open(txn, "replicas", room) or (canary and open(txn, "canary", room)) then break end
+    if open(txn, stable, room) or (canary and open(txn, other, room)) then break end
     if time - started >= tonumber(seconds) then break end
     core.msleep(40 + math.random(0, 20))
   end
   held[id] = nil
   count = math.max(0, count - 1)
   txn:set_var("txn.held_ms", math.floor((now() - started) * 1000))
-end, 3)
+end, 5)
 
 core.register_cli({"show", "held"}, "show held: requests that wait for a first server", function(applet)
   applet:send("held " .. recount() .. "\nrefused " .. refused .. "\n")

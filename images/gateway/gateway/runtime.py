@@ -27,6 +27,7 @@ _TEXT = {
     Verb.SET_DIGEST: "set map {map} {name} {text}",
     Verb.DROP_DIGEST: "del map {map} {name}",
     Verb.ADD: f"add server {{server}} {{text}} weight 0 maxconn {{number}} {_OPTIONS}",
+    Verb.ADD_GRPC: f"add server {{server}} {{text}} proto h2 check-proto h1 weight 0 maxconn {{number}} {_OPTIONS}",
     Verb.ENABLE_HEALTH: "enable health {server}",
     Verb.READY: "set server {server} state ready",
     Verb.DRAIN: "set server {server} state drain",

@@ -6,6 +6,7 @@ Whatever may change while HAProxy runs is not written here but looked up in `run
 from pathlib import Path
 
 from gateway.config import Settings
+from gateway.protocol import REST, Protocol
 
 SHARE = 10_000
 """Shares of traffic are in basis points."""
@@ -26,12 +27,10 @@ LOG_FORMAT = " ".join(
         "retries": "%rc",
         "bytes": "%B",
         "client": "%[var(txn.client)]",  # `-` where the service asks for no key
+        "grpc": "%[var(txn.grpc)]",  # its status where a replica failed, else `-`
     }.items()
 )
 """Of the line that each request leaves at `log.sock`; every value is one word."""
-
-_TOO_MANY = """    http-request return status 429 content-type application/json string '{{"error":"{message}"}}' hdr Retry-After "%[str({knob}),map({run},1)]" if {condition}"""
-
 
 _JWT_ALGORITHMS = "RS256 RS384 RS512 ES256 ES384 ES512 PS256 PS384 PS512"
 """Never one with a shared secret: the public key would be that secret."""
@@ -65,12 +64,10 @@ def retries(settings: Settings) -> str:
     return f"    retries {settings.retries}\n    retry-on conn-failure empty-response 503"
 
 
-def repeatable(settings: Settings) -> str:
+def repeatable(settings: Settings, protocol: Protocol = REST) -> str:
     """Which requests may be sent again after a replica has read them."""
-    safe = "{ method GET HEAD OPTIONS }"
-    if settings.retries == 0:
-        return f"    http-request disable-l7-retry unless {safe}"
-    return f"    http-request disable-l7-retry unless {safe} or {{ path_end /infer :predict }}"
+    inference = f" or {protocol.inference}" if settings.retries else ""
+    return f"    http-request disable-l7-retry unless {protocol.safe}{inference}"
 
 
 def binds(settings: Settings) -> str:
@@ -81,21 +78,28 @@ def binds(settings: Settings) -> str:
     return "\n".join(f"    {line}" for line in lines)
 
 
-def callers(settings: Settings) -> str:
+def grpc_bind(settings: Settings) -> str:
+    """Where callers of gRPC come in: with TLS there is no plain port."""
+    if settings.tls_folder is None:
+        return f"    bind {settings.grpc_bind} proto h2"
+    return f"    bind {settings.grpc_bind} ssl crt {settings.tls_folder / 'tls.crt'} alpn h2"
+
+
+def callers(settings: Settings, protocol: Protocol = REST) -> str:
     """Who may ask, and how often."""
     lines = []
-    if settings.tls_folder is not None:
-        lines.append(_refuse(403, "this service is reached over TLS only: use https", "!{ ssl_fc }"))
+    if settings.tls_folder is not None and protocol is REST:
+        lines.append(protocol.refuse(403, "this service is reached over TLS only: use https", "!{ ssl_fc }"))
     if settings.keys_folder is not None:
-        lines += _keys(settings)
+        lines += _keys(settings, protocol)
     if settings.jwt_key is not None:
-        lines += _jwt(settings)
+        lines += _jwt(settings, protocol)
     if settings.rate_requests:
         source = "var(txn.client)" if settings.keys_folder or settings.jwt_key else "src"
         text = f"more than {settings.rate_requests} requests in {settings.rate_seconds} s; try again later"
         lines += [
             f"track-sc0 {source} table rates",
-            _refuse(
+            protocol.refuse(
                 429,
                 text,
                 f"{{ sc0_gpc0_rate(rates) ge {settings.rate_share} }}",
@@ -114,12 +118,7 @@ def rates(settings: Settings) -> str:
     return f"backend rates\n    stick-table type string len 64 size 100k expire {2 * seconds}s store gpc0,gpc0_rate({seconds}s)\n"
 
 
-def _refuse(status: int, text: str, condition: str, header: str = "") -> str:
-    body = f"""return status {status} content-type application/json string '{{"error":"{text}"}}'"""
-    return f"{body} {header} if {condition}"
-
-
-def _keys(settings: Settings) -> list[str]:
+def _keys(settings: Settings, protocol: Protocol) -> list[str]:
     """A key is known by its sha256 alone, and goes no further than here."""
     wanted = "expected a key of this service, as Authorization: Bearer KEY or X-API-Key: KEY"
     lookup = f"digest(sha256),hex,lower,map({settings.keys_map})"
@@ -128,24 +127,24 @@ def _keys(settings: Settings) -> list[str]:
         f"set-var(txn.client) http_auth_bearer,{lookup} if !{{ req.hdr(X-API-Key) -m found }}",
         "del-header Authorization",
         "del-header X-API-Key",
-        _refuse(401, wanted, "!{ var(txn.client) -m found }", "hdr WWW-Authenticate Bearer"),
+        protocol.refuse(401, wanted, "!{ var(txn.client) -m found }", "hdr WWW-Authenticate Bearer"),
     ]
 
 
-def _jwt(settings: Settings) -> list[str]:
-    claim = "var(txn.token),jwt_payload_query"
+def _jwt(settings: Settings, protocol: Protocol) -> list[str]:
+    refuse, claim = protocol.refuse, "var(txn.token),jwt_payload_query"
     challenge = "hdr WWW-Authenticate Bearer"
     lines = [
         "set-var(txn.token) http_auth_bearer",
         "set-var(txn.alg) var(txn.token),jwt_header_query('$.alg')",
-        _refuse(
+        refuse(
             401,
             "expected Authorization: Bearer with a signed token",
             f"!{{ var(txn.alg) -m str {_JWT_ALGORITHMS} }}",
             challenge,
         ),
         # From the header itself: HAProxy 2.6 mixes up its buffers where token, algorithm and key are all variables.
-        _refuse(
+        refuse(
             401,
             "the signature of the token is not good",
             f"!{{ http_auth_bearer,jwt_verify(txn.alg,{JWT_KEY}) -m int 1 }}",
@@ -155,32 +154,32 @@ def _jwt(settings: Settings) -> list[str]:
         "set-var(txn.now) date()",
         f"set-var(txn.exp) {claim}('$.exp','int')",
         f"set-var(txn.nbf) {claim}('$.nbf','int')",
-        _refuse(
+        refuse(
             401,
             "the token has expired, or never does",
             "!{ var(txn.exp) -m found } or { var(txn.exp),sub(txn.now) -m int le 0 }",
             challenge,
         ),
-        _refuse(401, "the token is not valid yet", "{ var(txn.nbf),sub(txn.now) -m int gt 0 }", challenge),
+        refuse(401, "the token is not valid yet", "{ var(txn.nbf),sub(txn.now) -m int gt 0 }", challenge),
         f"set-var(txn.client) {claim}('$.sub')",
     ]
     if settings.jwt_issuer:
         lines.append(
-            _refuse(403, "the token is of another issuer", f"!{{ {claim}('$.iss') -m str {settings.jwt_issuer} }}")
+            refuse(403, "the token is of another issuer", f"!{{ {claim}('$.iss') -m str {settings.jwt_issuer} }}")
         )
     if settings.jwt_audience:
         # HAProxy reads no list as a whole; a token is for four at most.
         places = ["$.aud", *(f"$.aud[{number}]" for number in range(4))]
         none = " ".join(f"!{{ {claim}('{place}') -m str {settings.jwt_audience} }}" for place in places)
-        lines.append(_refuse(403, "the token is for another audience", none))
-    lines.append(_refuse(403, "the token has no subject", "!{ var(txn.client) -m found }"))
+        lines.append(refuse(403, "the token is for another audience", none))
+    lines.append(refuse(403, "the token has no subject", "!{ var(txn.client) -m found }"))
     return lines
 
 
-def _balance(settings: Settings) -> list[str]:
+def _balance(settings: Settings, protocol: Protocol) -> list[str]:
     if settings.affinity_header:
         chosen = f"hdr({settings.affinity_header})"
-    elif settings.affinity_prefix_bytes:
+    elif settings.affinity_prefix_bytes and protocol is REST:  # a message of gRPC begins with its length
         chosen = f"hash req.body,bytes(0,{settings.affinity_prefix_bytes})"
     else:
         return ["balance leastconn"]
@@ -188,7 +187,7 @@ def _balance(settings: Settings) -> list[str]:
     return [f"balance {chosen}", "hash-type consistent", "hash-balance-factor 125"]
 
 
-def routing(settings: Settings) -> str:
+def routing(settings: Settings, protocol: Protocol = REST) -> str:
     """Which backend a request goes to, whether it is held, and when there are too many."""
     run = settings.run_map
     rules = [
@@ -206,42 +205,55 @@ def routing(settings: Settings) -> str:
         name = settings.affinity_header
         rules.insert(5, f"set-var(txn.draw) req.hdr({name}),xxh32(7),mod({SHARE}) if {{ req.hdr({name}) -m found }}")
     lines = [f"    http-request {rule}" for rule in rules]
-    if settings.affinity_prefix_bytes:
+    if settings.affinity_prefix_bytes and protocol is REST:
         lines.append(
             f"    http-request wait-for-body time 1s at-least {settings.affinity_prefix_bytes} if {{ method POST }}"
         )
     if settings.hold_seconds:
-        lines += _hold(settings)
+        lines += _hold(settings, protocol)
+    stable, canary = f"nbsrv({protocol.stable})", f"nbsrv({protocol.canary})"
     lines += [
         "    # Without a server of its own a request goes to the other revision: to the canary only if it gets traffic at all.",
-        "    http-request set-var(txn.to) str(stable) unless { var(txn.to) -m str canary } { nbsrv(canary) gt 0 }",
-        "    http-request set-var(txn.to) str(canary) if { nbsrv(replicas) eq 0 } { nbsrv(canary) gt 0 } { var(txn.canary_may) -m bool }",
+        f"    http-request set-var(txn.to) str(stable) unless {{ var(txn.to) -m str canary }} {{ {canary} gt 0 }}",
+        f"    http-request set-var(txn.to) str(canary) if {{ {stable} eq 0 }} {{ {canary} gt 0 }} {{ var(txn.canary_may) -m bool }}",
     ]
     full = f"{settings.queue_limit} requests are waiting, which is the limit; try again later"
-    for to, backend in (("stable", "replicas"), ("canary", "canary")):
+    for to, backend in (("stable", protocol.stable), ("canary", protocol.canary)):
         # What was held has waited its turn already.
         condition = f"{{ var(txn.to) -m str {to} }} {{ queue({backend}) ge {settings.queue_limit} }} !{{ var(txn.held_ms) -m found }}"
-        lines.append(_TOO_MANY.format(message=full, knob="retry", run=run, condition=condition))
-    lines += [
-        f"    http-request set-var(txn.sample) str(shadow),map({run},0),add(0)",
-        f"    http-request set-var(txn.shadow) bool(true) if {{ method POST }} {{ var(txn.to) -m str stable }} {{ rand({SHARE}),sub(txn.sample) -m int lt 0 }}",
-    ]
+        lines.append(f"    http-request {protocol.refuse(429, full, condition, _retry_after(settings, 'retry'))}")
+    if protocol is REST:
+        lines += _shadow(settings)
     return "\n".join(lines)
 
 
-def _hold(settings: Settings) -> list[str]:
-    alone = "{ nbsrv(replicas) eq 0 } { nbsrv(canary) eq 0 }"
-    kept = "{ nbsrv(replicas) eq 0 } !{ var(txn.canary_may) -m bool }"
-    full = f"no replica is ready, and {settings.hold_limit} requests wait for one, which is the limit; try again later"
+def _shadow(settings: Settings) -> list[str]:
     return [
-        "    # Nobody is there to answer: wait for the first replica.",
-        f"    http-request lua.hold {settings.hold_seconds} {settings.hold_limit} {settings.queue_limit} if {alone} or {kept}",
-        _TOO_MANY.format(message=full, knob="cold", run=settings.run_map, condition="{ var(txn.hold_full) -m found }"),
+        f"    http-request set-var(txn.sample) str(shadow),map({settings.run_map},0),add(0)",
+        f"    http-request set-var(txn.shadow) bool(true) if {{ method POST }} {{ var(txn.to) -m str stable }} {{ rand({SHARE}),sub(txn.sample) -m int lt 0 }}",
     ]
 
 
-def servers(settings: Settings) -> str:
-    """Body of both backends. The sidecar adds their servers."""
+def _retry_after(settings: Settings, knob: str) -> str:
+    """The header, with the time that the sidecar has measured."""
+    return f'hdr Retry-After "%[str({knob}),map({settings.run_map},1)]"'
+
+
+def _hold(settings: Settings, protocol: Protocol) -> list[str]:
+    none = f"{{ nbsrv({protocol.stable}) eq 0 }}"
+    alone = f"{none} {{ nbsrv({protocol.canary}) eq 0 }}"
+    kept = f"{none} !{{ var(txn.canary_may) -m bool }}"
+    hold = f"lua.hold {settings.hold_seconds} {settings.hold_limit} {settings.queue_limit} {protocol.stable} {protocol.canary}"
+    full = f"no replica is ready, and {settings.hold_limit} requests wait for one, which is the limit; try again later"
+    return [
+        "    # Nobody is there to answer: wait for the first replica.",
+        f"    http-request {hold} if {alone} or {kept}",
+        f"    http-request {protocol.refuse(429, full, '{ var(txn.hold_full) -m found }', _retry_after(settings, 'cold'))}",
+    ]
+
+
+def servers(settings: Settings, protocol: Protocol = REST) -> str:
+    """Body of the backends of both revisions. The sidecar adds their servers."""
     check = (
         "http-check send meth GET uri /v2/health/ready ver HTTP/1.1 hdr Host trainyard "
         f"hdr X-Trainyard-Service {settings.service_uid} "
@@ -249,7 +261,7 @@ def servers(settings: Settings) -> str:
     )
     lines = [
         "log global",
-        *_balance(settings),
+        *_balance(settings, protocol),
         "option httpchk",
         "# The digest is each server's own, looked up by its name, so that old and new replicas of a changing model are both",
         "# checked against what they should hold. No entry sends an empty header, which the replica does not compare.",

@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 
 from gateway import store
-from gateway.config import Settings
+from gateway.config import DNS_GRPC_PORT, Settings
 from gateway.contracts import Contracts
 from gateway.credentials import Credentials
 from gateway.eject import Ejections, without
@@ -89,6 +89,8 @@ class Sidecar:
         self._heard = True
         self.syncs += 1
         self.last_sync = time.time()
+        if not self._settings.grpc:
+            wanted = wanted.without_grpc()
         if wanted != self._wanted:
             self._want(wanted)
             store.save(self._settings.members_file, wanted)
@@ -101,7 +103,8 @@ class Sidecar:
             _log.warning("the operator is away, going on with what is known: %s", reason)
         if self._heard or not self._settings.members_dns or now - self._failing_since < FALLBACK_SECONDS:
             return
-        found = await resolve(self._settings.members_dns, self._settings.members_dns_port)
+        grpc_port = DNS_GRPC_PORT if self._settings.grpc else 0
+        found = await resolve(self._settings.members_dns, self._settings.members_dns_port, grpc_port)
         if found is not None and found != self._wanted:
             _log.warning("no membership was ever received; DNS knows %d members", len(found.members))
             self._want(found)
@@ -148,7 +151,9 @@ class Sidecar:
         now = time.monotonic()
         if wanted is None or not self._settings.ejection:
             return wanted
-        before, self.ejections = self.ejections, self.ejections.seen(observed.servers, now)
+        before, self.ejections = self.ejections, self.ejections.seen(observed.servers, now, self.traffic.grpc_failures)
+        if self.ejections is not before:
+            self.traffic.grpc_failures.clear()
         out = self.ejections.out(now)
         for name in sorted(out - before.out(now)):
             _log.warning("%s gets nothing for %.0f s: its answers fail", name, self.ejections.sentences[name].seconds)

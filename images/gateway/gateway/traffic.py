@@ -7,6 +7,7 @@ A sidecar that dies takes with it what it counted since its last report, half a 
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from gateway import CANARY, FRONTEND
+from gateway import CANARY, FRONTEND, GRPC_CANARY
 from gateway.members import Membership
 
 PER_OCTAVE, BUCKETS = 8, 160
@@ -23,6 +24,8 @@ PER_OCTAVE, BUCKETS = 8, 160
 MOST_REVISIONS = 8
 _MOST_NAMES = 4096
 _FAILED = 500
+_GRPC_FAILED = frozenset({"2", "4", "13", "14", "15"})
+"""UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS: what is 500 and more over REST."""
 _BUFFER_BYTES = 1 << 20
 _LINE_BYTES = 8192
 _LINES = 64
@@ -54,6 +57,8 @@ class Traffic:
         self._alone: dict[str, str] = {}
         self._counts: dict[str, Counts] = {}
         self._number = 0
+        self.grpc_failures: Counter[tuple[str, str]] = Counter()
+        """By backend and server; HAProxy counts them as answers. Cleared by who has judged them."""
 
     def know(self, membership: Membership | None) -> None:
         """Which member serves which model. One that has left is remembered, since its last requests may still end."""
@@ -73,9 +78,12 @@ class Traffic:
         fields = dict(part.partition("=")[::2] for part in line.split())
         if not fields.get("frontend", "").startswith(FRONTEND) or fields.get("term", "--").startswith("C"):
             return
-        status = _whole(fields.get("status"))
+        status, backend = _whole(fields.get("status")), fields.get("backend", "")
+        if fields.get("grpc") in _GRPC_FAILED:
+            status = _FAILED
+            self.grpc_failures[backend, fields.get("server", "")] += 1
         # Who never got a replica counts for the canary if all replicas there are of one model: it was to answer.
-        lost = fields.get("backend") == CANARY and (status is None or status >= _FAILED)
+        lost = backend in (CANARY, GRPC_CANARY) and (status is None or status >= _FAILED)
         digest = self._digests.get(fields.get("server", "")) or (self._alone.get(CANARY) if lost else None)
         if not digest:
             return

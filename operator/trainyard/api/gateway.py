@@ -94,8 +94,15 @@ class Gateway(Model):
     )
 
     replicas: int = Field(default=2, ge=1, le=16, description="HAProxy pods.")
+    grpc: bool = Field(
+        default=False,
+        description="Whether the Open Inference Protocol is spoken over gRPC too, at port 8001: with spec.gateway.tls encrypted, else plain HTTP/2. Each request of a connection is balanced for itself.",
+    )
     max_concurrency: int = Field(
-        default=32, ge=1, le=65_536, description="Requests that a replica works on at a time; more wait in the gateway."
+        default=32,
+        ge=1,
+        le=65_536,
+        description="Requests that a replica works on at a time, over REST and over gRPC each; more wait in the gateway.",
     )
     queue_limit: int = Field(
         default=256,

@@ -163,6 +163,9 @@ class InferenceServiceStatus(Model):
     gateways: int = Field(default=0, description="Gateway pods that are ready.")
     selector: str = Field(default="", description="Label selector of the replicas, for the scale subresource.")
     url: str = Field(default="", description="Where the service answers inside the cluster.")
+    grpc_address: str = Field(
+        default="", description="With spec.gateway.grpc: where gRPC is answered inside the cluster, as host:port."
+    )
     gpus: int = Field(default=0, description="GPUs that all replicas ask for.")
     model: ServedModel | None = Field(default=None, description="The model that replicas load.")
     rollout: RolloutStatus | None = Field(

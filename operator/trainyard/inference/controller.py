@@ -28,6 +28,7 @@ from trainyard.workloads.outlook import Outlooks
 from trainyard.workloads.plan import Note, sooner
 from trainyard.workloads.pod_state import PodState
 from trainyard.workloads.pod_template import Surroundings
+from trainyard.workloads.ports import Ports
 from trainyard.workloads.refusals import Refusals
 from trainyard.workloads.world import World
 
@@ -102,11 +103,6 @@ class InferenceController:
         meta, source = service.metadata, service.spec.model
         pods = self._world.pods_of(meta.uid)
         job = self._world.get(Key("TrainingJob", meta.namespace, source.training_job)) if source.training_job else None
-        mine = {
-            name
-            for (namespace, name), uid in self._named_services(service)
-            if namespace == meta.namespace and uid == meta.uid
-        }
         observed = Observed(
             service=service,
             pods=pods,
@@ -117,7 +113,7 @@ class InferenceController:
             source=job if isinstance(job, TrainingJob) else None,
             claim_exists=source.claim_name is None or (meta.namespace, source.claim_name) in self._world.claims,
             deployment=self._world.deployments.get((meta.namespace, names.gateway_name(service))),
-            services_exist=frozenset(mine),
+            services=self._services(service),
             lost_nodes=self._world.lost(_nodes(service, pods), self._clock.now()),
             refusal=self._refusals.known(_mark(service)) or "",
             epoch=self._epoch(),
@@ -129,9 +125,10 @@ class InferenceController:
         outlook = self._outlooks.of(workload_key(service, missing[0])) if missing else None
         return replace(observed, decisions=standing, outlook=outlook, asked=self._asked(service))
 
-    def _named_services(self, service: InferenceService) -> list[tuple[tuple[str, str], str]]:
+    def _services(self, service: InferenceService) -> dict[str, Ports]:
         places = [(service.metadata.namespace, name) for name in (service.metadata.name, names.headless_name(service))]
-        return [(place, self._world.services[place]) for place in places if place in self._world.services]
+        mine = [place for place in places if self._world.services.get(place) == service.metadata.uid]
+        return {place[1]: self._world.ports[place] for place in mine}
 
     def _asked(self, service: InferenceService) -> dict[int, Evict]:
         standing = {each.serial: self._decision(service, each.serial) for each in service.status.admission}

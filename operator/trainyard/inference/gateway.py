@@ -1,9 +1,10 @@
 """The load balancer of a service: a Deployment of HAProxy with its sidecar, a Service in front, a headless one behind."""
 
+from trainyard.api.gateway import Gateway
 from trainyard.api.inference_service import InferenceService
 from trainyard.inference.gateway_options import TLS_PORT, mounts, variables, volumes
 from trainyard.inference.names import gateway_labels, gateway_name, headless_name, replica_labels
-from trainyard.inference.observed import PORT, Observed
+from trainyard.inference.observed import GRPC_PORT, PORT, Observed
 from trainyard.inference.replica import owner
 from trainyard.workloads.deployments import as_wanted, deployment
 from trainyard.workloads.plan import Object
@@ -15,6 +16,7 @@ from trainyard.workloads.pod_template import (
     token_mount,
     token_volume,
 )
+from trainyard.workloads.ports import ports_of
 
 READY_PORT = 8081
 METRICS_PORT = 8404
@@ -24,9 +26,8 @@ _STOP_SECONDS = 75
 def gateway_children(observed: Observed) -> tuple[Object, ...]:
     """Children of the gateway that do not exist as they should."""
     service = observed.service
-    found = [
-        each for each in (_front(service), _behind(service)) if each["metadata"]["name"] not in observed.services_exist
-    ]
+    services = (_front(service), _behind(service))
+    found = [each for each in services if observed.services.get(each["metadata"]["name"]) != ports_of(each)]
     wanted = _deployment(observed)
     if not as_wanted(observed.deployment, wanted):
         # The budget goes first: once the Deployment is there, nobody would know that the budget is missing.
@@ -38,8 +39,11 @@ def gateway_children(observed: Observed) -> tuple[Object, ...]:
 
 def _front(service: InferenceService) -> Object:
     meta = metadata(service.metadata.name, service.metadata.namespace, owner(service), gateway_labels(service))
-    # Both ports always, since a Service that is there is not changed; without spec.gateway.tls nobody listens at the second.
-    ports = [{"name": "http", "port": 80, "targetPort": PORT}, {"name": "https", "port": 443, "targetPort": TLS_PORT}]
+    ports = [{"name": "http", "port": 80, "targetPort": PORT}]
+    if service.spec.gateway.tls:
+        ports.append({"name": "https", "port": 443, "targetPort": TLS_PORT})
+    if service.spec.gateway.grpc:
+        ports.append({"name": "grpc", "port": GRPC_PORT, "targetPort": GRPC_PORT})
     spec = {"selector": gateway_labels(service), "ports": ports}
     return {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec}
 
@@ -110,7 +114,7 @@ def _haproxy(observed: Observed) -> Object:
         "ports": [
             {"name": "http", "containerPort": PORT},
             {"name": "metrics", "containerPort": METRICS_PORT},
-            *_tls_port(observed),
+            *_more_ports(observed.service.spec.gateway),
         ],
         "livenessProbe": {
             "httpGet": {"path": "/healthz", "port": METRICS_PORT},
@@ -142,8 +146,9 @@ def _sidecar(observed: Observed) -> Object:
     }
 
 
-def _tls_port(observed: Observed) -> list[Object]:
-    return [{"name": "https", "containerPort": TLS_PORT}] if observed.service.spec.gateway.tls else []
+def _more_ports(gateway: Gateway) -> list[Object]:
+    tls: list[Object] = [{"name": "https", "containerPort": TLS_PORT}] if gateway.tls else []
+    return tls + ([{"name": "grpc", "containerPort": GRPC_PORT}] if gateway.grpc else [])
 
 
 def _mounts(observed: Observed) -> list[Object]:

@@ -34,6 +34,8 @@ def variables(service: InferenceService) -> dict[str, str]:
     """Environment of both containers; what is left out keeps the gateway's own default."""
     gateway = service.spec.gateway
     found = {"TRAINYARD_RETRIES": str(gateway.retries)}
+    if gateway.grpc:
+        found["TRAINYARD_GRPC"] = "1"
     if seconds := hold_seconds(service):
         found |= {"TRAINYARD_HOLD_SECONDS": str(seconds), "TRAINYARD_HOLD_LIMIT": str(gateway.hold_limit)}
     if gateway.affinity and gateway.affinity.header:

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from trainyard.api.inference_service import InferenceService, ReplicaAdmission
-from trainyard.inference.observed import PORT, GatewayReport
+from trainyard.inference.observed import GRPC_PORT, PORT, GatewayReport
 from trainyard.inference.rollout.routing import is_canary, split
 from trainyard.workloads.pod_state import PodState
 
@@ -57,6 +57,7 @@ def membership(service: InferenceService, pods: Iterable[PodState]) -> Membershi
                 "name": pod.name,
                 "address": pod.address,
                 "port": PORT,
+                "grpcPort": GRPC_PORT,
                 "state": "drain" if leaving else "active",
                 "weight": 100,
                 "digest": each.digest,

@@ -2,6 +2,7 @@
 
 from trainyard.api.inference_service import InferenceService
 from trainyard.api.names import ROLE_LABEL, SERVICE_LABEL
+from trainyard.inference.observed import GRPC_PORT
 
 
 def pod_name(service: InferenceService, serial: int) -> str:
@@ -28,6 +29,12 @@ def gateway_labels(service: InferenceService) -> dict[str, str]:
 def selector(service: InferenceService) -> str:
     """For the scale subresource."""
     return ",".join(f"{name}={value}" for name, value in sorted(replica_labels(service).items()))
+
+
+def grpc_address(service: InferenceService) -> str:
+    """For clients of gRPC; empty where there is none."""
+    named = f"{service.metadata.name}.{service.metadata.namespace}.svc:{GRPC_PORT}"
+    return named if service.spec.gateway.grpc else ""
 
 
 def url(service: InferenceService) -> str:

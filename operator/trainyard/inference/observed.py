@@ -15,9 +15,12 @@ from trainyard.scheduling.snapshot import Decision, Evict
 from trainyard.workloads.outlook import Outlook
 from trainyard.workloads.pod_state import PodState
 from trainyard.workloads.pod_template import Surroundings
+from trainyard.workloads.ports import Ports
 
 CONTAINER = "server"
 PORT = 8080
+GRPC_PORT = 8001
+"""Of replicas and gateways alike; the one that Triton's clients take by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,8 @@ class Observed:
     """The job that spec.model.trainingJob names, if it exists."""
     claim_exists: bool = True
     deployment: Mapping[str, Any] | None = None
-    services_exist: frozenset[str] = frozenset()
+    services: Mapping[str, Ports] = field(default_factory=dict)
+    """Ports of the Services of ours that there are, by name."""
     outlook: Outlook | None = None
     """When the first of the missing replicas is expected to start, and what would start it now; None if none is missing."""
     lost_nodes: frozenset[str] = frozenset()

@@ -263,6 +263,7 @@ class _Round:
             "gateways": gateways,
             "selector": names.selector(service),
             "url": names.url(service),
+            "grpc_address": names.grpc_address(service),
             "gpus": service.gpus(),
             "model": self._served(),
             "rollout": self.rollout.status,

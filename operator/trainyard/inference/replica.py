@@ -3,7 +3,7 @@
 from trainyard.api.inference_service import InferenceService, ReplicaAdmission, ServedModel
 from trainyard.api.names import FLAVOR_LABEL, INDEX_LABEL, QUEUE_LABEL
 from trainyard.inference.names import pod_name, replica_labels
-from trainyard.inference.observed import CONTAINER, PORT, Observed
+from trainyard.inference.observed import CONTAINER, GRPC_PORT, PORT, Observed
 from trainyard.workloads.plan import Object
 from trainyard.workloads.pod_template import (
     STORAGE,
@@ -54,6 +54,7 @@ def _container(observed: Observed, model: ServedModel) -> Object:
         "TRAINYARD_MODEL_NAME": service.metadata.name,
         "TRAINYARD_SERVICE_UID": service.metadata.uid,
         "TRAINYARD_PORT": str(PORT),
+        "TRAINYARD_GRPC_PORT": str(GRPC_PORT),  # always, so that a gateway may offer it without new replicas
         "TRAINYARD_MAX_QUEUE": str(2 * service.spec.gateway.max_concurrency),
         "TRAINYARD_DRAIN_SECONDS": str(SERVER_DRAIN_SECONDS),
     }
@@ -65,7 +66,7 @@ def _container(observed: Observed, model: ServedModel) -> Object:
         "imagePullPolicy": "IfNotPresent",
         "command": ["python", "-m", "server"],
         "env": env(variables),
-        "ports": [{"name": "http", "containerPort": PORT}],
+        "ports": [{"name": "http", "containerPort": PORT}, {"name": "grpc", "containerPort": GRPC_PORT}],
         "resources": core_resources(service.spec.resources),
         "volumeMounts": [
             {"name": "trainyard-storage", "mountPath": STORAGE, "readOnly": True},

@@ -11,6 +11,7 @@ from trainyard.cluster.resources import CLAIMS, DEPLOYMENTS, POD_DISRUPTION_BUDG
 from trainyard.runtime.clock import Clock
 from trainyard.workloads.keys import Key
 from trainyard.workloads.plan import Note, Object, Plan, sooner
+from trainyard.workloads.ports import ports_of
 from trainyard.workloads.ration import Ration
 from trainyard.workloads.world import World
 
@@ -24,7 +25,7 @@ _RESOURCES = {
     "PodDisruptionBudget": POD_DISRUPTION_BUDGETS,
 }
 _APPLIED = frozenset({"Deployment"})
-"""Kinds that are kept equal to the plan; the others are created once and never changed."""
+"""Kinds that are kept equal to the plan. The others are created once and never changed, but for the ports of Services."""
 
 
 _UNSEEN_SECONDS = 5.0
@@ -146,7 +147,9 @@ class Applier:
                 else self._cluster.create(resource, wanted)
             )
         except AlreadyExists:
-            await self._check_ours(resource, wanted, owner)
+            there = await self._check_ours(resource, wanted, owner)
+            if there is not None and wanted["kind"] == "Service" and ports_of(there) != ports_of(wanted):
+                await self._change_ports(there, wanted)
             return
         except (Forbidden, Invalid) as error:
             raise RefusedError(error.message) from error
@@ -155,11 +158,17 @@ class Applier:
         else:
             self._learn(wanted["kind"], made)
 
-    async def _check_ours(self, resource: Resource, wanted: Object, owner: str) -> None:
-        """A repeated create is no error; somebody else's object of that name is."""
+    async def _change_ports(self, there: Object, wanted: Object) -> None:
+        """Replaced as a whole: an apply would leave those that the creation owns."""
+        meta = there["metadata"]
+        patch = {"metadata": {"uid": meta["uid"]}, "spec": {"ports": wanted["spec"]["ports"]}}
+        self._learn("Service", await self._cluster.patch(SERVICES, meta["namespace"], meta["name"], patch))
+
+    async def _check_ours(self, resource: Resource, wanted: Object, owner: str) -> Object | None:
+        """A repeated create is no error; somebody else's object of that name is. Returns what is there, if it is ours."""
         there = await self._cluster.get(resource, wanted["metadata"]["namespace"], wanted["metadata"]["name"])
         if there is None or not wanted["metadata"].get("ownerReferences"):
-            return
+            return None
         owners = there["metadata"].get("ownerReferences", ())
         if not _owned(there, owner):
             if any((each["kind"], each["name"]) == _named(wanted) for each in owners):
@@ -169,6 +178,7 @@ class Applier:
                 f"{wanted['kind']} {wanted['metadata']['name']!r} exists and belongs to somebody else; delete or rename it"
             )
         self._learn(wanted["kind"], there)
+        return there
 
 
 def _place(pod: Object) -> tuple[str, str]:

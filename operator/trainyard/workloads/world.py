@@ -28,6 +28,7 @@ from trainyard.workloads import node_health
 from trainyard.workloads.keys import Key
 from trainyard.workloads.pod_requests import pod_requests
 from trainyard.workloads.pod_state import PodState, parse_time, pod_state
+from trainyard.workloads.ports import Ports, ports_of
 
 Object = Mapping[str, Any]
 Ours = TrainingJob | InferenceService | Queue | Flavor
@@ -60,6 +61,8 @@ class World:
         self.claims: dict[tuple[str, str], tuple[str, ...]] = {}
         self.services: dict[tuple[str, str], str] = {}
         """Owner uid of each Service of ours."""
+        self.ports: dict[tuple[str, str], Ports] = {}
+        """And its ports."""
         self.deployments: dict[tuple[str, str], Object] = {}
         self.namespaces: dict[str, Mapping[str, str]] = {}
         self.nodes: dict[str, NodeView] = {}
@@ -90,6 +93,7 @@ class World:
                 return self._users_of_claim(place)
             case "Service":
                 _keep(self.services, place, new and _owner(new)[1])
+                _keep(self.ports, place, new and ports_of(new))
                 return _owner_keys(thing)
             case "Deployment":
                 _keep(self.deployments, place, new)

@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -126,17 +126,23 @@ class Haproxy:
             return False
         return True
 
-    async def follow(self, *members: Member, split: Split | None = None, **measured: str) -> Observed:
-        """Converge until HAProxy routes by these members and those with a weight are up."""
-        wanted = Membership(1, members, split or Split())
-        names = {member.name for member in members if member.active and member.weight}
+    def membership(self, *members: Member, split: Split | None = None) -> Membership:
+        return Membership(1, members, split or Split())
+
+    async def follow(
+        self, *members: Member, split: Split | None = None, awaited: Collection[str] | None = None, **measured: str
+    ) -> Observed:
+        """Converge until HAProxy routes by these members and those awaited, by default all with a weight, are up."""
+        wanted = self.membership(*members, split=split)
+        names = {member.name for member in members if member.active and member.weight} if awaited is None else awaited
 
         async def applied() -> Observed | None:
             observed = await self.runtime.observe()
             await self.runtime.execute(plan(wanted, observed, self.settings.server_share, measured))
             observed = await self.runtime.observe()
-            up = {server.name for server in observed.servers if server.up}
-            return observed if is_applied(wanted, observed) and names <= up else None
+            down = {server.name for server in observed.servers if not server.up}
+            there = {server.name for server in observed.servers}
+            return observed if is_applied(wanted, observed) and set(names) <= there - down else None
 
         found: Observed = await until(applied, "the members are followed")
         return found

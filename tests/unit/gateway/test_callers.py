@@ -233,7 +233,7 @@ async def test_every_combination_of_options_is_a_valid_configuration(tmp_path: P
         [{}, {"retries": 0}],
     ]
     for number, options in enumerate(itertools.product(callers, places, *rest)):
-        settings = Settings("digits", UID, folder=tmp_path)
+        settings = Settings("digits", UID, folder=tmp_path, grpc=True)
         for option in options:
             settings = replace(settings, **option)
         write(settings)

@@ -48,6 +48,16 @@ def test_a_single_replica_is_never_put_out() -> None:
     assert ejections.out(now) == set()
 
 
+def test_who_fails_over_both_protocols_is_put_out_once_and_never_more_than_half_by_either() -> None:
+    before, after = servers(a=(0, 0), b=(0, 0)), servers(a=(0, 9), b=(30, 0))
+    over_grpc = [replace(one, backend="replicas-grpc") for one in servers(a=(30, 0), b=(0, 9))]
+    same = [replace(one, backend="replicas-grpc") for one in after]
+    for other, out in ((over_grpc, {"a"}), (same, {"a"})):
+        ejections, now = judged([*before, *(replace(one, answered=0, failed=0) for one in other)], [*after, *other])
+        assert ejections.out(now) == out
+        assert (ejections.total, ejections.sentences["a"].times) == (1, 1)
+
+
 def test_those_already_out_count_towards_the_half() -> None:
     ejections, now = judged(
         CALM,

@@ -88,8 +88,17 @@ def test_a_name_at_a_new_address_is_a_new_pod() -> None:
     assert parse_membership(reply(MEMBER | {"address": "10.0.0.2"}, digest=OTHER), before).members[0].digest == OTHER
 
 
+def test_a_gateway_without_grpc_leaves_that_side_of_its_members_alone() -> None:
+    membership = parse_membership(reply(MEMBER | {"grpcPort": 8001}))
+    assert [(one.backend, one.port, one.check_port) for one in membership.servers()] == [
+        ("replicas", 8080, 0),
+        ("replicas-grpc", 8001, 8080),
+    ]
+    assert [one.backend for one in membership.without_grpc().servers()] == ["replicas"]
+
+
 def test_what_was_saved_is_read_back(tmp_path: Path) -> None:
-    membership = parse_membership(reply(MEMBER, MEMBER | {"name": "b", "state": "drain"}))
+    membership = parse_membership(reply(MEMBER | {"grpcPort": 8001}, MEMBER | {"name": "b", "state": "drain"}))
     store.save(tmp_path / "members.json", membership)
     assert store.load(tmp_path / "members.json") == membership
 

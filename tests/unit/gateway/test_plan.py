@@ -15,6 +15,7 @@ ACTIVE = Member("a", "10.0.0.1", 8080)
 DRAINING = replace(ACTIVE, wish=Wish.DRAIN)
 SERVING = Server("a", "10.0.0.1", 8080, maxconn=SHARE)
 ADDED = replace(SERVING, weight=0, check_passed=False)
+SPEAKING = Server("a", "10.0.0.1", 8001, maxconn=SHARE, backend="replicas-grpc")
 STAND_IN = Server("dns_10-0-0-1-8080", "10.0.0.1", 8080, maxconn=SHARE)
 
 
@@ -109,6 +110,16 @@ TABLE = {
     ),
     "a stand-in serves until the first real member is up": (wanted(ACTIVE), seen(STAND_IN, ADDED), []),
     "a stand-in leaves when a real member is up": (wanted(ACTIVE), seen(STAND_IN, SERVING), [Verb.DRAIN]),
+    "a replica that no longer speaks gRPC leaves that side only": (
+        wanted(ACTIVE),
+        seen(SERVING, SPEAKING),
+        [Verb.DRAIN],
+    ),
+    "a stand-in of gRPC serves until the first real member is up there": (
+        wanted(replace(ACTIVE, grpc_port=8001)),
+        seen(SERVING, replace(STAND_IN, backend="replicas-grpc"), replace(SPEAKING, weight=0, check_passed=False)),
+        [],
+    ),
     "a stand-in leaves when nobody is wanted": (wanted(), seen(STAND_IN), [Verb.DRAIN]),
 }
 
@@ -121,6 +132,17 @@ def test_plan(want: Membership, observed: Observed, expected: list[Verb]) -> Non
 def test_an_added_server_gets_its_address_and_the_share_of_this_gateway() -> None:
     added = plan(wanted(replace(ACTIVE, address="fd00::1")), seen(), SHARE)[0]
     assert added == RuntimeCommand(Verb.ADD, "a", text="[fd00::1]:8080", number=SHARE)
+
+
+def test_a_replica_that_speaks_grpc_is_two_servers_with_one_health_check_and_one_digest() -> None:
+    member = replace(ACTIVE, grpc_port=8001, digest=NEW_DIGEST)
+    commands = plan(wanted(member), seen(), SHARE)
+    assert verbs(commands) == [Verb.ADD_DIGEST, *JOIN, Verb.ADD_GRPC, *JOIN[1:]]
+    assert commands[4] == RuntimeCommand(
+        Verb.ADD_GRPC, "a", text="10.0.0.1:8001 port 8080", number=SHARE, backend="replicas-grpc"
+    )
+    both = seen(replace(SERVING, digest=NEW_DIGEST), replace(SPEAKING, digest=NEW_DIGEST))
+    assert plan(wanted(member), both, SHARE) == []
 
 
 @pytest.mark.parametrize(
@@ -140,6 +162,8 @@ def test_an_added_server_gets_its_address_and_the_share_of_this_gateway() -> Non
         (wanted(ACTIVE), seen(SERVING, replace(SERVING, backend="canary", drain=True)), True),
         (replace(wanted(ACTIVE), split=Split(weight=5)), seen(SERVING), False),
         (wanted(ACTIVE), replace(seen(SERVING), knobs={"retry": "4"}), True),
+        (wanted(replace(ACTIVE, grpc_port=8001)), seen(SERVING), False),
+        (wanted(replace(ACTIVE, grpc_port=8001)), seen(SERVING, SPEAKING), True),
     ],
 )
 def test_a_generation_is_applied_when_routing_follows_it(want: Membership, observed: Observed, expected: bool) -> None:

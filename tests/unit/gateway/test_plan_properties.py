@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
+from gateway import GRPC_BACKENDS
 from gateway.members import Member, Membership, Wish
 from gateway.observed import Observed, Server
 from gateway.plan import RuntimeCommand, Verb, is_applied, plan
@@ -49,9 +50,9 @@ class FakeHaproxy:
                 del self.knobs[name]
             case Verb.SHADOW:
                 self.shadowing = command.text == "ready"
-            case Verb.ADD:
+            case Verb.ADD | Verb.ADD_GRPC:
                 assert server is None, "HAProxy refuses a name it has"
-                address, _, port = command.text.rpartition(":")
+                address, _, port = command.text.partition(" ")[0].rpartition(":")
                 self.servers[place] = Server(
                     name, address, int(port), maintenance=True, check_enabled=False, check_passed=False, weight=0,
                     maxconn=command.number, backend=command.backend,
@@ -110,6 +111,7 @@ members = st.lists(
         weight=st.sampled_from([0, 1, 100]),
         digest=st.sampled_from(DIGESTS),
         canary=st.booleans(),
+        grpc_port=st.sampled_from([0, 8001]),
     ),
     max_size=3,
     unique_by=lambda member: member.name,
@@ -136,15 +138,18 @@ def serves(member: Member | None, server: Server) -> bool:
 
 
 def check_commands(wanted: Membership, observed: Observed, commands: list[RuntimeCommand]) -> None:
-    by_name, existing = wanted.by_name(), observed.by_place()
+    by_side, existing = {(one.grpc, one.name): one for one in wanted.servers()}, observed.by_place()
     for command in commands:
         if command.verb in (Verb.ADD_KNOB, Verb.SET_KNOB, Verb.DROP_KNOB, Verb.SHADOW):
             continue
-        server, member = existing.get((command.backend, command.server)), by_name.get(command.server)
+        server = existing.get((command.backend, command.server))
+        member = by_side.get((command.backend in GRPC_BACKENDS, command.server))
         if server is not None and serves(member, server) and not server.maintenance:
             assert command.verb not in (Verb.DRAIN, Verb.MAINTENANCE, Verb.DELETE), "an active member was dropped"
         if member is None or not member.active:
-            assert command.verb not in (Verb.READY, Verb.ADD, Verb.WEIGHT), "a drained member was resurrected"
+            assert command.verb not in (Verb.READY, Verb.ADD, Verb.ADD_GRPC, Verb.WEIGHT), (
+                "a drained member was resurrected"
+            )
         if command.verb is Verb.DELETE:
             assert server is not None
             assert server.drain or server.maintenance, "a server was deleted that could still get requests"
@@ -161,6 +166,7 @@ def check_commands(wanted: Membership, observed: Observed, commands: list[Runtim
     [Member("a", "10.0.0.1", 8080)],
     Split(),
 )
+@example([], [Member("a", "10.0.0.1", 8080, digest=DIGESTS[1], grpc_port=8001)], Split())
 @settings(max_examples=300, deadline=None)
 def test_any_history_keeps_the_rules_and_converges(
     history: list[Membership | tuple[str, str] | int], last: list[Member], split: Split
@@ -190,7 +196,7 @@ def test_any_history_keeps_the_rules_and_converges(
     assert plan(wanted, observed, SHARE) == []
     assert is_applied(wanted, observed)
     assert {(one.backend, one.name) for one in observed.servers if one.up} == {
-        (member.backend, member.name) for member in last if member.active and member.weight
+        (member.backend, member.name) for member in wanted.servers() if member.active and member.weight
     }
     active = {member.name for member in last if member.active}
     up = {server.name for server in observed.servers if server.up}

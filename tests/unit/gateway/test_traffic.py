@@ -75,6 +75,13 @@ def test_a_canary_that_is_not_there_has_failed(traffic: Traffic) -> None:
     assert counted(traffic, NEW) == (1, 1, {})
 
 
+def test_an_answer_with_a_status_of_grpc_that_rest_has_as_500_or_more_has_failed(traffic: Traffic) -> None:
+    for status in ("-", "3", "8", "2", "4", "13", "14"):
+        traffic.take(a_line(frontend="traffic-grpc", backend="replicas-grpc", grpc=status))
+    assert counted(traffic)[:2] == (7, 4)
+    assert traffic.grpc_failures == {("replicas-grpc", "s-1"): 4}
+
+
 def test_a_caller_with_tls_counts(traffic: Traffic) -> None:
     traffic.take(a_line(frontend="traffic~"))
     assert counted(traffic)[0] == 1

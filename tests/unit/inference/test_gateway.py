@@ -9,9 +9,10 @@ from tests import builders as b
 from trainyard.api.inference_service import InferenceService
 from trainyard.inference.gateway import gateway_children
 from trainyard.inference.gateway_options import hold_seconds, variables
-from trainyard.inference.names import url
+from trainyard.inference.names import grpc_address, url
 from trainyard.inference.observed import Observed
 from trainyard.workloads.plan import Object
+from trainyard.workloads.ports import ports_of
 
 
 def service(**gateway: Any) -> InferenceService:
@@ -32,6 +33,7 @@ def test_nothing_is_held_mounted_or_asked_for_by_default() -> None:
     ("gateway", "expected"),
     [
         ({"retries": 0}, {"TRAINYARD_RETRIES": "0"}),
+        ({"grpc": True}, {"TRAINYARD_GRPC": "1"}),
         ({"holdSeconds": 60}, {"TRAINYARD_HOLD_SECONDS": "60", "TRAINYARD_HOLD_LIMIT": "1000"}),
         ({"affinity": {"header": "X-Session-Id"}}, {"TRAINYARD_AFFINITY_HEADER": "X-Session-Id"}),
         ({"affinity": {"prefixBytes": 512}}, {"TRAINYARD_AFFINITY_PREFIX_BYTES": "512"}),
@@ -77,6 +79,21 @@ def test_a_service_that_may_be_empty_holds_requests(autoscaling: dict[str, Any] 
     assert hold_seconds(service(holdSeconds=7)) == 7
 
 
+def test_a_service_is_made_anew_only_if_its_ports_differ() -> None:
+    plain, both = (
+        {each["metadata"]["name"]: ports_of(each) for each in gateway_children(Observed(asking)) if is_service(each)}
+        for asking in (service(), service(grpc=True))
+    )
+    kept = gateway_children(Observed(service(grpc=True), services=both))
+    assert not [each for each in kept if is_service(each)]
+    changed = gateway_children(Observed(service(grpc=True), services=plain))
+    assert [each["metadata"]["name"] for each in changed if is_service(each)] == ["s"]
+
+
+def is_service(child: Object) -> bool:
+    return bool(child["kind"] == "Service")
+
+
 def test_secrets_are_mounted_whole_for_both_containers_and_never_in_the_environment() -> None:
     deployment = child("Deployment", auth={"apiKeysSecret": "keys"}, tls={"secretName": "cert"})
     pod = deployment["spec"]["template"]["spec"]
@@ -90,7 +107,14 @@ def test_secrets_are_mounted_whole_for_both_containers_and_never_in_the_environm
         assert b"secretKeyRef" not in orjson.dumps(container)
 
 
-def test_the_service_leads_to_the_encrypted_port_and_its_address_says_so() -> None:
-    ports = {each["name"]: (each["port"], each["targetPort"]) for each in child("Service")["spec"]["ports"]}
-    assert ports == {"http": (80, 8080), "https": (443, 8443)}
+def test_the_service_leads_to_what_the_gateway_offers_and_its_address_says_so() -> None:
+    def ports(**gateway: Any) -> dict[str, tuple[int, int]]:
+        found = child("Service", **gateway)["spec"]["ports"]
+        return {each["name"]: (each["port"], each["targetPort"]) for each in found}
+
+    plain = {"http": (80, 8080)}
+    assert ports() == plain
+    assert ports(tls={"secretName": "cert"}) == plain | {"https": (443, 8443)}
+    assert ports(grpc=True) == plain | {"grpc": (8001, 8001)}
+    assert (grpc_address(service()), grpc_address(service(grpc=True))) == ("", "s.team.svc:8001")
     assert (url(service()), url(service(tls={"secretName": "cert"}))) == ("http://s.team.svc", "https://s.team.svc")
