@@ -12,6 +12,7 @@ batcher.py   requests that wait together are computed together
 metrics.py   what /metrics shows
 app.py       HTTP routes; v1.py and repository_routes.py are others, bodies.py and replies.py what they share
 grpc_service.py, grpc_tensors.py, grpc_messages.py  the same over gRPC
+explain/     how much each value of an input accounts for; aside.py lets inferences go first
 openai.py    the routes of OpenAI's clients; language/ generates for them
 lifecycle.py start, warm-up, readiness, drain, exit code
 """

@@ -1,7 +1,7 @@
 """HTTP routes of the Open Inference Protocol v2, the probes and /metrics.
 
 Every answer that is not a result is `{"error": "..."}`. What a request goes through is in inference.py, V1 in v1.py,
-the repository extension in repository_routes.py.
+explanations in explain/routes.py, the repository extension in repository_routes.py.
 """
 
 import asyncio
@@ -14,10 +14,11 @@ from aiohttp.typedefs import Handler
 from server.bodies import Bodies
 from server.describing import model_metadata, server_metadata
 from server.errors import RequestError
+from server.explain.routes import ExplainRoutes
 from server.inference import Inference, Results
 from server.openai import OpenAiRoutes
 from server.protocol import LENGTH_HEADER, InferRequest, decode, encode
-from server.replies import failure, ok, refusal
+from server.replies import failure, ok, refusal, tensors
 from server.repository_routes import RepositoryRoutes
 from server.state import Phase, Serving
 from server.v1 import V1Routes
@@ -67,6 +68,7 @@ class Api:
             )
         app.add_routes(RepositoryRoutes(self._repository, self._bodies).routes())
         V1Routes(self._inference, self._bodies).add_to(app)
+        ExplainRoutes(self._inference, self._bodies).add_to(app)
         OpenAiRoutes(self._inference, self._bodies).add_to(app)
         return app
 
@@ -158,8 +160,4 @@ class Api:
 
 
 def _encoded(asked: InferRequest, serving: Serving, results: Results) -> web.Response:
-    body = encode(asked, serving.model.card, serving.name, results, serving.version)
-    if body.json_length is None:
-        return web.Response(body=body.content, content_type="application/json")
-    headers = {LENGTH_HEADER: str(body.json_length)}
-    return web.Response(body=body.content, content_type="application/octet-stream", headers=headers)
+    return tensors(encode(asked, serving.model.card, serving.name, results, serving.version))

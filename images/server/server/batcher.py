@@ -14,11 +14,12 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from server.aside import Aside, Piece
 from server.budget import ComputeTimes, hold_until
 from server.errors import DeadlineExceeded, ModelFailed, QueueFull
 from server.limits import Limits
@@ -29,6 +30,7 @@ from server.terms import PLAIN, Terms
 Array = NDArray[Any]
 Outputs = Mapping[str, Array]
 Compute = Callable[[Array], Outputs]
+Result = TypeVar("Result")
 _DEADLINE, _CALLER_LEFT = "deadline", "cancelled"
 _log = logging.getLogger(__name__)
 
@@ -63,6 +65,7 @@ class Batcher:
         self._metrics = metrics
         self._times = ComputeTimes()
         self._line: list[_Waiting] = []
+        self._aside = Aside()
         self._arrived = asyncio.Event()
         self._thread = executor or ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")
 
@@ -96,6 +99,15 @@ class Batcher:
             if timer is not None:
                 timer.cancel()
 
+    async def aside(self, work: Callable[[], Result]) -> Result:
+        """What work returns in the compute thread, which does it when no inference waits, or when it waited for a second."""
+        loop = asyncio.get_running_loop()
+        piece = Piece(work, loop.time(), loop.create_future())
+        self._aside.add(piece)
+        self._arrived.set()
+        result: Result = await piece.result
+        return result
+
     @property
     def waiting(self) -> int:
         """Requests in the line."""
@@ -106,6 +118,10 @@ class Batcher:
         loop = asyncio.get_running_loop()
         while True:
             await self._arrived.wait()
+            if (piece := self._aside.due(loop.time(), idle=not self._line)) is not None:
+                tell = await loop.run_in_executor(self._thread, piece.done)
+                tell()
+                continue
             if self._budget > 0:
                 await self._company(loop)
             batch = self._take(loop.time())

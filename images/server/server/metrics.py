@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from server.language.metrics import LanguageMetrics
 
 _LATENCY = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_LONG = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
@@ -28,6 +29,15 @@ class Metrics:
         self.queue_seconds = self._histogram("queue_seconds", "Wait for the compute thread.", _LATENCY)
         self.compute_seconds = self._histogram("compute_seconds", "One forward pass of one batch.", _LATENCY)
         self.batch_rows = self._histogram("batch_rows", "Rows computed together.", _ROWS)
+        self.explanations = Counter(
+            "trainyard_server_explanations",
+            "Requests for explanations by HTTP status, which the requests above do not count; 499 as there.",
+            ["code"],
+            registry=self.registry,
+        )
+        self.explanation_seconds = self._histogram(
+            "explanation_seconds", "From the end of the headers to the explanation.", _LONG
+        )
         self.queue_depth = self._gauge("queue_depth", "Requests that wait for the compute thread.")
         self.in_flight = self._gauge("in_flight_requests", "Inference requests accepted and not yet answered.")
         self.ready = self._gauge("ready", "1 while the readiness probe answers 200.")

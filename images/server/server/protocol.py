@@ -6,7 +6,7 @@ who wrote the request by hand. Numbers are checked in tensors.py.
 A binary body is JSON followed by raw tensors; the header Inference-Header-Content-Length says where the JSON ends.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any, NamedTuple
@@ -56,16 +56,31 @@ class Body(NamedTuple):
 
 def decode(body: bytes, card: Card, max_batch: int, json_length: str | None = None) -> InferRequest:
     """Request of a body. json_length: the header that says where raw tensors begin. Raises BadRequest."""
+    return checked(*opened(body, json_length), card.input, card.outputs, max_batch)
+
+
+def opened(body: bytes, json_length: str | None = None) -> tuple[Mapping[str, Any], memoryview | None]:
+    """The JSON of a body, and the raw tensors after it where the header says that there are any. Raises BadRequest."""
     length = len(body) if json_length is None else _length(json_length, len(body))
-    fields = as_object(parse(body[:length]), "the request body")
+    return as_object(parse(body[:length]), "the request body"), None if json_length is None else memoryview(body)[
+        length:
+    ]
+
+
+def checked(
+    fields: Mapping[str, Any],
+    raw: memoryview | None,
+    taken: TensorSpec,
+    answered: Sequence[TensorSpec],
+    max_batch: int,
+) -> InferRequest:
+    """Request for the outputs `answered` of what takes one input. Raises BadRequest."""
     identifier = fields.get("id")
     if identifier is not None and not isinstance(identifier, str):
         raise BadRequest(f"id is {shown(identifier)}; expected a string")
     parameters = _parameters(fields, "parameters")
-    tensor = _only_input(fields, card.input)
-    raw = None if json_length is None else memoryview(body)[length:]
-    array = _input(tensor, card.input, max_batch, raw)
-    wanted = _requested(fields, card, binary=_flag(parameters, "binary_data_output", "parameters"))
+    array = _input(_only_input(fields, taken), taken, max_batch, raw)
+    wanted = _requested(fields, answered, binary=_flag(parameters, "binary_data_output", "parameters"))
     return InferRequest(identifier, array, tuple(wanted), timeout_of(fields.get("parameters")), *_forms(wanted))
 
 
@@ -73,17 +88,28 @@ def encode(
     request: InferRequest, card: Card, model_name: str, results: Mapping[str, Array], version: str = MODEL_VERSION
 ) -> Body:
     """The answer's body. Raises ModelFailed where the model answered NaN or infinity."""
-    specs = {spec.name: spec for spec in card.outputs}
+    return written(request, card.outputs, card.labels, results, {"model_name": model_name, "model_version": version})
+
+
+def written(
+    request: InferRequest,
+    answered: Sequence[TensorSpec],
+    labels: Sequence[int | str] | None,
+    results: Mapping[str, Array],
+    about: Mapping[str, Any],
+) -> Body:
+    """Body of an answer that begins with `about`; labels: names of the classes. Raises ModelFailed for NaN or infinity."""
+    specs = {spec.name: spec for spec in answered}
     outputs, tail = [], []
     for name in request.outputs:
-        spec, values = ranked(specs[name], card.labels, results[name], request.classes.get(name))
+        spec, values = ranked(specs[name], labels, results[name], request.classes.get(name))
         require_finite(spec, values)
         if name in request.binary:
             tail.append(to_raw(spec, values))
             outputs.append(_described(spec, values) | {"parameters": {"binary_data_size": len(tail[-1])}})
         else:
             outputs.append(_described(spec, values) | {"data": as_json(values)})
-    reply: dict[str, Any] = {"model_name": model_name, "model_version": version, "outputs": outputs}
+    reply: dict[str, Any] = {**about, "outputs": outputs}
     if request.id is not None:
         reply["id"] = request.id
     head = orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY)
@@ -192,9 +218,9 @@ class _Wanted(NamedTuple):
     classes: int | None
 
 
-def _requested(fields: Mapping[str, Any], card: Card, *, binary: bool) -> dict[str, _Wanted]:
+def _requested(fields: Mapping[str, Any], answered: Sequence[TensorSpec], *, binary: bool) -> dict[str, _Wanted]:
     """Outputs to answer with, in the order asked for; binary: what holds for those that do not say."""
-    known = {spec.name: spec for spec in card.outputs}
+    known = {spec.name: spec for spec in answered}
     asked = fields.get("outputs")
     if asked is None or asked == []:
         return dict.fromkeys(known, _Wanted(binary, None))

@@ -4,10 +4,19 @@ import orjson
 from aiohttp import web
 
 from server.errors import BodyTooLarge, RequestError
+from server.protocol import LENGTH_HEADER, Body
 
 
 def ok(value: object) -> web.Response:
     return web.Response(body=orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY), content_type="application/json")
+
+
+def tensors(body: Body) -> web.Response:
+    """An answer of V2, with raw tensors after the JSON or without."""
+    if body.json_length is None:
+        return web.Response(body=body.content, content_type="application/json")
+    headers = {LENGTH_HEADER: str(body.json_length)}
+    return web.Response(body=body.content, content_type="application/octet-stream", headers=headers)
 
 
 def refusal(error: RequestError) -> web.Response:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from server.batcher import Batcher
+from server.explain.limit import Explaining
 from server.language.serving import Language
 from server.model import Model
 from server.protocol import MODEL_VERSION
@@ -57,6 +58,7 @@ class Serving:
     version: str = MODEL_VERSION
     statistics: Statistics = field(default_factory=Statistics)
     in_use: InUse = field(default_factory=InUse)
+    explaining: Explaining = field(default_factory=Explaining)
     language: Language | None = None  # where it is a model of text
     since: int = field(default_factory=lambda: int(time.time()))
 

@@ -1,5 +1,6 @@
 """The V1 protocol: `{"instances": [...]}` in, `{"predictions": [...]}` out, one entry for each row."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -13,7 +14,7 @@ from server.language.replies import described
 from server.protocol import InferRequest, as_json, parse
 from server.replies import ok
 from server.state import Serving
-from server.tensors import as_object, checked_shape, from_values, require_finite, shown
+from server.tensors import Array, as_object, checked_shape, from_values, require_finite, shown
 from server.terms import timeout_of
 
 
@@ -53,14 +54,18 @@ class V1Routes:
 def decode(body: bytes, card: Card, max_batch: int) -> InferRequest:
     """Request of a body; an instance is a row's values, or an object with them by the input's name."""
     fields = as_object(parse(body), "the request body")
+    names = tuple(spec.name for spec in card.outputs)
+    return InferRequest(None, rows_of(fields, card.input, max_batch), names, timeout_of(fields.get("parameters")))
+
+
+def rows_of(fields: Mapping[str, Any], spec: TensorSpec, max_batch: int) -> Array:
+    """The instances as an array. Raises BadRequest."""
     instances = fields.get("instances")
     if not isinstance(instances, list) or not instances:
         raise BadRequest(f"instances is {shown(instances)}; expected a list with an entry for each row")
-    rows = [_row(instance, card.input, f"instances[{index}]") for index, instance in enumerate(instances)]
-    shape = checked_shape([len(rows), *_inner(rows[0], card.input)], card.input, max_batch)
-    array = from_values(rows, card.input, shape, "instances")
-    names = tuple(spec.name for spec in card.outputs)
-    return InferRequest(None, array, names, timeout_of(fields.get("parameters")))
+    rows = [_row(instance, spec, f"instances[{index}]") for index, instance in enumerate(instances)]
+    shape = checked_shape([len(rows), *_inner(rows[0], spec)], spec, max_batch)
+    return from_values(rows, spec, shape, "instances")
 
 
 def encode(card: Card, results: Results) -> bytes:

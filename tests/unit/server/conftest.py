@@ -85,11 +85,13 @@ def running(export: Export) -> Running:
     """`async with running(max_batch=4) as client`: a ready server, stopped at the end."""
 
     @asynccontextmanager
-    async def start(card: dict[str, Any] | None = None, **changes: Any) -> AsyncIterator[Client]:
+    async def start(
+        card: dict[str, Any] | None = None, *, seconds: float = 20, **changes: Any
+    ) -> AsyncIterator[Client]:
         settings = Settings(model_path=export(**(card or {})), host="127.0.0.1", port=0, drain_seconds=0)
         server = Server(replace(settings, **changes))
         task = asyncio.create_task(server.run())
-        async with asyncio.timeout(20), aiohttp.ClientSession() as session:
+        async with asyncio.timeout(seconds), aiohttp.ClientSession() as session:
             await _settled(server, task)
             try:
                 yield Client(server, session)

@@ -35,4 +35,4 @@ async def test_a_documented_call_works(running: Any, block: str) -> None:
 
 
 def test_every_way_to_call_is_shown() -> None:
-    assert len(BLOCKS) == 5
+    assert len(BLOCKS) == 6

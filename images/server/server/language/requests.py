@@ -168,7 +168,7 @@ def _turn(message: object, where: str) -> Turn:
     if not isinstance(message, dict):
         raise InvalidRequest(f"{where} is {_shown(message)}; expected an object", "messages")
     role, content = message.get("role"), message.get("content")
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise InvalidRequest(f"{where}.role is {_shown(role)}; expected one of {', '.join(ROLES)}", "messages")
     if unknown := {key for key, value in message.items() if value} - {"role", "content", "name"}:
         raise InvalidRequest(f"{where}.{min(unknown)} is not supported; expected role and content", "messages")
@@ -194,7 +194,7 @@ def _generation(
 ) -> Generation:
     options = fields.get("stream_options", {})
     stream = _flag(fields, "stream")
-    if options and (not stream or not isinstance(options, dict) or options.keys() - {"include_usage"}):
+    if options != {} and (not stream or not isinstance(options, dict) or options.keys() - {"include_usage"}):
         raise InvalidRequest(
             f"stream_options is {_shown(options)}; expected include_usage, of a stream", "stream_options"
         )
