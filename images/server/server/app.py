@@ -109,6 +109,7 @@ class Api:
 
     async def _show_metrics(self, _request: web.Request) -> web.Response:
         self._metrics.in_flight.set(self._state.in_flight)
+        self._metrics.queue_depth.set(sum(serving.batcher.waiting for serving in self._repository.serving))
         self._metrics.ready.set(self._state.phase is Phase.READY)
         return web.Response(body=self._metrics.render(), content_type="text/plain", charset="utf-8")
 

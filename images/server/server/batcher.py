@@ -1,16 +1,17 @@
 """Dynamic batching: greedy with no added delay, unless a latency budget allows a wait for company.
 
-One thread computes. While it does, requests wait in a bounded line; when it is free it takes, in order of their turns
-(lineup.py), all that wait and fit into one batch. So a lone request pays nothing, and under load batches grow by
-themselves. With a budget (budget.py) a batch that is not full waits as long as everyone in it is still in time.
-A request whose caller has left, or whose deadline has come, is dropped before it costs anything.
+One thread computes, or the event loop itself where a batch takes less than the way to the thread and back. Meanwhile
+requests wait in a bounded line; then all that wait and fit into one batch are taken, in order of their turns
+(lineup.py). So a lone request pays nothing, and under load batches grow by themselves. With a budget (budget.py) a
+batch that is not full waits as long as everyone in it is still in time. A request whose caller has left, or whose
+deadline has come, is dropped before it costs anything.
 """
 
 import asyncio
 import logging
 import time
 from bisect import insort
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.aside import Aside, Piece
-from server.budget import ComputeTimes, hold_until
+from server.budget import NOT_AT_ONCE_SECONDS, ComputeTimes, compute_at_once, hold_until
 from server.errors import DeadlineExceeded, ModelFailed, QueueFull
 from server.limits import Limits
-from server.lineup import Place, choose, expired
+from server.lineup import Place, choose
 from server.metrics import Metrics
 from server.terms import PLAIN, Terms
 
@@ -55,15 +56,26 @@ class Batcher:
         limits: Limits,
         metrics: Metrics,
         executor: Executor | None = None,
+        measured: Mapping[int, Sequence[float]] | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """executor: of one thread."""
+        """executor: of one thread.
+
+        measured: seconds of batches that were computed before, by their rows; None where rows alone do not tell the
+        time, as with texts of any length: then the thread computes them all.
+        """
         self._compute = compute
         self.limits = limits
         self._max_batch = limits.max_batch
         self._max_queue = limits.max_queue
         self._budget = limits.budget_seconds
         self._metrics = metrics
+        self._clock = clock
         self._times = ComputeTimes()
+        self._known = measured is not None
+        for size, times in (measured or {}).items():
+            for seconds in times:
+                self._times.measured(size, seconds)
         self._line: list[_Waiting] = []
         self._aside = Aside()
         self._arrived = asyncio.Event()
@@ -86,7 +98,6 @@ class Batcher:
                 place.deadline, self._expire, waiting
             )  # told at the deadline, not when compute is free
         insort(self._line, waiting, key=_turn)
-        self._metrics.queue_depth.set(len(self._line))
         self._arrived.set()
         try:
             return await waiting.answer
@@ -128,8 +139,14 @@ class Batcher:
             if not batch:
                 self._arrived.clear()
                 continue
-            answers = await loop.run_in_executor(self._thread, self._answers, [one.rows for one in batch])
-            self._settle(batch, answers, loop.time())
+            requests = [one.rows for one in batch]
+            if self._known and compute_at_once(sum(one.place.rows for one in batch), self._times.fastest):
+                answers = self._at_once(requests)
+                self._settle(batch, answers, loop.time())
+                await asyncio.sleep(0)  # the loop reads what has come meanwhile: the next batch
+            else:
+                answers = await loop.run_in_executor(self._thread, self._answers, requests)
+                self._settle(batch, answers, loop.time())
 
     def close(self) -> None:
         """Stop the compute thread after what it is doing."""
@@ -150,10 +167,11 @@ class Batcher:
 
     def _take(self, now: float) -> list[_Waiting]:
         """The next batch, out of the line; the expired leave it first."""
-        for one in [self._line[index] for index in expired([one.place for one in self._line], now)]:
-            self._expire(one)
-        for one in [one for one in self._line if one.answer.done()]:  # cancelled, and not yet awake to leave by itself
-            self._drop(one, _CALLER_LEFT)
+        for one in [one for one in self._line if one.place.deadline <= now or one.answer.done()]:
+            if one.place.deadline <= now:
+                self._expire(one)
+            else:  # cancelled, and not yet awake to leave by itself
+                self._drop(one, _CALLER_LEFT)
         line, chosen = self._line, choose([one.place for one in self._line], self._max_batch)
         batch = [line[index] for index in chosen]
         if len(chosen) == len(line):
@@ -161,7 +179,6 @@ class Batcher:
         else:
             taken = set(chosen)
             self._line = [one for index, one in enumerate(line) if index not in taken]
-        self._metrics.queue_depth.set(len(self._line))
         for one in batch:
             self._metrics.queue_seconds.observe(now - one.place.since)
         return batch
@@ -179,12 +196,19 @@ class Batcher:
     def _drop(self, waiting: _Waiting, reason: str) -> None:
         self._line.remove(waiting)
         self._metrics.saved_rows.labels(reason).inc(waiting.place.rows)
-        self._metrics.queue_depth.set(len(self._line))
+
+    def _at_once(self, requests: list[Array]) -> list[Outputs | Exception]:
+        """Answers in order, computed by the loop; after a surprise the thread shows what the times have become."""
+        began = self._clock()
+        answers = self._answers(requests)
+        if self._clock() - began > NOT_AT_ONCE_SECONDS:
+            self._times = ComputeTimes()
+        return answers
 
     def _answers(self, requests: list[Array]) -> list[Outputs | Exception]:
-        """Answers in order; runs in the compute thread. One bad request must not fail those batched with it."""
+        """Answers in order. One bad request must not fail those batched with it."""
         rows = requests[0] if len(requests) == 1 else np.concatenate(requests)
-        started = time.perf_counter()
+        started = self._clock()
         try:
             outputs = self._compute(rows)
         except ModelFailed as error:
@@ -192,11 +216,10 @@ class Batcher:
         except Exception as error:  # noqa: BLE001 - the loop must outlive any fault; the caller gets a 500
             _log.exception("inference failed")
             return [ModelFailed(f"inference failed: {type(error).__name__}")] * len(requests)
-        seconds = time.perf_counter() - started
+        seconds = self._clock() - started
         self._metrics.batch_rows.observe(len(rows))
         self._metrics.compute_seconds.observe(seconds)
-        if self._budget > 0:
-            self._times.measured(len(rows), seconds)
+        self._times.measured(len(rows), seconds)
         return _split(outputs, [len(one) for one in requests])
 
     def _settle(self, batch: list[_Waiting], answers: list[Outputs | Exception], now: float) -> None:

@@ -1,4 +1,4 @@
-"""How long a batch may wait for company under a latency budget. Pure, but for the record of measured times.
+"""How long a batch may wait for company under a latency budget, and where to compute it. Pure, but for the record of measured times.
 
 The time of a batch is learned from measured batches: the median of the last few for each number of rows, made
 monotone, since one more row never makes a batch faster. Where a model takes rows of variable shape, these are mixed.
@@ -6,7 +6,7 @@ monotone, since one more row never makes a batch faster. Where a model takes row
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from statistics import median
@@ -14,7 +14,9 @@ from statistics import median
 from server.lineup import Place
 
 _KEPT = 32  # measured batches of each size
-_REFIT = 8  # new measurements after which the curve is made again
+_REFIT = 8  # new measurements for each known size, after which the curves are made again
+NOT_AT_ONCE_SECONDS = 0.02  # one that took longer shows that the model is not what was measured
+AT_ONCE_SECONDS = 0.001  # others are kept waiting so long; a busy loop and a thread keep each other waiting longer
 
 
 @dataclass(frozen=True)
@@ -41,14 +43,16 @@ class Curve:
         return fast + (slow - fast) * (rows - low) / (high - low)
 
 
-def fit(samples: Mapping[int, Sequence[float]]) -> Curve:
+def fit(samples: Mapping[int, Sequence[float]], of: Callable[[Sequence[float]], float] = median) -> Curve:
     """Curve through the medians of samples, seconds by rows: the monotone curve of least squares, sizes weighted by count.
+
+    of: what stands for the samples of one size, where it is not the median.
 
     Source: the pool-adjacent-violators algorithm, Barlow et al., Statistical Inference under Order Restrictions, 1972.
     """
     pools: list[tuple[float, int, list[int]]] = []  # seconds, weight, sizes
     for rows in sorted(size for size, times in samples.items() if times):
-        seconds, weight, sizes = median(samples[rows]), len(samples[rows]), [rows]
+        seconds, weight, sizes = of(samples[rows]), len(samples[rows]), [rows]
         while pools and pools[-1][0] > seconds:
             before, heavier, smaller = pools.pop()
             seconds = (before * heavier + seconds * weight) / (heavier + weight)
@@ -60,9 +64,10 @@ def fit(samples: Mapping[int, Sequence[float]]) -> Curve:
 
 @dataclass
 class ComputeTimes:
-    """Measured batches of one model, and the curve through them."""
+    """Measured batches of one model, and the curves through their medians and through the fastest of them."""
 
     curve: Curve = field(default_factory=Curve)
+    fastest: Curve = field(default_factory=Curve)
     _samples: dict[int, deque[float]] = field(default_factory=dict)
     _new: int = 0
 
@@ -71,8 +76,18 @@ class ComputeTimes:
         times = self._samples.setdefault(rows, deque(maxlen=_KEPT))
         times.append(seconds)
         self._new += 1
-        if self._new >= _REFIT or len(times) == 1:
-            self.curve, self._new = fit(self._samples), 0
+        if self._new >= _REFIT * len(self._samples) or len(times) == 1:
+            self.curve, self.fastest, self._new = fit(self._samples), fit(self._samples, min), 0
+
+
+def compute_at_once(rows: int, fastest: Curve) -> bool:
+    """Whether a batch is computed by the event loop itself rather than handed over to the compute thread.
+
+    fastest: of the last batches, since a thread that has to wait for the interpreter makes the others look slow.
+    Without a known time the thread computes.
+    """
+    seconds = fastest.predict(rows)
+    return seconds is not None and seconds <= AT_ONCE_SECONDS
 
 
 def hold_until(batch: Sequence[Place], curve: Curve, budget: float, max_rows: int) -> float:

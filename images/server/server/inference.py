@@ -77,7 +77,7 @@ class Inference:
             code = "500"
             raise
         finally:
-            self.metrics.requests.labels(code).inc()
+            self.metrics.requests(code).inc()
             self.metrics.latency.observe(time.perf_counter() - started)
         return answer
 

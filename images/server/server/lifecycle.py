@@ -6,12 +6,15 @@ It ends when that moment is over and nothing is in flight, so nobody is cut off.
 """
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
+import uvloop
 from aiohttp import web
 
 from server.app import Api
@@ -23,7 +26,7 @@ from server.metrics import Metrics
 from server.model import Model
 from server.protocol import MODEL_VERSION
 from server.repository import Repository
-from server.starting import read_model
+from server.starting import read_model, settle_memory
 from server.state import Phase, State
 
 _LINGER_SECONDS = 1.0  # to read and throw away after an early answer, or the caller would see a reset instead of it
@@ -49,6 +52,7 @@ class Server:
 
     async def run(self) -> int:
         """Serve until told to stop. Raises StartError when the model must not or cannot be served."""
+        torch.set_num_threads(1)  # of this thread: what it computes itself is too little to share
         runner = web.AppRunner(
             Api(self.inference).application(),
             handler_cancellation=True,  # a caller that left must not cost a forward pass
@@ -88,12 +92,14 @@ class Server:
                 loading.cancel()
                 return
             loading.result()
+            settle_memory()
             self.state.phase = Phase.READY
             await asyncio.wait({stopped, broken}, return_when=asyncio.FIRST_COMPLETED)
             if broken.done():  # cannot happen; if it does, die loudly instead of hanging every caller
                 raise RuntimeError("a batcher ended by itself")
             await self._drain()
         finally:
+            gc.unfreeze()
             broken.cancel()
             watching.cancel()
             await self.repository.close()
@@ -135,7 +141,7 @@ def main(env: Mapping[str, str]) -> int:
     """The process: settings, server, exit code. A reason that no restart can cure goes to the termination log."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
-        return asyncio.run(serve(from_environment(env)))
+        return uvloop.run(serve(from_environment(env)))
     except StartError as error:
         _log.error("%s", error)
         _leave_reason(Path(env.get("TRAINYARD_TERMINATION_LOG", "/dev/termination-log")), str(error))

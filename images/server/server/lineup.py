@@ -28,11 +28,6 @@ class Place:
         return self.since - self.priority * AGEING_SECONDS
 
 
-def expired(line: Sequence[Place], now: float) -> list[int]:
-    """Indices of those whose deadline has come."""
-    return [index for index, place in enumerate(line) if place.deadline <= now]
-
-
 def choose(line: Sequence[Place], max_rows: int) -> list[int]:
     """Indices of the next batch of a line that is in order of turns.
 

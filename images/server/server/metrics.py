@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from copy import copy
+from functools import cache
 from typing import Self, cast
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -19,12 +20,13 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.language = LanguageMetrics(self.registry)
-        self.requests = Counter(
+        requests = Counter(
             "trainyard_server_requests",
             "Inference requests by HTTP status; 499 is a caller that left before the answer.",
             ["code"],
             registry=self.registry,
         )
+        self.requests: Callable[[str], Counter] = cache(requests.labels)
         self.latency = self._histogram("request_seconds", "From the end of the headers to the answer.", _LATENCY)
         self.queue_seconds = self._histogram("queue_seconds", "Wait for the compute thread.", _LATENCY)
         self.compute_seconds = self._histogram("compute_seconds", "One forward pass of one batch.", _LATENCY)
@@ -71,9 +73,8 @@ class Metrics:
             self._model.labels(name, digest).set(1)
 
     def of_model(self, waited: Callable[[float], None]) -> Self:
-        """The same series for one model's batcher: its queue counts beside the others', `waited` is told each wait."""
+        """The same series for one model's batcher: `waited` is told each wait."""
         view = copy(self)
-        view.queue_depth = cast(Gauge, _Share(self.queue_depth))
         view.queue_seconds = cast(Histogram, _Told(self.queue_seconds, waited))
         return view
 
@@ -85,18 +86,6 @@ class Metrics:
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(f"trainyard_server_{name}", text, registry=self.registry)
-
-
-class _Share:
-    """One model's part of a gauge that shows the sum."""
-
-    def __init__(self, gauge: Gauge) -> None:
-        self._gauge = gauge
-        self._own = 0.0
-
-    def set(self, value: float) -> None:
-        self._gauge.inc(value - self._own)
-        self._own = value
 
 
 class _Told:

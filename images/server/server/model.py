@@ -5,7 +5,8 @@ in evaluation mode. Batching may change the last bits of a logit, because a matr
 by shape (about 1e-6 relative in FP32); labels are the argmax of the logits, first index on a tie, and are equal.
 """
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from server.errors import ModelFailed, StartError
 from server.loading import Loaded
 
 Array = NDArray[Any]
+_TIMED = 3  # warm-up batches of each size whose time is taken
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,9 @@ class Model:
     module: nn.Module
     raw_card: Any
     device: torch.device
+    warm_seconds: Mapping[int, Sequence[float]] | None = (
+        None  # of warm-up batches, by rows, where rows alone tell the time
+    )
 
     def infer(self, rows: Array) -> Mapping[str, Array]:
         """Outputs by name for rows (N, ...) of raw input. Raises ModelFailed."""
@@ -74,16 +79,20 @@ def prepare(loaded: Loaded, device: str, threads: int) -> Model:
     return Model(loaded.card, module, loaded.raw_card, torch.device(chosen))
 
 
-def warm_up(model: Model, max_batch: int) -> None:
+def warm_up(model: Model, max_batch: int) -> dict[int, list[float]] | None:
     """Run the smallest and the largest batch, so that the first caller pays for no lazy initialisation.
 
-    Raises StartError where the model cannot take its own declared input or breaks its declared output.
+    Returns the seconds of those that paid for none themselves, by rows; None where rows have any shape. Raises
+    StartError where the model cannot take its own declared input or breaks its declared output.
     """
     card = model.card
+    seconds: dict[int, list[float]] = {}
     for rows in sorted({1, max_batch}):
         shape = (rows, *(1 if size == -1 else size for size in card.input.shape[1:]))
+        zeros = np.zeros(shape, dtype=DATATYPES[card.input.datatype])
         try:
-            outputs = model.infer(np.zeros(shape, dtype=DATATYPES[card.input.datatype]))
+            outputs = model.infer(zeros)
+            seconds[rows] = [_seconds(model, zeros) for _ in range(_TIMED)]
         except ModelFailed as error:
             raise StartError(f"warm-up with an input of shape {list(shape)} failed: {error}") from error
         actual = outputs[card.output.name].shape
@@ -91,6 +100,13 @@ def warm_up(model: Model, max_batch: int) -> None:
             wanted not in (-1, size) for size, wanted in zip(actual, card.output.shape, strict=True)
         ):
             raise StartError(f"the model answers {list(actual)}, but its card declares {list(card.output.shape)}")
+    return None if -1 in card.input.shape[1:] else seconds
+
+
+def _seconds(model: Model, rows: Array) -> float:
+    began = time.perf_counter()
+    model.infer(rows)
+    return time.perf_counter() - began
 
 
 def _as_numpy(answer: Tensor, datatype: str) -> Array:

@@ -65,7 +65,7 @@ class OpenAiRoutes:
                     code = str(response.status)
                     return response
             finally:
-                metrics.requests.labels(code).inc()
+                metrics.requests(code).inc()
                 metrics.latency.observe(time.perf_counter() - started)
 
         return counted

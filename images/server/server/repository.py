@@ -205,7 +205,8 @@ class Repository:
     def _begin(self, name: str, version: str, model: Model) -> Serving:
         statistics = Statistics()
         metrics = self._metrics.of_model(statistics.waited)
-        batcher = Batcher(statistics.timed(model.infer), self._settings.limits_of(name), metrics)
+        limits = self._settings.limits_of(name)
+        batcher = Batcher(statistics.timed(model.infer), limits, metrics, measured=model.warm_seconds)
         language = started_language(
             name, model.module, model.raw_card, self._settings, self._metrics.language, self._ended
         )

@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,15 +21,22 @@ def read_model(folder: Path, digest: str | None, max_batch: int, settings: Setti
     model = prepare(load(folder, digest), settings.device, settings.threads)
     require_cache(model.module, model.raw_card, settings.language)
     loaded_at = time.perf_counter()
-    warm_up(model, max_batch)
+    seconds = warm_up(model, max_batch)
     metrics.load_seconds.set(loaded_at - started)
     metrics.warm_up_seconds.set(time.perf_counter() - loaded_at)
-    return model
+    return replace(model, warm_seconds=seconds)
+
+
+def settle_memory() -> None:
+    """Take what is there out of the garbage collector's rounds, which took 0.1 s each with torch among it; blocks."""
+    gc.collect()
+    gc.freeze()
 
 
 def free_memory() -> None:
     """Hand the memory of models that nobody holds any more back to the device and to the kernel; blocks."""
-    gc.collect()
+    gc.unfreeze()
+    settle_memory()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of the C library on Linux: it keeps freed pages otherwise

@@ -127,7 +127,7 @@ def _require_all(good: Array, array: Array, datatype: str, where: str) -> None:
 
 
 def _flatten(data: list[Any], shape: tuple[int, ...], where: str) -> list[Any]:
-    if not any(isinstance(value, list) for value in data):
+    if list not in set(map(type, data)):
         if len(data) != prod(shape):
             raise BadRequest(f"{where} holds {len(data)} values; expected {prod(shape)} for shape {list(shape)}")
         return data

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -131,3 +132,69 @@ async def test_one_bad_request_does_not_fail_those_batched_with_it() -> None:
     assert answers[0]["y"].tolist() == [[6, 6]]
     assert isinstance(answers[1], ModelFailed)
     assert answers[2]["y"].tolist() == [[8, 8]]
+
+
+@pytest.mark.parametrize(("seconds", "thread"), [(0.0001, "MainThread"), (0.01, "compute_0")])
+async def test_a_batch_that_takes_less_than_the_way_to_the_thread_is_computed_by_the_loop(
+    seconds: float, thread: str
+) -> None:
+    names: list[str] = []
+
+    def compute(batch: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
+        names.append(threading.current_thread().name)
+        return {"y": batch}
+
+    batcher = Batcher(compute, Limits(8, 8), Metrics(), measured={1: [seconds]})
+    task = asyncio.create_task(batcher.run())
+    await batcher.submit(rows(1))
+    task.cancel()
+    batcher.close()
+    assert names == [thread]
+
+
+async def test_where_rows_do_not_tell_the_time_the_thread_computes_them_all() -> None:
+    names: list[str] = []
+
+    def compute(batch: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
+        names.append(threading.current_thread().name)
+        return {"y": batch}
+
+    batcher = Batcher(compute, Limits(8, 8), Metrics(), measured=None)
+    task = asyncio.create_task(batcher.run())
+    for _ in range(3):
+        await batcher.submit(rows(1))
+    task.cancel()
+    batcher.close()
+    assert set(names) == {"compute_0"}
+
+
+async def test_a_model_that_became_slow_goes_back_to_the_thread() -> None:
+    names: list[str] = []
+    clock = count(0, 0.05)
+
+    def compute(batch: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
+        names.append(threading.current_thread().name)
+        return {"y": batch}
+
+    batcher = Batcher(compute, Limits(8, 8), Metrics(), measured={1: [0.0001]}, clock=clock.__next__)
+    task = asyncio.create_task(batcher.run())
+    for _ in range(3):
+        await batcher.submit(rows(1))
+    task.cancel()
+    batcher.close()
+    assert names == ["MainThread", "compute_0", "compute_0"]
+
+
+async def test_what_the_loop_computes_itself_is_batched_too() -> None:
+    batches: list[int] = []
+
+    def compute(batch: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
+        batches.append(len(batch))
+        return {"y": batch}
+
+    batcher = Batcher(compute, Limits(8, 8), Metrics(), measured={8: [0.0001]})
+    task = asyncio.create_task(batcher.run())
+    await asyncio.gather(*(batcher.submit(rows(1)) for _ in range(5)))
+    task.cancel()
+    batcher.close()
+    assert batches == [5]

@@ -6,7 +6,7 @@ from math import inf
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from server.budget import ComputeTimes, Curve, fit, hold_until
+from server.budget import ComputeTimes, Curve, compute_at_once, fit, hold_until
 from server.lineup import Place
 
 samples = st.dictionaries(st.integers(1, 512), st.lists(st.floats(1e-5, 10), min_size=1, max_size=9), min_size=1)
@@ -54,6 +54,30 @@ def test_a_model_that_became_slower_is_learned_again() -> None:
 )
 def test_a_batch_waits_while_everybody_in_it_is_still_in_time(places: list[Place], budget: float, until: float) -> None:
     assert hold_until(places, Curve((1, 3), (1.0, 3.0)), budget, 8) == until
+
+
+@pytest.mark.parametrize(
+    ("measured", "rows", "at_once"),
+    [
+        ({}, 1, False),
+        ({1: [0.0001]}, 1, True),
+        ({1: [0.0001]}, 64, False),  # a batch of 64 may take 64 times as long as one row, for all that is known
+        ({1: [0.0001], 64: [0.0003]}, 64, True),
+        ({1: [0.002]}, 1, False),
+        ({1: [0.005, 0.0001, 0.005]}, 1, True),  # others were slow because their thread had to wait
+    ],
+)
+def test_what_takes_less_than_the_way_to_the_thread_is_computed_at_once(
+    measured: dict[int, list[float]], rows: int, at_once: bool
+) -> None:
+    assert compute_at_once(rows, fit(measured, min)) is at_once
+
+
+def test_a_model_that_became_slower_is_handed_over_again() -> None:
+    times = ComputeTimes()
+    for seconds in [0.0001] * 40 + [0.010] * 40:
+        times.measured(4, seconds)
+    assert not compute_at_once(4, times.fastest)
 
 
 def test_nobody_waits_while_nothing_is_known() -> None:

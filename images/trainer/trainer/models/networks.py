@@ -31,7 +31,7 @@ class Network(nn.Module):  # type: ignore[misc]  # torch is untyped here
     def forward(self, inputs: Tensor) -> Tensor:
         """inputs: (samples, *inputShape) preprocessed. Returns (samples, outputs): logits, or values in target units."""
         outputs: Tensor = self.body(inputs)
-        return outputs * self.scale + self.shift
+        return outputs if (self.scale, self.shift) == (1.0, 0.0) else outputs * self.scale + self.shift
 
 
 def linear(parameters: Mapping[str, Any]) -> nn.Module:

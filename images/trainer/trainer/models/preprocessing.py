@@ -1,6 +1,7 @@
 """What happens to raw inputs before a model sees them; applied alike in training and in serving."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -22,13 +23,20 @@ def preprocess(card: Mapping[str, Any], tensor: Tensor) -> Tensor:
     inputs = tensor.to(torch.float32)
     if not stored:
         return inputs
-    return (inputs - _broadcast(stored["mean"], inputs)) / _broadcast(stored["std"], inputs)
+    return (inputs - _broadcast(stored["mean"], inputs)).div_(_broadcast(stored["std"], inputs))
 
 
 def _broadcast(value: float | list[float], inputs: Tensor) -> Tensor:
-    stored = torch.as_tensor(value, dtype=torch.float32, device=inputs.device)
+    stored = _constant(tuple(value) if isinstance(value, list) else value, inputs.device)
     if stored.ndim == 0:
         return stored
     if inputs.ndim < _LEAST_DIMENSIONS_PER_FEATURE or inputs.shape[1] != stored.shape[0]:
         raise ValueError(f"preprocessing has {stored.shape[0]} values, inputs have shape {tuple(inputs.shape)}")
     return stored.view(1, -1, *[1] * (inputs.ndim - 2))
+
+
+@lru_cache(maxsize=64)
+def _constant(value: float | tuple[float, ...], device: torch.device) -> Tensor:
+    """Made once: for a small model it would cost as much as a layer. Not an inference tensor, since training uses it too."""
+    with torch.inference_mode(mode=False):
+        return torch.tensor(value, dtype=torch.float32, device=device)
