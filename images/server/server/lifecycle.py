@@ -52,6 +52,7 @@ class Server:
 
     async def run(self) -> int:
         """Serve until told to stop. Raises StartError when the model must not or cannot be served."""
+        torch.get_num_threads()  # or the first computation would set this thread to what another one asked for
         torch.set_num_threads(1)  # of this thread: what it computes itself is too little to share
         runner = web.AppRunner(
             Api(self.inference).application(),
