@@ -4,7 +4,7 @@ haproxy container, `python -m gateway.haproxy`:
   render.py     environment -> haproxy.cfg
   sections.py   the parts of it that the service's options decide (pure)
   protocol.py   the two protocols that callers speak: their backends, and how they are refused (pure)
-  routing.lua   requests that wait for a first server; headers that name a revision
+  routing.lua   requests that wait for a first server; headers that name a revision; replicas of different speed
   haproxy.py    starts HAProxy and turns SIGTERM into a stop that loses no request
 sidecar container, `python -m gateway`:
   members.py    who should get traffic: the operator's reply, checked (pure)
@@ -14,6 +14,7 @@ sidecar container, `python -m gateway`:
   traffic.py    what the requests of each revision came to, from HAProxy's log
   contracts.py  what each model takes and gives, read from a replica
   pace.py       how fast requests are answered (pure)
+  speed.py      which replicas are slower than the others (pure)
   plan.py       the commands that lead from the one to the other (pure)
   runtime.py    the runtime socket
   credentials.py  keys and certificate, handed to HAProxy when they change

@@ -83,6 +83,15 @@ class Endpoint(Collector):
         for state in ("UP", "DOWN", "DRAIN"):
             members.add_metric([state], sum(state_of(server) == state for server in servers))
         yield members
+        slowness = GaugeMetricFamily(
+            f"{prefix}_slowness",
+            "Time of a replica as a multiple of the median one's, where it is clearly another.",
+            labels=["member"],
+        )
+        for name, factor in sidecar.slowness.items():
+            if factor != 1.0:
+                slowness.add_metric([name], factor)
+        yield slowness
         syncs = CounterMetricFamily(f"{prefix}_syncs", "Calls to the operator by result.", labels=["result"])
         syncs.add_metric(["ok"], sidecar.syncs)
         syncs.add_metric(["failed"], sidecar.failed_syncs)

@@ -1,4 +1,4 @@
--- Requests that wait for a server, and callers who name the revision they want. Loaded once, so all threads share it.
+-- Requests that wait for a server, callers who name the revision they want, and replicas of different speed. Loaded once, so all threads share it.
 
 -- The newest sign of life of each held request, in seconds. A request whose caller left is dropped without a word;
 -- what gave no sign for STALE seconds is no longer counted, so that nothing leaks.
@@ -66,5 +66,48 @@ core.register_action("pin", {"http-req"}, function(txn, name, value)
   local found = txn.f:req_hdr(txn:get_var(name))
   if found and found ~= "" then
     txn:set_var("txn.pin", found == txn:get_var(value) and "canary" or "stable")
+  end
+end, 2)
+
+-- Replicas of different speed: `slow` is "name:percent,..." as the sidecar measured it, of all that may be asked. One that is to drain is
+-- taken out of it first, since HAProxy does not tell here who drains.
+local speeds, speeds_text = {}, nil
+local turn, turns = 0, {}
+
+local function parsed(slow)
+  if slow ~= speeds_text then
+    speeds, speeds_text = {}, slow
+    for name, percent in slow:gmatch("([^,:]+):(%d+)") do speeds[name] = tonumber(percent) end
+    for name in pairs(turns) do
+      if not speeds[name] then turns[name] = nil end
+    end
+  end
+  return speeds
+end
+
+-- Requests that a replica works on, nil where it may not be asked. Fails where it is no server of this backend (yet).
+local function used_at(txn, backend, name)
+  -- A string for each question: HAProxy 2.6 cuts the one it is given in two.
+  if txn.f:srv_is_up(backend .. "/" .. name) ~= 1 or txn.f:srv_weight(backend .. "/" .. name) == 0 then return nil end
+  return txn.f:srv_conn(backend .. "/" .. name)
+end
+
+-- The replica that will have answered soonest, by what it works on now and its speed; among equals the one whose turn is longest ago.
+-- Sets txn.server, or nothing where all have as many as they may: then the request waits in the backend's queue.
+core.register_action("choose", {"http-req"}, function(txn, backend, most)
+  local room, chosen, least = tonumber(most), nil, nil
+  for name, percent in pairs(parsed(txn:get_var("txn.slow"))) do
+    local there, used = pcall(used_at, txn, backend, name)
+    if there and used and used < room then
+      local cost = (used + 1) * percent
+      if not least or cost < least or (cost == least and (turns[name] or 0) < (turns[chosen] or 0)) then
+        chosen, least = name, cost
+      end
+    end
+  end
+  if chosen then
+    turn = turn + 1
+    turns[chosen] = turn
+    txn:set_var("txn.server", chosen)
   end
 end, 2)

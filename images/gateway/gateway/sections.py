@@ -28,6 +28,7 @@ LOG_FORMAT = " ".join(
         "bytes": "%B",
         "client": "%[var(txn.client)]",  # `-` where the service asks for no key
         "grpc": "%[var(txn.grpc)]",  # its status where a replica failed, else `-`
+        "beside": "%sc",  # other requests at that server as this one ended
     }.items()
 )
 """Of the line that each request leaves at `log.sock`; every value is one word."""
@@ -176,13 +177,20 @@ def _jwt(settings: Settings, protocol: Protocol) -> list[str]:
     return lines
 
 
+def _by_load(settings: Settings, protocol: Protocol) -> bool:
+    """Whether a request may go to any replica, and so goes where it will be answered soonest."""
+    by_prefix = settings.affinity_prefix_bytes and protocol is REST  # a message of gRPC begins with its length
+    return not (settings.affinity_header or by_prefix)
+
+
 def _balance(settings: Settings, protocol: Protocol) -> list[str]:
+    if _by_load(settings, protocol):
+        # Replicas of different speed: see `choose` in routing.lua.
+        return ["balance leastconn", "use-server %[var(txn.server)] if { var(txn.server) -m found }"]
     if settings.affinity_header:
         chosen = f"hdr({settings.affinity_header})"
-    elif settings.affinity_prefix_bytes and protocol is REST:  # a message of gRPC begins with its length
-        chosen = f"hash req.body,bytes(0,{settings.affinity_prefix_bytes})"
     else:
-        return ["balance leastconn"]
+        chosen = f"hash req.body,bytes(0,{settings.affinity_prefix_bytes})"
     # No replica gets more than 125 % of the mean, however many callers are alike.
     return [f"balance {chosen}", "hash-type consistent", "hash-balance-factor 125"]
 
@@ -222,6 +230,12 @@ def routing(settings: Settings, protocol: Protocol = REST) -> str:
         # What was held has waited its turn already.
         condition = f"{{ var(txn.to) -m str {to} }} {{ queue({backend}) ge {settings.queue_limit} }} !{{ var(txn.held_ms) -m found }}"
         lines.append(f"    http-request {protocol.refuse(429, full, condition, _retry_after(settings, 'retry'))}")
+    if _by_load(settings, protocol):
+        choose = f"lua.choose {protocol.stable} {settings.server_share}"
+        lines += [
+            f"    http-request set-var(txn.slow) str(slow),map({run})",
+            f"    http-request {choose} if {{ var(txn.slow) -m found }} {{ var(txn.to) -m str stable }}",
+        ]
     if protocol is REST:
         lines += _shadow(settings)
     return "\n".join(lines)

@@ -8,9 +8,10 @@ waits for (a generation applied, a member up or idle) is told at once rather tha
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 
-from gateway import store
+from gateway import BACKEND, store
 from gateway.config import DNS_GRPC_PORT, Settings
 from gateway.contracts import Contracts
 from gateway.credentials import Credentials
@@ -22,6 +23,7 @@ from gateway.pace import Pace
 from gateway.plan import RuntimeCommand, plan
 from gateway.report import Standing, report
 from gateway.runtime import Runtime, RuntimeUnavailable
+from gateway.speed import Speeds, as_knob
 from gateway.sync import Operator, OperatorAway
 from gateway.traffic import Traffic, listen
 
@@ -45,6 +47,8 @@ class Sidecar:
         self._failing_since: float | None = None
         self._pace = Pace()
         self.ejections = Ejections()
+        self._speeds = Speeds()
+        self.slowness: Mapping[str, float] = {}
         self.traffic = Traffic()
         self.contracts = Contracts(settings)
         self._tell()
@@ -62,7 +66,7 @@ class Sidecar:
         async with Operator(self._settings) as operator, asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow(operator))
             tasks.create_task(self._apply())
-            tasks.create_task(listen(self._settings.log_socket, self.traffic))
+            tasks.create_task(listen(self._settings.log_socket, self._take))
             tasks.create_task(self.contracts.run())
             tasks.create_task(Credentials(self._settings, self._runtime).run())
 
@@ -119,6 +123,10 @@ class Sidecar:
         self.traffic.know(self._wanted)
         self.contracts.know(self._wanted)
 
+    def _take(self, line: str) -> None:
+        self.traffic.take(line)
+        self._speeds.take(line, time.monotonic())
+
     async def _apply(self) -> None:
         while True:
             self._changed.clear()
@@ -165,7 +173,16 @@ class Sidecar:
         measured = {"retry": str(later)} if later > 1 else {}
         if wanted.start_seconds:
             measured["cold"] = str(wanted.start_seconds)
+        self.slowness = self._speeds.slowness(usable(wanted, observed), time.monotonic())
+        if knob := as_knob(self.slowness):
+            measured["slow"] = knob
         return plan(wanted, observed, self._settings.server_share, measured)
+
+
+def usable(wanted: Membership, observed: Observed) -> set[str]:
+    """Stable replicas that may be asked now and go on to be."""
+    members = {one.name for one in wanted.members if one.active and one.weight and not one.canary}
+    return {one.name for one in observed.servers if one.up and one.backend == BACKEND} & members
 
 
 async def _within(event: asyncio.Event, seconds: float) -> None:

@@ -8,7 +8,7 @@ A sidecar that dies takes with it what it counted since its last report, half a 
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil, log2
@@ -116,11 +116,11 @@ def bucket(milliseconds: float) -> int:
     return min(BUCKETS - 1, max(0, ceil(PER_OCTAVE * log2(milliseconds)))) if milliseconds > 1 else 0
 
 
-async def listen(path: Path, traffic: Traffic) -> None:
-    """Take what comes in at the datagram socket until cancelled. HAProxy finds the socket whenever it is there."""
+async def listen(path: Path, take: Callable[[str], None]) -> None:
+    """Hand on the lines that come in at the datagram socket until cancelled. HAProxy finds the socket whenever it is there."""
     loop = asyncio.get_running_loop()
     with _inbox(path) as inbox:
-        loop.add_reader(inbox, _drain, inbox, traffic)
+        loop.add_reader(inbox, _drain, inbox, take)
         try:
             await asyncio.Event().wait()
         finally:
@@ -140,14 +140,14 @@ def _inbox(path: Path) -> Iterator[socket.socket]:
             path.unlink(missing_ok=True)
 
 
-def _drain(inbox: socket.socket, traffic: Traffic) -> None:
+def _drain(inbox: socket.socket, take: Callable[[str], None]) -> None:
     """So many lines at a time that the sidecar's other work has its turn."""
     for _ in range(_LINES):
         try:
             line = inbox.recv(_LINE_BYTES)
         except (BlockingIOError, InterruptedError):
             return
-        traffic.take(line.decode(errors="replace"))
+        take(line.decode(errors="replace"))
 
 
 def _whole(text: str | None) -> int | None:

@@ -115,7 +115,7 @@ def test_the_operator_takes_the_report_and_has_the_same_buckets(traffic: Traffic
 
 async def test_lines_come_in_at_a_socket(traffic: Traffic, tmp_path: Path) -> None:
     path = tmp_path / "log.sock"
-    work = asyncio.create_task(listen(path, traffic))
+    work = asyncio.create_task(listen(path, traffic.take))
     try:
         await until(path.exists, "the socket is there")
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
