@@ -8,7 +8,7 @@ head at no cost, the fastest first (tests/bench/single_queue.py). `rounds_as_sen
 sent each request, on both sides. The first ten seconds, in which gateways learn, are not counted.
 
 Gateways are both containers of their pods as processes, with what the operator sets by default but for what the case says. `make bench NAME=balance`
-runs all cases, three rounds of the loads side by side, 13 minutes; `python -m tests.bench.balance --rounds 1 one-gateway` less.
+runs all cases, two rounds of the loads side by side, 17 minutes; `python -m tests.bench.balance --rounds 1 one-gateway` less.
 """
 
 import argparse
@@ -182,7 +182,7 @@ async def run(case: Case, rounds: int) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", choices=[*CASES, []], help="all of them, if none is named")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
     ensure_programs({"haproxy": "haproxy"})
     sys.setswitchinterval(0.001)
