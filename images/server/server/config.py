@@ -35,6 +35,7 @@ class Settings:
     drain_seconds: float = 5.0
     threads: int = 1
     device: str = "auto"
+    compile: bool = False
 
     @property
     def limits(self) -> Limits:
@@ -79,6 +80,7 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
         drain_seconds=_seconds(env, "TRAINYARD_DRAIN_SECONDS", 5.0),
         threads=_whole(env, "TRAINYARD_THREADS", available_cpus(), 1),
         device=env.get("TRAINYARD_DEVICE", "auto"),
+        compile=_flag(env, "TRAINYARD_COMPILE"),
     )
 
 
@@ -105,6 +107,13 @@ def _whole(env: Mapping[str, str], name: str, default: int, least: int) -> int:
     if not text.isdecimal() or int(text) < least:
         raise StartError(f"{name} is {text!r}; expected a whole number of at least {least}")
     return int(text)
+
+
+def _flag(env: Mapping[str, str], name: str) -> bool:
+    text = env.get(name, "")
+    if text not in ("", "0", "1"):
+        raise StartError(f"{name} is {text!r}; expected 1 or 0")
+    return text == "1"
 
 
 def _seconds(env: Mapping[str, str], name: str, default: float) -> float:

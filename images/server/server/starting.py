@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from server.compiling import compiled
 from server.config import Settings
 from server.language.serving import require_cache
 from server.loading import load
@@ -18,13 +19,15 @@ from server.model import Model, prepare, warm_up
 def read_model(folder: Path, digest: str | None, max_batch: int, settings: Settings, metrics: Metrics) -> Model:
     """Check, load and warm up the model in folder; blocks. Raises StartError."""
     started = time.perf_counter()
-    model = prepare(load(folder, digest), settings.device, settings.threads)
-    require_cache(model.module, model.raw_card, settings.language)
+    loaded = prepare(load(folder, digest), settings.device, settings.threads)
+    require_cache(loaded.module, loaded.raw_card, settings.language)
     loaded_at = time.perf_counter()
+    model = compiled(loaded, max_batch) if settings.compile else loaded
     seconds = warm_up(model, max_batch)
     metrics.load_seconds.set(loaded_at - started)
     metrics.warm_up_seconds.set(time.perf_counter() - loaded_at)
-    return replace(model, warm_seconds=seconds)
+    # Kernels are for the compute thread's number of torch threads, so the event loop is not to use them.
+    return replace(model, warm_seconds=seconds if model is loaded else None)
 
 
 def settle_memory() -> None:
