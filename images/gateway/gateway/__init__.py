@@ -13,6 +13,7 @@ sidecar container, `python -m gateway`:
   eject.py      replicas whose answers fail (pure)
   traffic.py    what the requests of each revision came to, from HAProxy's log
   contracts.py  what each model takes and gives, read from a replica
+  objective.py  how many requests were answered well enough (pure)
   pace.py       how fast requests are answered (pure)
   speed.py      which replicas are slower than the others (pure)
   plan.py       the commands that lead from the one to the other (pure)

@@ -52,6 +52,8 @@ class Settings:
     jwt_key: Path | None = None
     jwt_issuer: str = ""
     jwt_audience: str = ""
+    slo_milliseconds: int = 0  # an answer within so many is a good one; 0: there is no objective
+    slo_first_byte: bool = False
     response_seconds: int = 300
     max_body_bytes: int = 16 * 1024 * 1024
     threads: int = 2
@@ -136,6 +138,8 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
         jwt_key=_path(env, "TRAINYARD_JWT_KEY"),
         jwt_issuer=_part(env, "TRAINYARD_JWT_ISSUER", "-._~:/@"),
         jwt_audience=_part(env, "TRAINYARD_JWT_AUDIENCE", "-._~:/@"),
+        slo_milliseconds=_whole(env, "TRAINYARD_SLO_MS", 0, 0),
+        slo_first_byte=bool(_whole(env, "TRAINYARD_SLO_FIRST_BYTE", 0, 0)),
         response_seconds=_whole(env, "TRAINYARD_RESPONSE_SECONDS", 300),
         max_body_bytes=_whole(env, "TRAINYARD_MAX_BODY_BYTES", 16 * 1024 * 1024),
         threads=_whole(env, "TRAINYARD_THREADS", 2),

@@ -78,6 +78,14 @@ class Endpoint(Collector):
             "Replicas that got nothing for a while, because they failed.",
             sidecar.ejections.total,
         )
+        if self._settings.slo_milliseconds:
+            slo = sidecar.objective
+            yield CounterMetricFamily(
+                f"{prefix}_slo_requests", "Requests that the service was to answer.", slo.requests
+            )
+            yield CounterMetricFamily(
+                f"{prefix}_slo_good", "Those of them that were answered, and within the objective's time.", slo.good
+            )
         members = GaugeMetricFamily(f"{prefix}_members", "Servers by state.", labels=["state"])
         servers = () if observed is None else observed.servers
         for state in ("UP", "DOWN", "DRAIN"):

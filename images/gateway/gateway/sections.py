@@ -27,6 +27,7 @@ LOG_FORMAT = " ".join(
         "retries": "%rc",
         "bytes": "%B",
         "client": "%[var(txn.client)]",  # `-` where the service asks for no key
+        "let_in": "%[var(txn.let_in)]",  # 1 where the caller was allowed to ask, else `-`
         "grpc": "%[var(txn.grpc)]",  # its status where a replica failed, else `-`
         "beside": "%sc",  # other requests at that server as this one ended
     }.items()
@@ -108,6 +109,7 @@ def callers(settings: Settings, protocol: Protocol = REST) -> str:
             ),
             "sc-inc-gpc0(0)",  # only what was let through counts
         ]
+    lines.append("set-var(txn.let_in) bool(true)")
     return "\n".join(f"    http-request {line}" for line in lines)
 
 

@@ -18,6 +18,7 @@ from gateway.credentials import Credentials
 from gateway.eject import Ejections, without
 from gateway.fallback import resolve
 from gateway.members import Membership
+from gateway.objective import Objective
 from gateway.observed import Observed
 from gateway.pace import Pace
 from gateway.plan import RuntimeCommand, plan
@@ -50,6 +51,7 @@ class Sidecar:
         self._speeds = Speeds()
         self.slowness: Mapping[str, float] = {}
         self.traffic = Traffic()
+        self.objective = Objective(settings.slo_milliseconds, settings.slo_first_byte)
         self.contracts = Contracts(settings)
         self._tell()
         self.standing = Standing()
@@ -125,6 +127,7 @@ class Sidecar:
 
     def _take(self, line: str) -> None:
         self.traffic.take(line)
+        self.objective.take(line)
         self._speeds.take(line, time.monotonic())
 
     async def _apply(self) -> None:

@@ -24,7 +24,7 @@ PER_OCTAVE, BUCKETS = 8, 160
 MOST_REVISIONS = 8
 _MOST_NAMES = 4096
 _FAILED = 500
-_GRPC_FAILED = frozenset({"2", "4", "13", "14", "15"})
+GRPC_FAILED = frozenset({"2", "4", "13", "14", "15"})
 """UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS: what is 500 and more over REST."""
 _BUFFER_BYTES = 1 << 20
 _LINE_BYTES = 8192
@@ -79,7 +79,7 @@ class Traffic:
         if not fields.get("frontend", "").startswith(FRONTEND) or fields.get("term", "--").startswith("C"):
             return
         status, backend = _whole(fields.get("status")), fields.get("backend", "")
-        if fields.get("grpc") in _GRPC_FAILED:
+        if fields.get("grpc") in GRPC_FAILED:
             status = _FAILED
             self.grpc_failures[backend, fields.get("server", "")] += 1
         # Who never got a replica counts for the canary if all replicas there are of one model: it was to answer.

@@ -24,6 +24,7 @@ from trainyard.api.placement import FlavorChoices
 from trainyard.api.preemption import Nomination, Preemption, WorkloadReference
 from trainyard.api.quantity import whole
 from trainyard.api.rollout import Rollout, RolloutStatus
+from trainyard.api.slo import ServiceLevelObjective
 
 
 class ModelSource(Model):
@@ -98,6 +99,9 @@ class InferenceServiceSpec(Model):
     gateway: Gateway = Field(default_factory=Gateway, description="The load balancer in front of the replicas.")
     rollout: Rollout = Field(
         default_factory=Rollout, description="How a changed model takes the place of the one that is served."
+    )
+    slo: ServiceLevelObjective | None = Field(
+        default=None, description="What callers may expect; metrics count how many requests met it."
     )
     drain_seconds: int = Field(
         default=60, ge=1, le=3600, description="How long a replica that is taken away may finish its requests."

@@ -34,6 +34,9 @@ def variables(service: InferenceService) -> dict[str, str]:
     """Environment of both containers; what is left out keeps the gateway's own default."""
     gateway = service.spec.gateway
     found = {"TRAINYARD_RETRIES": str(gateway.retries)}
+    if service.spec.slo:
+        found["TRAINYARD_SLO_MS"] = str(service.spec.slo.latency_ms)
+        found |= {"TRAINYARD_SLO_FIRST_BYTE": "1"} if service.spec.slo.of == "FirstByte" else {}
     if gateway.grpc:
         found["TRAINYARD_GRPC"] = "1"
     if seconds := hold_seconds(service):

@@ -437,6 +437,12 @@ SERVICE_GATEWAYS = _gauge(
     "state",
     state=GATEWAY_STATES,
 )
+SERVICE_SLO = _gauge(
+    "inference_service_slo_objective_ratio",
+    Group.INFERENCE,
+    "With spec.slo: share of the requests that are to be answered well; the gateways count how many were.",
+    *_SERVICE,
+)
 SERVICE_START = _gauge(
     "inference_service_start_seconds",
     Group.INFERENCE,

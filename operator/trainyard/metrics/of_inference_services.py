@@ -32,6 +32,8 @@ def _one(service: InferenceService, pods: tuple[PodState, ...]) -> Iterator[Samp
         yield Sample(d.SERVICE_REPLICAS, (*name, state), count)
     yield Sample(d.SERVICE_GATEWAYS, (*name, "desired"), spec.gateway.replicas)
     yield Sample(d.SERVICE_GATEWAYS, (*name, "ready"), status.gateways)
+    if spec.slo is not None:
+        yield Sample(d.SERVICE_SLO, name, spec.slo.objective / 100)
     if status.ready_time and meta.creation_timestamp:
         waited = (status.ready_time - meta.creation_timestamp).total_seconds()
         yield Sample(d.SERVICE_START, name, waited)

@@ -59,6 +59,18 @@ def test_each_option_reaches_the_gateway(gateway: dict[str, Any], expected: dict
 
 
 @pytest.mark.parametrize(
+    ("slo", "expected"),
+    [
+        ({"latencyMs": 250}, {"TRAINYARD_SLO_MS": "250"}),
+        ({"latencyMs": 250, "of": "FirstByte"}, {"TRAINYARD_SLO_MS": "250", "TRAINYARD_SLO_FIRST_BYTE": "1"}),
+    ],
+)
+def test_the_gateways_count_by_the_objective(slo: dict[str, Any], expected: dict[str, str]) -> None:
+    found = variables(InferenceService.model_validate(b.inference_service("s", b.meta(uid="u"), b.spec(slo=slo))))
+    assert found == {"TRAINYARD_RETRIES": "1"} | expected
+
+
+@pytest.mark.parametrize(
     ("autoscaling", "seconds"),
     [
         (None, 0),

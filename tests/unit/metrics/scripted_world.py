@@ -222,6 +222,7 @@ def inference_service() -> Object:
             "replicas": 2,
             "resources": {"limits": {GPU: 1}},
             "gateway": {"replicas": 3},
+            "slo": {"latencyMs": 250},
         },
         "status": {
             "conditions": [ready, waiting("WaitingForQuota", minutes=1)],

@@ -211,6 +211,7 @@ async def test_a_service_tells_replicas_and_gateways(world: World) -> None:
     assert read(world, "inference_service_gateways", **SERVICE, state="ready") == 2
     assert read(world, "inference_service_ready", **SERVICE) == 1
     assert read(world, "inference_service_start_seconds", **SERVICE) == 120
+    assert read(world, "inference_service_slo_objective_ratio", **SERVICE) == 0.99
 
 
 async def test_the_age_of_a_watch_is_absent_before_its_first_list(world: World) -> None:
