@@ -32,6 +32,8 @@ class Worker(Replica):
 
     async def start(self) -> None:
         await super().start()
+        assert self.runner is not None
+        self.port = self.runner.addresses[0][1]
         self._thread = threading.Thread(target=self._work, args=(asyncio.get_running_loop(),), daemon=True)
         self._thread.start()
 
@@ -90,7 +92,7 @@ class RoundRobin(Gateway):
 async def served(spec: GatewaySpec | None, slowness: Sequence[float]) -> AsyncIterator[tuple[list[Worker], list[int]]]:
     """Replicas of this slowness, and the ports of the gateways in front of them; without a spec of one that goes round robin."""
     async with AsyncExitStack() as stack:
-        workers = [Worker(f"digits-{number}", slowness=each) for number, each in enumerate(slowness)]
+        workers = [Worker(f"digits-{number}", port=0, slowness=each) for number, each in enumerate(slowness)]
         for worker in workers:
             await worker.start()
             stack.push_async_callback(worker.stop)
