@@ -314,12 +314,36 @@ SERVICE_REFUSED: dict[str, tuple[list[b.Modifier], str]] = {
         [b.spec(model={"trainingJob": "digits", "claimName": "c", "path": "p"})],
         "spec.model takes exactly one of trainingJob and claimName",
     ),
-    "claim without path": ([b.spec(model={"claimName": "c"})], "spec.model.path is required with claimName"),
+    "claim without path": (
+        [b.spec(model={"claimName": "c"})],
+        "spec.model takes exactly one of path and repository with claimName",
+    ),
+    "a model and a folder of models": (
+        [b.spec(model={"claimName": "c", "path": "p", "repository": "r"})],
+        "spec.model takes exactly one of path and repository with claimName",
+    ),
+    "a repository of a job": (
+        [b.spec(model={"trainingJob": "digits", "repository": "r"})],
+        "spec.model takes exactly one of path and repository with claimName, and neither without it",
+    ),
+    "a digest of many models": (
+        [b.spec(model={"claimName": "c", "repository": "r", "digest": b.DIGEST})],
+        "spec.model.digest goes with path",
+    ),
+    "limits by model where there is one": (
+        [b.spec(batching={"models": [{"name": "a"}]})],
+        "spec.batching.models goes with spec.model.repository",
+    ),
+    "a step too small for those who run": (
+        [b.spec(batching={"language": {"maxRunning": 100, "stepTokens": 64}})],
+        "spec.batching.language.stepTokens must be at least maxRunning",
+    ),
+    "a batch of nothing": ([b.spec(batching={"maxBatch": 0})], "spec.batching.maxBatch: Invalid value: 0"),
     "absolute path": ([b.served_claim("c", "/etc")], "spec.model.path: Invalid value"),
     "bad digest": ([b.served_claim("c", "p", "sha256:1")], "spec.model.digest: Invalid value"),
     "digest of a job's model": (
         [b.spec(model={"trainingJob": "digits", "digest": b.DIGEST})],
-        "spec.model.digest goes with claimName",
+        "spec.model.digest goes with path",
     ),
     "negative replicas": ([b.replicas(-1)], "spec.replicas: Invalid value: -1"),
     "a name that begins with a digit": (

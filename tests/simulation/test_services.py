@@ -128,7 +128,12 @@ async def test_a_service_waits_for_the_job_that_trains_its_model() -> None:
         await sim.rest(30)
         assert "has exported no model yet" in condition_of(sim.served("s"), "Ready")["message"]
         await ready(sim, limit=60)
-        assert sim.served("s")["model"] == {"claimName": "results", "path": "a/model", "digest": b.DIGEST}
+        assert sim.served("s")["model"] == {
+            "claimName": "results",
+            "path": "a/model",
+            "digest": b.DIGEST,
+            "repository": False,
+        }
         await sim.delete(TRAINING_JOBS, "a")
         await sim.rest(30)
         assert sim.served("s")["phase"] == "Ready"

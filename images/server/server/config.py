@@ -19,6 +19,7 @@ class Settings:
 
     model_path: Path = Path()  # not looked at where there is a repository
     repository: Path | None = None  # a folder of models instead of the one at model_path
+    repository_seconds: float = 0.0  # how often it is looked at; 0: models are loaded and unloaded when asked
     model_name: str | None = None  # None: the card's name
     model_digest: str | None = None  # None: only the card's own digest is checked
     service_uid: str = ""
@@ -64,6 +65,7 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
     return Settings(
         model_path=Path(path),
         repository=Path(repository) if repository else None,
+        repository_seconds=_seconds(env, "TRAINYARD_REPOSITORY_SECONDS", 0.0),
         model_name=env.get("TRAINYARD_MODEL_NAME") or None,
         model_digest=env.get("TRAINYARD_MODEL_DIGEST") or None,
         service_uid=env.get("TRAINYARD_SERVICE_UID", ""),

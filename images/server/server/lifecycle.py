@@ -85,6 +85,7 @@ class Server:
         loading = asyncio.create_task(self._load())
         broken = asyncio.create_task(self.repository.broken.wait())
         watching = asyncio.create_task(self.inference.time_limit.watch())
+        following: asyncio.Task[None] | None = None
         try:
             await asyncio.wait({stopped, loading}, return_when=asyncio.FIRST_COMPLETED)
             if not loading.done():
@@ -95,6 +96,7 @@ class Server:
             loading.result()
             settle_memory()
             self.state.phase = Phase.READY
+            following = asyncio.create_task(self.repository.follow())
             await asyncio.wait({stopped, broken}, return_when=asyncio.FIRST_COMPLETED)
             if broken.done():  # cannot happen; if it does, die loudly instead of hanging every caller
                 raise RuntimeError("a batcher ended by itself")
@@ -103,6 +105,8 @@ class Server:
             gc.unfreeze()
             broken.cancel()
             watching.cancel()
+            if following is not None:
+                following.cancel()
             await self.repository.close()
 
     async def _load(self) -> None:

@@ -3,6 +3,9 @@
 Each model has a line and a compute thread of its own. One thread for all would let a slow model hold up the fast
 ones; with a thread each the kernel shares the CPUs among them, and unloading ends the thread with the model.
 Loads and unloads happen one after another. What is replaced or unloaded first answers those who are with it.
+
+Where several servers share a repository behind one address, a request to load would reach one of them. So each follows
+the folder by itself, and such requests are refused.
 """
 
 import asyncio
@@ -16,7 +19,7 @@ from server.batcher import Batcher
 from server.card import card_fields
 from server.config import Settings
 from server.errors import BadRequest, NotFound, NotReady, RequestError, StartError
-from server.folders import models_in, require_no_pickles
+from server.folders import Mark, mark, models_in, require_no_pickles
 from server.language.serving import started_language
 from server.loading import CARD
 from server.metrics import Metrics
@@ -53,6 +56,7 @@ class Repository:
         self._settings = settings
         self._metrics = metrics
         self._entries: dict[str, dict[str, Entry]] = {}
+        self._marks: dict[str, Mark] = {}  # of what was last loaded, or tried to
         self._computing: dict[Serving, asyncio.Task[None]] = {}
         self._changing = asyncio.Lock()
         self.broken = asyncio.Event()  # a batcher died, which cannot happen
@@ -113,16 +117,35 @@ class Repository:
         return serving
 
     async def load_all(self) -> None:
-        """Try every model of the repository's folder; one that cannot be loaded has its reason in the index."""
-        for name in await asyncio.to_thread(models_in, self._root()):
-            with suppress(RequestError):  # its reason is in the index
-                await self.load(name)
+        """Serve what the repository's folder holds; a model that cannot be loaded has its reason in the index. Raises StartError."""
+        found = await asyncio.to_thread(models_in, self._root())
+        marks = await asyncio.to_thread(lambda: {name: mark(versions) for name, versions in found.items()})
+        for name in [name for name in self._entries if name not in found]:
+            async with self._changing:
+                await self._take_away(name)
+                del self._entries[name]
+        for name, seen in marks.items():
+            if self._marks.get(name) != seen:
+                with suppress(RequestError):  # its reason is in the index
+                    await self._load(name)
+        self._marks = marks
+
+    async def follow(self) -> None:
+        """Look at the folder again and again until cancelled. While it cannot be read, what is there serves on."""
+        while seconds := self._settings.repository_seconds:
+            await asyncio.sleep(seconds)
+            try:
+                await self.load_all()
+            except StartError as error:
+                _log.warning("%s; serving on with what is loaded", error)
 
     async def load(self, name: str) -> None:
-        """Make the versions served those in the folder. Raises NotFound, or BadRequest with what could not be loaded.
+        """Make the versions served those in the folder. Raises NotFound, or BadRequest with what could not be loaded."""
+        self._require_obedient()
+        await self._load(name)
 
-        A version that has not changed is left alone; one that fails to reload serves on as it was.
-        """
+    async def _load(self, name: str) -> None:
+        """A version that has not changed is left alone; one that fails to reload serves on as it was."""
         async with self._changing:
             try:
                 found = (await asyncio.to_thread(models_in, self._root())).get(name)
@@ -147,16 +170,19 @@ class Repository:
                 raise BadRequest(f"cannot load model {name!r}: {'; '.join(failures)}")
 
     async def unload(self, name: str) -> None:
-        """Stop serving all versions of a model and free their memory. Raises NotFound."""
-        self._root()
+        """Stop serving all versions of a model and free their memory. Raises NotFound, BadRequest."""
+        self._require_obedient()
         async with self._changing:
             if name not in self._entries:
                 raise NotFound(f"model {name!r} is not here")
-            for version in list(self._entries[name]):
-                if self._entries[name][version].serving is not None:
-                    await self._retire(name, version)
-                    self._entries[name][version] = Entry(Availability.UNAVAILABLE, "unloaded")
-            await asyncio.to_thread(free_memory)
+            await self._take_away(name)
+
+    async def _take_away(self, name: str) -> None:
+        for version in list(self._entries[name]):
+            if self._entries[name][version].serving is not None:
+                await self._retire(name, version)
+                self._entries[name][version] = Entry(Availability.UNAVAILABLE, "unloaded")
+        await asyncio.to_thread(free_memory)
 
     async def close(self) -> None:
         """End every compute thread after what it is doing."""
@@ -167,6 +193,14 @@ class Repository:
         if self._settings.repository is None:
             raise BadRequest("this server has one model and no repository; set TRAINYARD_REPOSITORY to load others")
         return self._settings.repository
+
+    def _require_obedient(self) -> None:
+        """Raises BadRequest where the folder alone decides what is served."""
+        self._root()
+        if seconds := self._settings.repository_seconds:
+            raise BadRequest(
+                f"this server follows its repository: expected a change of the folder, which is looked at every {seconds:g} s"
+            )
 
     async def _load_version(self, name: str, version: str, folder: Path) -> str:
         """Returns why it cannot be loaded; empty where it was."""

@@ -110,6 +110,12 @@ class Gateway(Model):
         le=1_048_576,
         description="Requests that may wait in one gateway pod; more are answered with 429 and Retry-After.",
     )
+    queue_seconds: int = Field(
+        default=10,
+        ge=1,
+        le=3600,
+        description="How long a request may wait for a place at a replica; then it is answered with 503.",
+    )
     hold_seconds: int | None = Field(
         default=None,
         ge=0,

@@ -6,6 +6,7 @@ from pydantic import ConfigDict, Field
 
 from trainyard.api.admission import AvoidedNode
 from trainyard.api.autoscaling import Autoscaling, Scaling
+from trainyard.api.batching import Batching, RequestLimits
 from trainyard.api.forecast import Remedy, StartEstimate
 from trainyard.api.gateway import Gateway
 from trainyard.api.meta import (
@@ -36,10 +37,13 @@ class ModelSource(Model):
                 "has(self.trainingJob) != has(self.claimName)",
                 "spec.model takes exactly one of trainingJob and claimName",
             ),
-            ("has(self.claimName) == has(self.path)", "spec.model.path is required with claimName, and only with it"),
             (
-                "!has(self.digest) || has(self.claimName)",
-                "spec.model.digest goes with claimName: a trainingJob brings its own",
+                "has(self.claimName) ? has(self.path) != has(self.repository) : !has(self.path) && !has(self.repository)",
+                "spec.model takes exactly one of path and repository with claimName, and neither without it",
+            ),
+            (
+                "!has(self.digest) || has(self.path)",
+                "spec.model.digest goes with path: a trainingJob brings its own, and so does each model of a repository",
             ),
         )
     )
@@ -54,6 +58,13 @@ class ModelSource(Model):
         max_length=1024,
         pattern=r"^[^/]",
         description="Folder on the claim with model.safetensors and card.json.",
+    )
+    repository: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1024,
+        pattern=r"^[^/]",
+        description="Folder on the claim with several models, each in NAME/VERSION; . is the claim's own. What changes in it is served without a restart.",
     )
     digest: str | None = Field(
         default=None,
@@ -71,6 +82,10 @@ class InferenceServiceSpec(Model):
             (
                 "!has(self.rollout) || self.rollout.strategy == 'Replace' || !has(self.model.claimName) || has(self.model.digest)",
                 "spec.rollout.strategy: Canary and BlueGreen need spec.model.digest with claimName, which tells the models apart",
+            ),
+            (
+                "!has(self.batching) || !has(self.batching.models) || size(self.batching.models) == 0 || has(self.model.repository)",
+                "spec.batching.models goes with spec.model.repository: of a single model spec.batching says all",
             ),
         )
     )
@@ -95,6 +110,13 @@ class InferenceServiceSpec(Model):
     preemptible: bool = Field(
         default=False,
         description="Whether replicas may be drained so that others can start. Whose may be stopped for whom is said in spec.preemption of queues.",
+    )
+    batching: Batching = Field(
+        default_factory=Batching,
+        description="How a model server computes requests together.",
+    )
+    request_limits: RequestLimits = Field(
+        default_factory=RequestLimits, description="How large a request may be and how long it may take."
     )
     gateway: Gateway = Field(default_factory=Gateway, description="The load balancer in front of the replicas.")
     rollout: Rollout = Field(
@@ -144,6 +166,7 @@ class ServedModel(Model):
     claim_name: str = Field(description="Claim that holds it.")
     path: str = Field(description="Folder on the claim.")
     digest: str = Field(default="", description="sha256 of model.safetensors.")
+    repository: bool = Field(default=False, description="Whether the folder holds several models.")
 
 
 class InferenceServiceStatus(Model):

@@ -33,7 +33,13 @@ def hold_seconds(service: InferenceService) -> int:
 def variables(service: InferenceService) -> dict[str, str]:
     """Environment of both containers; what is left out keeps the gateway's own default."""
     gateway = service.spec.gateway
-    found = {"TRAINYARD_RETRIES": str(gateway.retries)}
+    limits = service.spec.request_limits
+    found = {
+        "TRAINYARD_RETRIES": str(gateway.retries),
+        "TRAINYARD_QUEUE_SECONDS": str(gateway.queue_seconds),
+        "TRAINYARD_MAX_BODY_BYTES": str(limits.max_body_bytes),
+        "TRAINYARD_RESPONSE_SECONDS": str(_patience(limits.seconds)),
+    }
     if service.spec.slo:
         found["TRAINYARD_SLO_MS"] = str(service.spec.slo.latency_ms)
         found |= {"TRAINYARD_SLO_FIRST_BYTE": "1"} if service.spec.slo.of == "FirstByte" else {}
@@ -83,6 +89,11 @@ def _mounted(service: InferenceService) -> list[_Mounted]:
     if gateway.tls:
         found.append(_Mounted("tls", gateway.tls.secret_name))
     return found
+
+
+def _patience(seconds: int) -> int:
+    """Longer than a server, which looks at the clock twenty times in its limit, so that callers hear the server's reason."""
+    return seconds + seconds // 10 + 2
 
 
 def _may_be_empty(service: InferenceService) -> bool:

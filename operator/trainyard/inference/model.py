@@ -18,9 +18,11 @@ def named(observed: Observed) -> ServedModel | str:
     namespace = service.metadata.namespace
     if source.training_job is None:
         assert source.claim_name is not None
-        assert source.path is not None
         if not observed.claim_exists:
             return f"spec.model.claimName: there is no PersistentVolumeClaim {source.claim_name!r} in namespace {namespace!r}"
+        if source.repository is not None:
+            return ServedModel(claim_name=source.claim_name, path=source.repository, repository=True)
+        assert source.path is not None
         return ServedModel(claim_name=source.claim_name, path=source.path, digest=source.digest or "")
     pinned = service.status.model
     if (rollout := service.status.rollout) is not None and rollout.phase != "Promoted":

@@ -4,6 +4,7 @@ from trainyard.api.inference_service import InferenceService, ReplicaAdmission, 
 from trainyard.api.names import FLAVOR_LABEL, INDEX_LABEL, QUEUE_LABEL
 from trainyard.inference.names import pod_name, replica_labels
 from trainyard.inference.observed import CONTAINER, GRPC_PORT, PORT, Observed
+from trainyard.inference.server_options import variables
 from trainyard.workloads.plan import Object
 from trainyard.workloads.pod_template import (
     STORAGE,
@@ -48,24 +49,20 @@ def owner(service: InferenceService) -> Object:
 
 def _container(observed: Observed, model: ServedModel) -> Object:
     service = observed.service
-    variables = {
+    wiring = {
         "HOME": "/tmp",
-        "TRAINYARD_MODEL_PATH": f"{STORAGE}/{model.path}",
-        "TRAINYARD_MODEL_NAME": service.metadata.name,
         "TRAINYARD_SERVICE_UID": service.metadata.uid,
         "TRAINYARD_PORT": str(PORT),
         "TRAINYARD_GRPC_PORT": str(GRPC_PORT),  # always, so that a gateway may offer it without new replicas
-        "TRAINYARD_MAX_QUEUE": str(2 * service.spec.gateway.max_concurrency),
         "TRAINYARD_DRAIN_SECONDS": str(SERVER_DRAIN_SECONDS),
+        **variables(service, model),
     }
-    if model.digest:
-        variables["TRAINYARD_MODEL_DIGEST"] = model.digest
     return {
         "name": CONTAINER,
         "image": observed.surroundings.server_image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python", "-m", "server"],
-        "env": env(variables),
+        "env": env(wiring),
         "ports": [{"name": "http", "containerPort": PORT}, {"name": "grpc", "containerPort": GRPC_PORT}],
         "resources": core_resources(service.spec.resources),
         "volumeMounts": [

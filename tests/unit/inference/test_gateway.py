@@ -14,6 +14,13 @@ from trainyard.inference.observed import Observed
 from trainyard.workloads.plan import Object
 from trainyard.workloads.ports import ports_of
 
+DEFAULTS = {
+    "TRAINYARD_RETRIES": "1",
+    "TRAINYARD_QUEUE_SECONDS": "10",
+    "TRAINYARD_MAX_BODY_BYTES": "16777216",
+    "TRAINYARD_RESPONSE_SECONDS": "332",
+}
+
 
 def service(**gateway: Any) -> InferenceService:
     return InferenceService.model_validate(b.inference_service("s", b.meta(uid="u"), b.spec(gateway=gateway)))
@@ -24,7 +31,7 @@ def child(kind: str, **gateway: Any) -> Object:
 
 
 def test_nothing_is_held_mounted_or_asked_for_by_default() -> None:
-    assert variables(service()) == {"TRAINYARD_RETRIES": "1"}
+    assert variables(service()) == DEFAULTS
     pod = child("Deployment")["spec"]["template"]["spec"]
     assert [each["name"] for each in pod["volumes"]] == ["lb", "tmp", "trainyard-token"]
 
@@ -67,7 +74,7 @@ def test_each_option_reaches_the_gateway(gateway: dict[str, Any], expected: dict
 )
 def test_the_gateways_count_by_the_objective(slo: dict[str, Any], expected: dict[str, str]) -> None:
     found = variables(InferenceService.model_validate(b.inference_service("s", b.meta(uid="u"), b.spec(slo=slo))))
-    assert found == {"TRAINYARD_RETRIES": "1"} | expected
+    assert found == DEFAULTS | expected
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Several models and versions in one server: which are served, what is refused, what unloading gives back."""
 
+import asyncio
 import gc
 import json
 import os
@@ -13,6 +14,8 @@ import pytest
 import torch
 from server.config import from_environment
 from server.errors import StartError
+
+from tests.unit.gateway.rig import until
 
 LARGE = {"model": "mlp", "parameters": {"inputShape": [1, 4, 4], "outputs": 3, "hidden": [3000, 3000]}}
 
@@ -176,3 +179,50 @@ async def test_a_server_of_one_model_loads_no_other(running: Any) -> None:
 def test_one_model_and_many_are_not_both_asked_for() -> None:
     with pytest.raises(StartError, match="TRAINYARD_MODEL_PATH is set beside TRAINYARD_REPOSITORY"):
         from_environment({"TRAINYARD_MODEL_PATH": "/m", "TRAINYARD_REPOSITORY": "/r"})
+
+
+async def test_a_server_that_follows_its_folder_serves_what_is_put_in_and_forgets_what_is_taken_out(
+    running: Any, repository: Any, ask: Callable[..., Any]
+) -> None:
+    root = repository("a/1")
+    async with running(repository=root, repository_seconds=0.02) as client:
+        kept = client.server.repository.find("a")
+        repository("b/1", "a/2")
+        await served(client, {("a", "1"), ("a", "2"), ("b", "1")})
+        assert (await client.infer(ask(), "/v2/models/a/infer"))[1]["model_version"] == "2"
+        assert client.server.repository.find("a", "1") is kept
+        shutil.rmtree(root / "b")
+        await served(client, {("a", "1"), ("a", "2")})
+        assert (await client.infer(ask(), "/v2/models/b/infer"))[0] == 404
+        root.rename(root.with_name("away"))
+        await asyncio.sleep(0.1)
+        assert (await client.infer(ask(), "/v2/models/a/infer"))[0] == 200
+
+
+async def test_a_model_that_could_not_be_loaded_is_tried_again_when_its_files_change(
+    running: Any, repository: Any
+) -> None:
+    root = repository("a/1")
+    card = (root / "a" / "1" / "card.json").read_text()
+    (root / "a" / "1" / "card.json").write_text("{")
+    async with running(repository=root, repository_seconds=0.02) as client:
+        assert (await index(client))["a", "1"][0] == "UNAVAILABLE"
+        (root / "a" / "1" / "card.json").write_text(card)
+        await served(client, {("a", "1")})
+
+
+async def test_a_server_that_follows_its_folder_is_not_told_what_to_load(running: Any, repository: Any) -> None:
+    async with running(repository=repository("a/1"), repository_seconds=30) as client:
+        for verb in ("load", "unload"):
+            status, reply = await client.infer({}, f"/v2/repository/models/a/{verb}")
+            assert status == 400
+            assert "expected a change of the folder, which is looked at every 30 s" in reply["error"]
+
+
+async def served(client: Any, places: set[tuple[str, str]]) -> None:
+    """Wait until these are all there is, and ready."""
+
+    async def found() -> bool:
+        return await index(client) == dict.fromkeys(places, ("READY", ""))
+
+    await until(found, f"{places} are served")
