@@ -191,6 +191,23 @@ def role(name: str, count: int = 1, gpu: int = 0, seconds: float | None = None, 
     return modify
 
 
+VARIANTS: tuple[Object, ...] = ({"name": "half", "method": "Pruned"}, {"name": "bytes", "method": "Int8Weights"})
+
+
+def compresses(parent: str = "", variants: list[Object] | None = None, **source: str) -> Modifier:
+    """Makes variants of what it trains, or of another job's model, or of one on a claim; they are kept on claim results."""
+
+    def modify(obj: Object) -> None:
+        asked: Object = {"maximumLoss": 0.01, "variants": list(VARIANTS if variants is None else variants)}
+        given = {"trainingJob": parent} if parent else source
+        if given:
+            del obj["spec"]["model"], obj["spec"]["dataset"]
+            asked["parent"] = given
+        obj["spec"] |= {"compression": asked, "storage": {"claimName": "results"}}
+
+    return modify
+
+
 def suspended(value: bool = True) -> Modifier:
     return spec(suspend=value)
 
@@ -219,8 +236,8 @@ def served_claim(claim: str, path: str, digest: str = DIGEST) -> Modifier:
     return spec(model={"claimName": claim, "path": path, "digest": digest})
 
 
-def served_job(name: str) -> Modifier:
-    return spec(model={"trainingJob": name})
+def served_job(name: str, variant: str = "") -> Modifier:
+    return spec(model={"trainingJob": name} | ({"variant": variant} if variant else {}))
 
 
 def drain(seconds: int) -> Modifier:

@@ -76,9 +76,12 @@ REFUSED: dict[str, tuple[list[b.Modifier], list[str]]] = {
     ),
     "model and entrypoint": (
         [b.spec(entrypoint={"command": ["python", "train.py"]})],
-        ["spec takes exactly one of model and entrypoint"],
+        ["spec takes exactly one of model, entrypoint and compression.parent"],
     ),
-    "neither": ([lambda obj: obj["spec"].pop("model")], ["spec takes exactly one of model and entrypoint"]),
+    "neither": (
+        [lambda obj: obj["spec"].pop("model")],
+        ["spec takes exactly one of model, entrypoint and compression.parent"],
+    ),
     "model without data": ([lambda obj: obj["spec"].pop("dataset")], ["spec.dataset is required with spec.model"]),
     "unknown optimizer": (
         [b.spec(training={"optimizer": "adamax"})],

@@ -50,6 +50,26 @@ def waits(*roles_: str, **fields: Any) -> b.Modifier:
     return workers(dependsOn=[{"role": each, **fields} for each in roles_])
 
 
+def both(first: b.Modifier, second: b.Modifier) -> b.Modifier:
+    def modify(obj: dict[str, Any]) -> None:
+        first(obj)
+        second(obj)
+
+    return modify
+
+
+def compression(**fields: Any) -> b.Modifier:
+    return lambda obj: obj["spec"]["compression"].update(fields)
+
+
+def variants(*found: dict[str, Any]) -> b.Modifier:
+    return b.compresses(variants=list(found))
+
+
+def distilled(**parameters: Any) -> dict[str, Any]:
+    return {"name": "small", "method": "Distilled", "parameters": parameters}
+
+
 def _twice(obj: dict[str, Any]) -> None:
     roles({"name": "ps"})(obj)
     workers(dependsOn=[{"role": "ps"}, {"role": "ps", "status": "Complete"}])(obj)
@@ -122,6 +142,12 @@ TAKEN: dict[str, b.Modifier] = {
     "one role waits twice for another": _twice,
     "signal 127": rule(exitCodes=[1, 255]),
     "a priority of its own": b.priority(1_000_000),
+    "variants of what it trains": b.compresses(),
+    "variants of a job's model": b.compresses("digits"),
+    "variants of a model on a claim": b.compresses(claimName="models", path="digits", digest=b.DIGEST),
+    "the most variants": variants(*({"name": f"v{number}", "method": "Float16"} for number in range(16))),
+    "the longest name of a variant": variants({"name": "v" * 40, "method": "Float16"}),
+    "a student with parameters": variants(distilled(epochs=1, student={"name": "mlp", "parameters": {"hidden": [8]}})),
 }
 
 
@@ -191,6 +217,77 @@ REFUSED: dict[str, tuple[b.Modifier, list[str]]] = {
     "pods that go on": (
         b.spec(cleanPodPolicy="None"),
         ["spec.cleanPodPolicy: Unsupported value", "None", '"Running", "All"'],
+    ),
+    # Variants.
+    "a model of its own and a parent": (
+        both(b.compresses(), compression(parent={"trainingJob": "a"})),
+        ["spec takes exactly one of model, entrypoint and compression.parent"],
+    ),
+    "nothing to compress": (
+        both(b.compresses("a"), lambda obj: obj["spec"]["compression"].pop("parent")),
+        ["spec takes exactly one of model, entrypoint and compression.parent"],
+    ),
+    "its own parent": (b.compresses("job"), ["spec.compression.parent.trainingJob must be another job"]),
+    "two parents": (
+        b.compresses(trainingJob="a", claimName="models", path="digits"),
+        ["spec.compression.parent takes exactly one of trainingJob and claimName"],
+    ),
+    "a claim without a path": (
+        b.compresses(claimName="models"),
+        ["spec.compression.parent.path is required with claimName, and only with it"],
+    ),
+    "a digest of a job's model": (
+        b.compresses(trainingJob="a", digest=b.DIGEST),
+        ["spec.compression.parent.digest goes with claimName"],
+    ),
+    "variants of a program": (
+        both(b.compresses(), program()),
+        ["spec.compression compresses what spec.model trains, or its parent: it takes no spec.entrypoint"],
+    ),
+    "variants kept nowhere": (
+        both(b.compresses(), lambda obj: obj["spec"].pop("storage")),
+        ["spec.compression needs spec.storage: there the variants are kept"],
+    ),
+    "variants by two": (
+        both(b.compresses(), b.workers(2)),
+        ["spec.workers.replicas must be 1 with spec.compression"],
+    ),
+    "a variant twice": (
+        variants({"name": "a", "method": "Float16"}, {"name": "a", "method": "BFloat16"}),
+        ["spec.compression.variants[1]: Duplicate value"],
+    ),
+    "a variant with a slash": (
+        variants({"name": "a/b", "method": "Float16"}),
+        ["spec.compression.variants[0].name: Invalid value", "should match"],
+    ),
+    "a variant of 41 characters": (
+        variants({"name": "a" * 41, "method": "Float16"}),
+        ["spec.compression.variants[0].name", "more than 40"],
+    ),
+    "a method that is none": (
+        variants({"name": "a", "method": "Zip"}),
+        ["spec.compression.variants[0].method: Unsupported value", "Zip"],
+    ),
+    "parameters of a method without": (
+        variants({"name": "a", "method": "Int8Dynamic", "parameters": {"epochs": 1}}),
+        ["parameters go with Pruned and Distilled; the other methods take none"],
+    ),
+    "no student": (
+        variants({"name": "a", "method": "Distilled"}),
+        ["parameters.student is required with Distilled, and only with it"],
+    ),
+    "a student that is not taught": (
+        variants(distilled(epochs=0, student={"name": "mlp"})),
+        ["parameters.epochs must be at least 1 with Distilled"],
+    ),
+    "a part of a student": (
+        variants(distilled(fraction=0.5, student={"name": "mlp"})),
+        ["parameters.fraction goes with Pruned"],
+    ),
+    "no variants": (variants(), ["spec.compression.variants", "at least 1 items"]),
+    "a loss below none": (
+        both(b.compresses(), compression(maximumLoss=-0.1)),
+        ["spec.compression.maximumLoss: Invalid value"],
     ),
     # Rules for failures.
     "a rule for success": (rule(exitCodes=[0]), ["spec.restart.rules[0].exitCodes[0]: Invalid value: 0", "equal to 1"]),

@@ -101,7 +101,7 @@ def _report(case: Case) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         _run(Path(scratch), "trained", case.recipe)
         asked = {
-            "model": {"path": f"{scratch}/trained/model/attempt-1"},
+            "parent": {"path": f"{scratch}/trained/model/attempt-1"},
             "maximumLoss": case.maximum_loss,
             "variants": list(case.variants),
         }

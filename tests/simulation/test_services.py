@@ -133,6 +133,7 @@ async def test_a_service_waits_for_the_job_that_trains_its_model() -> None:
             "path": "a/model",
             "digest": b.DIGEST,
             "repository": False,
+            "variant": "",
         }
         await sim.delete(TRAINING_JOBS, "a")
         await sim.rest(30)

@@ -16,7 +16,7 @@ from typing import Final
 
 from trainer import environment as env
 from trainer import memory
-from trainer.compression.specification import asks_for_compression, parse_compression
+from trainer.compression.specification import parse_compression
 from trainer.environment import Environment, read_environment
 from trainer.errors import ConfigurationError, ExitCode, StopRequested, TrainerError, of_signal
 from trainer.fencing import claim_attempt
@@ -89,8 +89,9 @@ def _check(environment: Environment, *, built_in: bool) -> None:
     if environment.node_rank >= environment.nodes:
         raise ConfigurationError(env.PET_NODE_RANK, environment.node_rank, f"a number below {environment.nodes}")
     if built_in:
-        judge = parse_compression if asks_for_compression(environment.specification) else parse_specification
-        judge(environment.specification, workers=environment.workers())
+        asked = parse_compression(environment.specification, workers=environment.workers())
+        if asked is None or asked.parent is None:
+            parse_specification(environment.specification, workers=environment.workers())
 
 
 def _supervise(environment: Environment, command: list[str], supervisor: Supervisor) -> Outcome:

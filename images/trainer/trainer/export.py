@@ -97,7 +97,8 @@ def export(weights: Mapping[str, Tensor], card: Mapping[str, Any], environment: 
 
     Raises SupersededError when a newer attempt owns the storage.
     """
-    with appearing(environment) as (unfinished, folder):
+    folder = attempt_folder(environment)
+    with appearing(environment, folder) as unfinished:
         digest = write_model(unfinished, weights, card)
     return Exported(folder, digest)
 
@@ -112,19 +113,24 @@ def write_model(folder: Path, weights: Mapping[str, Tensor], card: Mapping[str, 
     return digest
 
 
-@contextmanager
-def appearing(environment: Environment) -> Iterator[tuple[Path, Path]]:
-    """A folder to write into, and where it is when the block has ended well: then it appears, whole.
-
-    Raises SupersededError when a newer attempt owns the storage, ValueError without storage.
-    """
+def attempt_folder(environment: Environment) -> Path:
+    """Where this attempt's model lies. Raises ValueError without storage."""
     if environment.directory is None:
         raise ValueError("there is no storage to export to")
-    folder = environment.directory / FOLDER / f"attempt-{environment.attempt}"
+    return environment.directory / FOLDER / f"attempt-{environment.attempt}"
+
+
+@contextmanager
+def appearing(environment: Environment, folder: Path) -> Iterator[Path]:
+    """A folder to write into, which appears as `folder`, whole, when the block has ended well.
+
+    Raises SupersededError when a newer attempt owns the storage.
+    """
+    assert environment.directory is not None
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
     unfinished.mkdir(parents=True)
     try:
-        yield unfinished, folder
+        yield unfinished
         require_current(environment.directory, environment.attempt)
         if folder.exists():  # an earlier start of this attempt got this far and was not heard
             shutil.rmtree(folder)

@@ -32,6 +32,8 @@ _REPORTED: Final[Mapping[str, Any]] = {
 # The order in which parts are given up when the message is too long, the cause having been cut to its least.
 _EXPENDABLE: Final = ("metrics", "spent", "restarted", "firstStepAt", "checkpoint", "result")
 _LEAST_CAUSE: Final = 200
+_LEAST_OF_VARIANT: Final = ("name", "verdict", "digest")
+_LEAST_REASON: Final = 60
 
 
 @dataclass(frozen=True)
@@ -92,10 +94,21 @@ def termination_message(outcome: Outcome, folder: Path) -> bytes:
     surplus = len(json.dumps(message)) - MOST_MESSAGE_BYTES
     if surplus > 0:
         message["cause"] = _shortened(outcome.cause, surplus)
+    if len(json.dumps(message)) > MOST_MESSAGE_BYTES and (result := message["result"]):
+        message["result"] = {**result, **_names_of_variants(result)}
     for name in _EXPENDABLE:
         if len(json.dumps(message)) > MOST_MESSAGE_BYTES and name in message:
             message[name] = _REPORTED.get(name)
     return json.dumps(message).encode()
+
+
+def _names_of_variants(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Without their figures: what can be served, and what cannot and why in a few words. The rest stands on the claim."""
+    short = []
+    for each in result.get("variants") or ():
+        kept = {key: each[key] for key in _LEAST_OF_VARIANT if key in each}
+        short.append(kept if "digest" in kept else kept | {"reason": str(each.get("reason", ""))[:_LEAST_REASON]})
+    return {"variants": short} if short else {}
 
 
 def _shortened(cause: str, surplus: int) -> str:

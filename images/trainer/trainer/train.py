@@ -11,14 +11,15 @@ import torch
 
 from trainer.assembly import assemble
 from trainer.checkpoint_state import load_position, load_tensors
+from trainer.compression.program import add_variants, variants_home
 from trainer.compression.program import run as compress
-from trainer.compression.specification import asks_for_compression
+from trainer.compression.specification import Compression, parse_compression
 from trainer.control import StopSignal
 from trainer.datasets.preparation import PreparedData, prepare
 from trainer.datasets.raw import load_raw
 from trainer.environment import RANK, Environment, is_set, read_environment
 from trainer.errors import ExitCode, StopRequested, TrainerError
-from trainer.export import describe, export
+from trainer.export import Exported, describe, export
 from trainer.group import is_loss_of_peer, joined_group
 from trainer.loop import Job, train_until_done
 from trainer.outcome import Outcome, record_outcome
@@ -58,10 +59,13 @@ def main() -> None:
 
 
 def run(environment: Environment, stop: StopSignal, spending: Spending) -> None:
-    """Train, evaluate, export; or compress what was trained. Raises TrainerError for an end with a meaning."""
-    if asks_for_compression(environment.specification):
-        compress(environment, stop)
-        return
+    """Train, evaluate, export; or compress what was trained, before or now. Raises TrainerError for an end with a meaning."""
+    compression = parse_compression(environment.specification, workers=environment.workers())
+    if compression is not None:
+        variants_home(environment)
+        if compression.parent is not None:
+            compress(compression, compression.parent, environment, stop)
+            return
     spending.turn_to(Use.WAITING)
     with joined_group(distributed=is_set(RANK), local_rank=environment.local_rank) as group:
         spending.turn_to(Use.LOADING)
@@ -86,7 +90,10 @@ def run(environment: Environment, stop: StopSignal, spending: Spending) -> None:
                 )
             job = assemble(environment, specification, data, group, reporter, curves, stop, spending)
             try:
-                _finish(job, specification, data, train_until_done(job, _restore(job)))
+                exported = _finish(job, specification, data, train_until_done(job, _restore(job)))
+                if compression is not None and exported is not None:
+                    _compress(job, compression, exported)
+                _report(job, phase="done")
             finally:
                 if job.saver is not None:
                     job.saver.close()
@@ -129,17 +136,31 @@ def _restore(job: Job) -> int:
     return step
 
 
-def _finish(job: Job, specification: Specification, data: PreparedData, metrics: dict[str, float]) -> None:
+def _finish(job: Job, specification: Specification, data: PreparedData, metrics: dict[str, float]) -> Exported | None:
     """Export what was trained and say so; without storage there is nothing to export to."""
+    exported = None
     if job.saver is not None:
         job.spending.turn_to(Use.SAVING)
         _report(job, phase="exporting")
         weights = job.strategy.full_weights() or {}
-        result = json.loads(job.group.on_first(lambda: _export(job, specification, data, metrics, weights)))
-        _report(job, result=result)
-    _report(job, phase="done")
+        told = json.loads(job.group.on_first(lambda: _export(job, specification, data, metrics, weights)))
+        exported = Exported(Path(told["folder"]), told["digest"])
+        _report(job, result=_result(job, exported))
     if job.group.is_first:
-        log.info("done: %s", metrics)
+        log.info("trained: %s", metrics)
+    return exported
+
+
+def _compress(job: Job, asked: Compression, exported: Exported) -> None:
+    """Make variants of what was exported, which is a result without them too."""
+    assert job.reporter is not None
+    job.spending.turn_to(Use.PRODUCTIVE)
+    variants = add_variants(asked, exported, job.environment, job.reporter, job.stop)
+    _report(job, result={**_result(job, exported), "variants": variants})
+
+
+def _result(job: Job, exported: Exported) -> dict[str, str]:
+    return {"path": job.environment.claim_path(exported.folder), "digest": exported.digest}
 
 
 def _report(job: Job, **changes: object) -> None:
@@ -157,7 +178,7 @@ def _export(
     card = describe(specification, data, job=job.environment.job, step=job.total_steps, metrics=metrics)
     exported = export(weights, card, job.environment)
     log.info("exported %s to %s", exported.digest, exported.folder)
-    return json.dumps({"path": job.environment.claim_path(exported.folder), "digest": exported.digest})
+    return json.dumps({"folder": str(exported.folder), "digest": exported.digest})
 
 
 def _leave(environment: Environment, outcome: Outcome) -> None:

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 from trainyard.api.admission import AvoidedNode
 from trainyard.api.autoscaling import Autoscaling, Scaling
 from trainyard.api.batching import Batching, RequestLimits
+from trainyard.api.compression import VariantName
 from trainyard.api.forecast import Remedy, StartEstimate
 from trainyard.api.gateway import Gateway
 from trainyard.api.meta import (
@@ -45,11 +46,19 @@ class ModelSource(Model):
                 "!has(self.digest) || has(self.path)",
                 "spec.model.digest goes with path: a trainingJob brings its own, and so does each model of a repository",
             ),
+            (
+                "!has(self.variant) || has(self.trainingJob)",
+                "spec.model.variant goes with trainingJob: with claimName, path is the folder of the variant",
+            ),
         )
     )
 
     training_job: Name | None = Field(
         default=None, description="A TrainingJob of the same namespace whose result is served, as soon as it is there."
+    )
+    variant: VariantName | None = Field(
+        default=None,
+        description="A published variant of that result (status.result.variants), in place of the result itself.",
     )
     claim_name: Name | None = Field(default=None, description="A PersistentVolumeClaim that holds the model.")
     path: str | None = Field(
@@ -167,6 +176,7 @@ class ServedModel(Model):
     path: str = Field(description="Folder on the claim.")
     digest: str = Field(default="", description="sha256 of model.safetensors.")
     repository: bool = Field(default=False, description="Whether the folder holds several models.")
+    variant: str = Field(default="", description="Which variant of the job's result it is; empty if it is none.")
 
 
 class InferenceServiceStatus(Model):

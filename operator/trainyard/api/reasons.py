@@ -22,6 +22,7 @@ class Waiting(StrEnum):
     MISCONFIGURED = "Misconfigured"  # it can never start as it is written; the message names the field
     NO_MATCHING_FLAVOR = "NoMatchingFlavor"  # no flavor of its queue offers the resources it asks for
     SUSPENDED = "Suspended"  # spec.suspend is true
+    MODEL_NOT_READY = "ModelNotReady"  # the model that it compresses does not exist yet
     ADMISSION_GATED = "AdmissionGated"  # an outside decision is awaited
     WAITING_FOR_PODS_READY = "WaitingForPodsReady"  # an earlier attempt still holds pods
     EXCEEDS_MAX_QUOTA = "ExceedsMaxQuota"  # larger than its queue could ever hold

@@ -88,6 +88,7 @@ class Revision(Model):
     claim_name: str = Field(description="Claim that holds it.")
     path: str = Field(description="Folder on the claim.")
     digest: str = Field(description="sha256 of model.safetensors.")
+    variant: str = Field(default="", description="Which variant of the job's result it is; empty if it is none.")
 
 
 class RevisionCounts(Model):

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from trainyard.api.admission import AvoidedNode, JobAdmission
+from trainyard.api.compression import MAX_VARIANTS, ParentModel, Variant
 from trainyard.api.failure import Failure
 from trainyard.api.forecast import Remedy, StartEstimate
 from trainyard.api.ledger import Ledger
@@ -82,6 +83,11 @@ class Result(Model):
     claim_name: str = Field(description="Claim that holds it.")
     path: str = Field(max_length=1024, description="Folder on the claim with model.safetensors and card.json.")
     digest: str = Field(max_length=128, description="sha256 of model.safetensors.")
+    variants: list[Variant] = Field(
+        default_factory=list,
+        max_length=MAX_VARIANTS,
+        description="With spec.compression: each variant, whether it is published, and its figures.",
+    )
 
 
 class WorkerCounts(Model):
@@ -155,6 +161,10 @@ class TrainingJobStatus(Model):
     workers: WorkerCounts = Field(default_factory=WorkerCounts, description="Pods of the current attempt.")
     progress: Progress | None = Field(default=None, description="Where training is; at most one update in 30 seconds.")
     checkpoint: Checkpoint | None = Field(default=None, description="The last durable checkpoint.")
+    parent: ParentModel | None = Field(
+        default=None,
+        description="With spec.compression.parent: the model that is compressed, as it was when the job first found it. It stays that one.",
+    )
     result: Result | None = Field(default=None, description="The exported model.")
     tensorboard: TensorBoard | None = Field(default=None, description="Its TensorBoard, if spec.tensorboard is true.")
     stragglers: list[Straggler] = Field(
@@ -173,6 +183,9 @@ class TrainingJobStatus(Model):
     completion_time: PreciseTime | None = Field(default=None, description="When the job completed or failed.")
 
 
+_PARENT = "self.spec.compression.parent"
+
+
 class TrainingJob(Model):
     """A gang of PyTorch workers that train one model on one data set, or run your own command, under the quota of a queue."""
 
@@ -189,6 +202,10 @@ class TrainingJob(Model):
             (
                 f"!has(self.spec.roles) || self.spec.roles.all(r, size(self.metadata.name) + size(r.name) <= {MAX_HOSTNAME})",
                 f"metadata.name and the name of a role must be at most {MAX_HOSTNAME} characters together: hostnames derive from them",
+            ),
+            (
+                f"!has(self.spec.compression) || !has({_PARENT}) || !has({_PARENT}.trainingJob) || {_PARENT}.trainingJob != self.metadata.name",
+                "spec.compression.parent.trainingJob must be another job; leave parent out to compress what this one trains",
             ),
         )
     )

@@ -4,12 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from trainyard.api.choice import NamedChoice
+from trainyard.api.compression import Compression
 from trainyard.api.failure import FailureRule
 from trainyard.api.meta import (
     LABEL_KEY,
     Model,
     Name,
-    Opaque,
     PodTemplate,
     Quantity,
     ResourceRequirements,
@@ -20,20 +21,6 @@ from trainyard.api.meta import (
 )
 from trainyard.api.names import MAX_PODS, SPARE, WORKER
 from trainyard.api.placement import THROUGHPUT_RULE, FlavorChoices, TopologySpec
-
-
-class NamedChoice(Model):
-    """Something out of a registry, with parameters of its own."""
-
-    name: str = Field(
-        min_length=1,
-        max_length=128,
-        description="Name in the trainer's registry. An unknown name fails the job at once and lists what there is.",
-    )
-    parameters: Opaque = Field(
-        default_factory=dict, description="Parameters that this choice takes; unknown ones fail the job and are named."
-    )
-
 
 _RESERVED = (
     "name.startsWith('TRAINYARD_') || name in ['PET_NNODES', 'PET_NODE_RANK', 'PET_MASTER_ADDR', 'PET_MASTER_PORT']"
@@ -421,9 +408,29 @@ class JobBudget(Model):
 
 
 _MULTIPLE = "has(self.topology) && has(self.workers.{field}) && self.workers.{field} % self.topology.sliceSize != 0"
+_PARENT = "has(self.compression) && has(self.compression.parent)"
 _RULES = (
-    ("has(self.model) != has(self.entrypoint)", "spec takes exactly one of model and entrypoint"),
+    (
+        f"[has(self.model), has(self.entrypoint), {_PARENT}].exists_one(each, each)",
+        "spec takes exactly one of model, entrypoint and compression.parent",
+    ),
+    (
+        "!has(self.compression) || !has(self.entrypoint)",
+        "spec.compression compresses what spec.model trains, or its parent: it takes no spec.entrypoint",
+    ),
     ("!has(self.model) || has(self.dataset)", "spec.dataset is required with spec.model"),
+    (
+        f"!({_PARENT}) || !has(self.dataset)",
+        "spec.dataset goes with spec.model: what a parent was trained on is found by its card",
+    ),
+    (
+        "!has(self.compression) || has(self.storage)",
+        "spec.compression needs spec.storage: there the variants are kept",
+    ),
+    (
+        "!has(self.compression) || (self.workers.replicas == 1 && !has(self.workers.minReplicas))",
+        "spec.workers.replicas must be 1 with spec.compression, without minReplicas: one process measures; train with more in a job of its own and name that as spec.compression.parent",
+    ),
     *(
         (
             f"!({_MULTIPLE.format(field=field)})",
@@ -448,7 +455,17 @@ _RULES = (
         "spec.tensorboard needs spec.storage: there the logs are kept",
     ),
     _stay(
-        "spec", "model", "entrypoint", "dataset", "training", "storage", "restart", "topology", "roles", "successPolicy"
+        "spec",
+        "model",
+        "entrypoint",
+        "dataset",
+        "training",
+        "compression",
+        "storage",
+        "restart",
+        "topology",
+        "roles",
+        "successPolicy",
     ),
 )
 
@@ -504,6 +521,11 @@ class TrainingJobSpec(Model):
         default_factory=Training,
         description="How the built-in program trains.",
         json_schema_extra=immutable("spec.training"),
+    )
+    compression: Compression | None = Field(
+        default=None,
+        description="Smaller and faster variants of the model that this job trains, or of one that was trained before. What is measured to be worse is refused.",
+        json_schema_extra=immutable("spec.compression"),
     )
     storage: Storage | None = Field(
         default=None,

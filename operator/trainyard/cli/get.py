@@ -13,6 +13,7 @@ from trainyard.cli.api_server import ApiServer
 from trainyard.cli.errors import USAGE, CliError
 from trainyard.cli.naming import job_name
 from trainyard.cli.spending import held_up_by, print_spent
+from trainyard.cli.variants import print_variants
 from trainyard.cluster.resources import TRAINING_JOBS, Object
 from trainyard.runtime.clock import SystemClock
 
@@ -129,6 +130,9 @@ def _print_detail(job: TrainingJob, now: datetime) -> None:
         if status.last_restart
         else "",
         "last failure:": _failure(job),
+        "compresses:": f"{status.parent.path} on claim {status.parent.claim_name}, {status.parent.digest}"
+        if status.parent
+        else "",
         "result:": f"{status.result.path} on claim {status.result.claim_name}, {status.result.digest}"
         if status.result
         else "",
@@ -137,6 +141,8 @@ def _print_detail(job: TrainingJob, now: datetime) -> None:
     for label, text in lines.items():
         if text not in ("", facts.NOTHING):
             output.print_line(label, text)
+    if status.result is not None and status.result.variants:
+        print_variants(status.result.variants)
     rows = [
         [each.type, each.status, each.reason, facts.age(each.last_transition_time, now), each.message or facts.NOTHING]
         for each in status.conditions

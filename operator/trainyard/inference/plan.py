@@ -332,7 +332,9 @@ class _Round:
         if gateways == 0:
             refusal = f": {self.observed.refusal}" if self.observed.refusal else ""
             return Reason.GATEWAY_STARTING, f"replicas are ready; no gateway is yet{refusal}"
-        return Reason.SERVING, f"{ready} replicas answer behind {gateways} gateways"
+        wanted = named(self.observed)
+        kept = f"; the old model stays: {wanted}" if isinstance(wanted, str) else ""
+        return Reason.SERVING, f"{ready} replicas answer behind {gateways} gateways{kept}"
 
     def _refused(self, replica: ReplicaAdmission) -> str | None:
         """The server ended because of the model file: its words, as long as it has not come up since."""

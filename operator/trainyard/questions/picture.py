@@ -12,6 +12,7 @@ from trainyard.inference import workload as services
 from trainyard.scheduling.snapshot import Snapshot, Workload
 from trainyard.training import observed as of_job
 from trainyard.training import workload as jobs
+from trainyard.training.parent import seen_in
 from trainyard.training.pods import claim_name
 from trainyard.workloads.keys import Key
 from trainyard.workloads.world import World
@@ -97,6 +98,7 @@ def _job(world: World, job: TrainingJob) -> of_job.Observed:
         job=job,
         pods=world.pods_of(job.metadata.uid),
         claim=of_job.Claim(claim, modes) if claim and modes is not None else None,
+        parent=seen_in(world, job),
         flavors=world.flavors(),
     )
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from trainyard.api.answers import Holder, Why
 from trainyard.api.autoscaling import Scaling
 from trainyard.api.inference_service import InferenceService
+from trainyard.api.reasons import ConditionType, Reason
 from trainyard.api.rollout import RolloutStatus
 from trainyard.api.training_job import TrainingJob
 from trainyard.questions.picture import Asked, Picture
@@ -22,8 +23,10 @@ from trainyard.scheduling.running import Running
 from trainyard.scheduling.snapshot import Admit, Assignment, Wait, Workload, WorkloadKey
 from trainyard.scheduling.whatif import Settled, Settler
 from trainyard.training.workload import inactive
+from trainyard.workloads import conditions
 
 _MOST_HOLDERS = 10
+_WANTS_NONE = "spec.replicas are all placed, or none is wanted"
 
 
 def why(
@@ -58,15 +61,14 @@ def _answer(picture: Picture, thing: Asked, hurry: Callable[[], bool], settler: 
 
 
 def _inactive(thing: Asked) -> Why:
-    verdict = inactive(thing) if isinstance(thing, TrainingJob) else None
-    wants_none = "spec.replicas are all placed, or none is wanted"
-    return _about(thing).model_copy(
-        update={
-            "state": "Inactive",
-            "reason": verdict.reason.value if verdict else "",
-            "message": verdict.message if verdict else wants_none,
-        }
-    )
+    if isinstance(thing, TrainingJob):
+        verdict = inactive(thing)
+        reason, message = (verdict.reason.value, verdict.message) if verdict else ("", _WANTS_NONE)
+    else:
+        ready = conditions.find(thing.status.conditions, ConditionType.READY)
+        lacks_model = ready is not None and ready.reason == Reason.MODEL_NOT_READY
+        reason, message = (ready.reason, ready.message) if ready and lacks_model else ("", _WANTS_NONE)
+    return _about(thing).model_copy(update={"state": "Inactive", "reason": reason, "message": message})
 
 
 def _about(thing: Asked) -> Why:

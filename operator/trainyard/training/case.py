@@ -81,7 +81,9 @@ class Case:
         return [each for each in self.missing() if self.is_member(*each)]
 
     def take_last_words(self) -> None:
-        """Take over what the workers said at their end, that of the first last."""
+        """Take over what the workers said at their end, that of the first last; what they reported just before may say more of a result."""
+        if self.report is not None:
+            self.draft.durable(self.report.body)
         for pod in sorted((pod for pod in self.current if pod.role == WORKER), key=lambda pod: -pod.index):
             if pod.exit is not None and pod.exit.report:
                 self.draft.last_words(pod.exit.report)

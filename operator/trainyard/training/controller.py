@@ -17,6 +17,7 @@ from trainyard.training.boards import Boards
 from trainyard.training.case import Case
 from trainyard.training.failure import Consequence, Ended
 from trainyard.training.observed import Board, Claim, Observed
+from trainyard.training.parent import seen_in
 from trainyard.training.plan import plan_training_job
 from trainyard.training.reports import ReportBoard
 from trainyard.training.status import stopping
@@ -130,6 +131,7 @@ class TrainingController:
             pods=its_pods,
             decision=self._decision(key, job),
             claim=Claim(claim, modes) if claim and modes is not None else None,
+            parent=seen_in(self._world, job),
             service_exists=self._world.services.get((meta.namespace, pods.service_name(job))) == meta.uid,
             lost_nodes=self._world.lost(nodes, self._clock.now()),
             leaving=self._world.leaving(nodes),
@@ -260,6 +262,7 @@ def _gist(job: TrainingJob) -> tuple[object, ...]:
         since,
         size,
         finished(job),
+        status.parent is None,
         status.nomination is None,
         status.preemption is None,
         stopping(status),

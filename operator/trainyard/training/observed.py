@@ -26,6 +26,15 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class ParentSeen:
+    """What there is of the model that spec.compression.parent names."""
+
+    job: TrainingJob | None = None
+    claim_exists: bool = True
+    """Of spec.compression.parent.claimName, if that is what is named."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The newest that rank 0 of the current attempt told the operator."""
 
@@ -56,6 +65,7 @@ class Observed:
     decision: Decision | None = None
     """The scheduler's last word that the job's status does not show yet."""
     claim: Claim | None = None
+    parent: ParentSeen = field(default_factory=ParentSeen)
     service_exists: bool = False
     lost_nodes: frozenset[str] = frozenset()
     """Nodes that are gone or have not been ready for too long; empty while so many are that we may be the blind ones."""

@@ -16,6 +16,7 @@ from trainyard.training.gang import gang
 from trainyard.training.in_place import replace_pods
 from trainyard.training.making_way import make_way, ran_too_long
 from trainyard.training.observed import Observed
+from trainyard.training.parent import pin_parent
 from trainyard.training.placing import clear_earlier_attempts, mend, without_place
 from trainyard.training.resizing import watch_resize
 from trainyard.training.roles import success
@@ -89,6 +90,7 @@ RULES: tuple[Rule, ...] = (
     over,
     suspend,
     watch_budget,
+    pin_parent,
     without_place,
     clear_earlier_attempts,
     succeeded,

@@ -21,6 +21,7 @@ from trainyard.api.names import (
 from trainyard.api.training_job import TrainingJob
 from trainyard.api.training_job_spec import Entrypoint
 from trainyard.scheduling.resources import parse
+from trainyard.training.compressing import compression_recipe, parent_mount, parent_volume
 from trainyard.training.observed import CONTAINER, Observed
 from trainyard.training.restart_limit import restarts_left
 from trainyard.workloads.plan import Object
@@ -41,6 +42,7 @@ MASTER_PORT = "29500"
 _SILENCE = 60
 _SILENCE_OF_ENTRYPOINTS = 600
 """A user's program does not say when it evaluates or saves rather than trains."""
+_STORAGE_VOLUME = "trainyard-storage"
 AGENT = ["python", "-m", "trainer.agent"]
 STAND_BY = ("sh", "-c", "trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done")
 """What a spare does: it waits, in any image that has a shell, and ends at once when asked to."""
@@ -245,7 +247,8 @@ def _container(job: TrainingJob, part: Part, index: int, counts: Mapping[str, in
         token_mount(),
     ]
     if job.spec.storage is not None:
-        mounts.append({"name": "trainyard-storage", "mountPath": STORAGE})
+        mounts.append({"name": _STORAGE_VOLUME, "mountPath": STORAGE})
+    mounts += parent_mount(job, claim_name(job), _STORAGE_VOLUME)
     return {
         "name": CONTAINER,
         "image": program.image if program and own_image else around.trainer_image,
@@ -308,10 +311,14 @@ def _environment(
 
 def _recipe(job: TrainingJob) -> dict[str, Any]:
     """What the built-in program is to do; unset fields are left to its own defaults."""
-    parts = {"model": job.spec.model, "dataset": job.spec.dataset, "training": job.spec.training}
-    return {
-        name: part.model_dump(by_alias=True, exclude_none=True, mode="json") for name, part in parts.items() if part
+    trained = {"model": job.spec.model, "dataset": job.spec.dataset, "training": job.spec.training}
+    recipe: dict[str, Any] = {
+        name: part.model_dump(by_alias=True, exclude_none=True, mode="json")
+        for name, part in (trained.items() if job.spec.model else ())
+        if part
     }
+    compression = compression_recipe(job)
+    return recipe | {"compression": compression} if compression else recipe
 
 
 def _volumes(job: TrainingJob) -> list[Object]:
@@ -321,5 +328,5 @@ def _volumes(job: TrainingJob) -> list[Object]:
         token_volume(),
     ]
     if job.spec.storage is not None:
-        volumes.append({"name": "trainyard-storage", "persistentVolumeClaim": {"claimName": claim_name(job)}})
-    return volumes
+        volumes.append({"name": _STORAGE_VOLUME, "persistentVolumeClaim": {"claimName": claim_name(job)}})
+    return volumes + parent_volume(job, claim_name(job))

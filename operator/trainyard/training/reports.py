@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from trainyard.api.compression import MAX_VARIANTS, VariantName
 from trainyard.api.meta import Model, problems
 from trainyard.api.training_job import TrainingJob
 from trainyard.training.observed import Report
@@ -15,6 +16,7 @@ from trainyard.training.stragglers import Pace, added, pace
 _INT64 = 2**63 - 1
 _LATEST = 4_102_444_800.0
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
 class CheckpointReport(Model):
@@ -24,11 +26,34 @@ class CheckpointReport(Model):
     path: str = Field(max_length=1024)
 
 
+class LatencyReport(Model):
+    """Medians of calls of so many samples."""
+
+    batch_size: int = Field(ge=1, le=65_536)
+    seconds: _Seconds
+    parent_seconds: _Seconds
+
+
+class VariantReport(Model):
+    """What came of a variant. A termination message that would be too long leaves out figures."""
+
+    name: VariantName
+    verdict: Literal["Published", "Refused"]
+    method: str = Field(default="", max_length=64)
+    reason: str = Field(default="", max_length=4096)
+    digest: _Digest | None = None
+    size_bytes: int | None = Field(default=None, ge=0, le=_INT64)
+    metrics: dict[str, float] = Field(default_factory=dict, max_length=8)
+    latencies: list[LatencyReport] = Field(default_factory=list, max_length=8)
+    speedup: _Seconds | None = None
+
+
 class ResultReport(Model):
     """An exported model."""
 
     path: str = Field(max_length=1024)
-    digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+    digest: _Digest
+    variants: list[VariantReport] = Field(default_factory=list, max_length=MAX_VARIANTS)
 
 
 class RestartedReport(Model):

@@ -5,12 +5,13 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from trainyard.api.training_job import Checkpoint, Result
+from trainyard.api.training_job import Checkpoint
 from trainyard.training.drafting import Drafting
 from trainyard.training.observed import Report
 from trainyard.training.pods import claim_name
 from trainyard.training.progress import progress_of
 from trainyard.training.reports import parse_last_words
+from trainyard.training.results import told_result
 
 
 class OfReports(Drafting):
@@ -22,7 +23,7 @@ class OfReports(Drafting):
         if self._goes_on_saving(report.body):
             progress = progress.model_copy(update={"warning": ""})
         self.set(progress=progress)
-        self._durable(report.body)
+        self.durable(report.body)
 
     def last_words(self, body: Mapping[str, Any]) -> None:
         """Take over a worker's termination message: it is there even when reports were missed."""
@@ -32,7 +33,7 @@ class OfReports(Drafting):
         self._rounds_told(body.get("restarted"))
         if "step" in body:
             self.set(progress=progress_of({**body, "phase": "done"}, self.fields["progress"], self.now))
-        self._durable(body)
+        self.durable(body)
 
     def _goes_on_saving(self, body: Mapping[str, Any]) -> bool:
         """Whether a newer checkpoint than before was made, and nothing is wrong now."""
@@ -44,14 +45,13 @@ class OfReports(Drafting):
         if told is not None and told["round"] > self.round():
             self._restarted(told["round"] - self.round(), counts=told.get("counts", True))
 
-    def _durable(self, body: Mapping[str, Any]) -> None:
+    def durable(self, body: Mapping[str, Any]) -> None:
+        """Take over what lies on the claim, from a report or a last message."""
         if (checkpoint := body.get("checkpoint")) and isinstance(checkpoint, Mapping):
             self.set(checkpoint=self._checkpoint(int(checkpoint["step"]), str(checkpoint["path"])[:1024]))
         claim = claim_name(self.job)
         if (result := body.get("result")) and isinstance(result, Mapping) and claim:
-            self.set(
-                result=Result(claim_name=claim, path=str(result["path"])[:1024], digest=str(result["digest"])[:128])
-            )
+            self.set(result=told_result(result, claim, self.fields["result"]))
         if (first := body.get("firstStepAt")) and self.fields["first_step_time"] is None:
             self.set(first_step_time=datetime.fromisoformat(str(first)))
 

@@ -11,6 +11,7 @@ from trainyard.scheduling.resources import parse
 from trainyard.scheduling.snapshot import Assignment, Nominated, PodSet, Topology, Verdict, Workload, WorkloadKey
 from trainyard.training.budget import exhausted, used_up
 from trainyard.training.observed import Claim, Observed
+from trainyard.training.parent import parent_missing, several_processes
 from trainyard.training.pods import Part, elastic, parts
 from trainyard.training.roles import cycle, unknown_role
 from trainyard.training.status import goes_on, stopping
@@ -256,8 +257,10 @@ CHECKS: tuple[Check, ...] = (
     bad_fraction,
     bad_template,
     bad_roles,
+    several_processes,
     storage_missing,
     storage_not_shared,
+    parent_missing,
     template_refused,
     gated,
     earlier_pods,

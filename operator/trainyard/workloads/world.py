@@ -70,6 +70,8 @@ class World:
         self._pods: dict[tuple[str, str], PodView] = {}
         self._at: dict[str, dict[tuple[str, str], Key]] = {}
         """By node, whose pods are there."""
+        self._compressing: dict[Key, set[Key]] = {}
+        """Jobs that compress a job's result, by that job."""
         self._states: dict[str, dict[str, PodState]] = {}
         self._gateways: dict[tuple[str, str], dict[str, PodState]] = {}
         self._boards: dict[tuple[str, str], dict[str, PodState]] = {}
@@ -244,6 +246,7 @@ class World:
     def _own(self, key: Key, new: Object | None) -> set[Key]:
         if new is None:
             gone = self._ours[key.kind].pop(key, None)
+            self._know_parent(key, gone, None)
             self.raw.pop(key, None)
             self._telling.pop(key, None)
             return {key} | self._served_from(key, gone)
@@ -251,6 +254,7 @@ class World:
         try:
             found = self._ours[key.kind][key] = KINDS[key.kind].model_validate(new)
             self.raw[key] = new
+            self._know_parent(key, old, found)
             _keep(self._telling, key, found if node_health.tells_of_nodes(found) else None)
         except ValidationError as error:
             self._unreadable(key, str(error))
@@ -258,16 +262,30 @@ class World:
         return {key} | self._served_from(key, old)
 
     def _served_from(self, key: Key, old: Ours | None) -> set[Key]:
-        """Services whose model is a job's result look again when the job came, went or took another step of its life."""
+        """Services whose model is a job's result, and jobs that compress it, look again when it came, went or took another step."""
         new = self._ours[key.kind].get(key)
         if not isinstance(new or old, TrainingJob) or _stage(old) == _stage(new):
             return set()
-        return {
+        services = {
             each
             for each, service in self._ours["InferenceService"].items()
             if isinstance(service, InferenceService)
             and (each.namespace, service.spec.model.training_job) == (key.namespace, key.name)
         }
+        return services | self._compressing.get(key, set())
+
+    def _know_parent(self, key: Key, old: Ours | None, new: Ours | None) -> None:
+        """Keep which jobs compress the result of which, by that one's key."""
+        before, after = _parent_of(key, old), _parent_of(key, new)
+        if before == after:
+            return
+        if before is not None:
+            children = self._compressing.get(before, set())
+            children.discard(key)
+            if not children:
+                self._compressing.pop(before, None)
+        if after is not None:
+            self._compressing.setdefault(after, set()).add(key)
 
     def _users_of_claim(self, place: tuple[str, str]) -> set[Key]:
         namespace, name = place
@@ -281,9 +299,22 @@ class World:
             for key, each in self._ours["InferenceService"].items()
             if isinstance(each, InferenceService) and (key.namespace, each.spec.model.claim_name) == place
         }
-        return services | {
-            key for key, job in jobs if job.spec.storage and (job.spec.storage.claim_name or key.name) == name
-        }
+        return services | {key for key, job in jobs if name in _claims_of(job)}
+
+
+def _parent_of(key: Key, job: Ours | None) -> Key | None:
+    """The job whose result this one compresses."""
+    if not isinstance(job, TrainingJob) or job.spec.compression is None or job.spec.compression.parent is None:
+        return None
+    name = job.spec.compression.parent.training_job
+    return Key("TrainingJob", key.namespace, name) if name else None
+
+
+def _claims_of(job: TrainingJob) -> set[str | None]:
+    """Names of the claims that the job's spec tells of."""
+    storage, compression = job.spec.storage, job.spec.compression
+    claims: set[str | None] = {storage.claim_name or job.metadata.name} if storage else set()
+    return claims | {compression.parent.claim_name} if compression and compression.parent else claims
 
 
 def _stage(job: Ours | None) -> tuple[object, ...] | None:

@@ -139,6 +139,24 @@ def test_the_way_to_a_tensorboard_is_told(run: Run, api: StubApi, state: str, me
     assert line in run("get", "s", "-o", "wide")[1].splitlines()
 
 
+def test_what_a_job_compresses_and_its_variants_are_told(run: Run, api: StubApi) -> None:
+    latencies = [{"batchSize": 1, "seconds": 0.001, "parentSeconds": 0.0018}]
+    half = {"name": "half", "method": "Pruned", "verdict": "Published", "reason": "1.80 times as fast"}
+    figures = {"sizeBytes": 4096, "metrics": {"accuracy": 0.96}, "latencies": latencies}
+    refused = {"name": "fp8", "method": "Float8", "verdict": "Refused", "reason": "needs an NVIDIA GPU"}
+    result = {"claimName": "results", "path": "s/model", "digest": "sha256:b", "variants": [half | figures, refused]}
+    parent = {"claimName": "models", "path": "a/model", "digest": "sha256:a"}
+    api.add(b.training_job("s", VISION, b.compresses("a"), b.status(parent=parent, result=result)))
+    lines = run("get", "s", "-o", "wide")[1].splitlines()
+    assert "compresses: a/model on claim models, sha256:a" in lines
+    header, *rows = [cells(line) for line in lines[lines.index("variants:") + 1 :][:3]]
+    assert header == ["NAME", "METHOD", "VERDICT", "SIZE", "METRIC", "LATENCY (PARENT'S)", "REASON"]
+    assert rows == [
+        ["half", "Pruned", "Published", "4.0 KiB", "accuracy 0.96", "1: 1 ms (1.8)", "1.80 times as fast"],
+        ["fp8", "Float8", "Refused", "-", "-", "-", "needs an NVIDIA GPU"],
+    ]
+
+
 def test_json_is_what_the_api_server_has(run: Run, jobs: StubApi) -> None:
     one = json.loads(run("get", "sweep", "-o", "json")[1])
     assert (one["kind"], one["status"]) == ("TrainingJob", jobs.objects[f"{JOBS}/sweep"]["status"])

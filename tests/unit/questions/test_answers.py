@@ -99,6 +99,27 @@ def test_why_of_a_service_is_about_its_first_replica_that_waits() -> None:
     assert (answer.kind, answer.state, answer.position) == ("InferenceService", "Waiting", 1)
 
 
+def test_why_of_a_service_without_a_model_says_what_it_waits_for() -> None:
+    said = {"type": "Ready", "status": "False", "reason": "ModelNotReady", "message": "there is no TrainingJob 'a'"}
+    status = b.status(conditions=[{**said, "lastTransitionTime": "2026-11-23T11:00:00Z"}])
+    answer = asked(picture(b.inference_service("s", b.meta(uid="s"), b.served_job("a"), status)), "s")
+    assert (answer.state, answer.reason, answer.message) == ("Inactive", "ModelNotReady", "there is no TrainingJob 'a'")
+
+
+def test_why_of_a_job_whose_parent_is_not_there_says_so() -> None:
+    answer = asked(picture(a_job("mine", 3, b.compresses("a")), b.a_claim("results")), "mine")
+    assert (answer.state, answer.reason) == ("Waiting", "ModelNotReady")
+    assert "there is no TrainingJob 'a'" in answer.message
+
+
+def test_plan_of_a_job_whose_parent_is_there_says_where_it_would_start() -> None:
+    result = {"claimName": "results", "path": "a/model", "digest": b.DIGEST}
+    parent = a_job("a", 1, b.suspended(), b.storage(), b.status(result=result))
+    seen = picture(parent, b.a_claim("results"))
+    (only,) = planned_in(seen, b.training_job("new", b.compresses("a"))).workloads
+    assert only.starts
+
+
 def test_plan_says_where_a_job_would_start_and_creates_nothing() -> None:
     seen = picture(*BUSY)
     answer = planned_in(seen, b.training_job("new", b.gpus(2)))

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 from trainer.compression.parent import Parent, load_parent
-from trainer.compression.specification import Asked, Compression
+from trainer.compression.specification import Source
 from trainer.export import write_model
 from trainer.models import build_model
 
@@ -41,12 +41,8 @@ def exported(folder: Path, model: str = "mlp", dataset: str = "iris", **paramete
     return folder
 
 
-def asked(path: Path, *variants: Asked, maximum_loss: float = 1.0) -> Compression:
-    return Compression(str(path), None, maximum_loss, (1, 32), variants)
-
-
 def parent_of(path: Path) -> Parent:
-    return load_parent(asked(path), torch.device("cpu"))
+    return load_parent(Source(str(path)), torch.device("cpu"))
 
 
 def parameters_of(module: nn.Module) -> Mapping[str, tuple[int, ...]]:

@@ -6,18 +6,19 @@ from typing import Any
 
 import pytest
 import yaml
+from trainer.compression.specification import parse_compression
 from trainer.specification import parse_specification
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 def jobs() -> list[tuple[str, dict[str, Any]]]:
-    """Specs of all jobs with a built-in model."""
+    """Specs of all jobs that our own program runs."""
     return [
         (f"{file.relative_to(EXAMPLES)}:{document['metadata']['name']}", document["spec"])
         for file in sorted(EXAMPLES.rglob("*.yaml"))
         for document in yaml.safe_load_all(file.read_text())
-        if document and document.get("kind") == "TrainingJob" and "model" in document["spec"]
+        if document and document.get("kind") == "TrainingJob" and "entrypoint" not in document["spec"]
     ]
 
 
@@ -26,5 +27,9 @@ def test_an_example_is_taken_by_the_trainer(spec: dict[str, Any]) -> None:
     workers = spec.get("workers", {})
     gpus = workers.get("resources", {}).get("limits", {}).get("nvidia.com/gpu", 1)
     processes = max(1, int(gpus)) if str(gpus).isdecimal() else 1
-    recipe = {name: spec[name] for name in ("model", "dataset", "training") if name in spec}
-    parse_specification(json.dumps(recipe), workers=workers.get("replicas", 1) * processes)
+    recipe = {name: spec[name] for name in ("model", "dataset", "training", "compression") if name in spec}
+    if (parent := spec.get("compression", {}).get("parent")) is not None:
+        recipe["compression"] = {**spec["compression"], "parent": {"path": "/parent", **parent}}
+    asked = parse_compression(json.dumps(recipe), workers=workers.get("replicas", 1) * processes)
+    if asked is None or asked.parent is None:
+        parse_specification(json.dumps(recipe), workers=workers.get("replicas", 1) * processes)

@@ -41,6 +41,27 @@ def test_metrics_are_left_out_before_the_result(tmp_path: Path) -> None:
     assert said["result"] == {"path": "p", "digest": "d"}
 
 
+def test_the_figures_of_variants_are_left_out_before_their_names(tmp_path: Path) -> None:
+    digest = "sha256:" + "a" * 64
+    latencies = [{"batchSize": size, "seconds": 0.001234, "parentSeconds": 0.002345} for size in range(8)]
+    good = {"verdict": "Published", "reason": "1.80 times as fast", "digest": digest, "latencies": latencies}
+    bad = {"verdict": "Refused", "reason": "slower " + "x" * 200, "latencies": latencies}
+    variants = [{"name": f"{number:<40}".replace(" ", "v"), **(bad if number % 2 else good)} for number in range(16)]
+    result = {"path": "p", "digest": digest, "variants": variants}
+    said = message("finished", tmp_path, step=9, checkpoint={"step": 9, "path": "p" * 100}, result=result)
+    assert said["checkpoint"]["step"] == 9
+    told = said["result"]["variants"]
+    assert [each["name"] for each in told] == [each["name"] for each in variants]
+    assert told[0] == {"name": variants[0]["name"], "verdict": "Published", "digest": digest}
+    assert told[1]["reason"] == bad["reason"][:60]
+
+
+def test_variants_that_fit_keep_their_figures(tmp_path: Path) -> None:
+    variants = [{"name": "half", "verdict": "Refused", "reason": "r" * 100, "sizeBytes": 7}]
+    said = message("finished", tmp_path, result={"path": "p", "digest": "d", "variants": variants})
+    assert said["result"]["variants"] == variants
+
+
 def test_a_pod_that_had_nothing_to_report_says_so_in_the_fields_types(tmp_path: Path) -> None:
     said = message("finished", tmp_path)
     assert (said["step"], said["metrics"], said["result"]) == (0, {}, None)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.compression.gate import Terms
-from trainer.compression.specification import Compression
+from trainer.compression.specification import Source
 from trainer.datasets.catalogue import Task
 from trainer.datasets.preparation import prepare
 from trainer.datasets.raw import RawData, load_raw
@@ -72,16 +72,18 @@ class Parent:
         return Terms(self.metric, maximum_loss, is_smaller_better(self.metric))
 
 
-def load_parent(asked: Compression, device: torch.device) -> Parent:
+def load_parent(source: Source, device: torch.device) -> Parent:
     """Load the model and its data set. Raises ConfigurationError for a model that cannot be compressed, DataError for its data."""
     try:
-        module, card = load_exported(asked.path, asked.digest)
+        module, card = load_exported(source.path, source.digest)
     except ArtifactError as error:
-        raise ConfigurationError("compression.model", asked.path, f"a trained model ({error})") from error
+        raise ConfigurationError("compression.parent", source.path, f"a trained model ({error})") from error
     if card.get("compression"):
-        raise ConfigurationError("compression.model", asked.path, "a model that was not quantised already")
+        raise ConfigurationError("compression.parent", source.path, "a model that was not quantised already")
     if isinstance(module, BringsLoss) or "split" not in card:
-        raise ConfigurationError("compression.model", asked.path, "a model that answers and whose card tells its data")
+        raise ConfigurationError(
+            "compression.parent", source.path, "a model that answers and whose card tells its data"
+        )
     how = card["split"]
     raw = load_raw(card["dataset"], how["parameters"])
     data = prepare(raw, held_out_fraction=how["testFraction"], seed=how["seed"])

@@ -1,7 +1,7 @@
-"""The program that compresses a model, in the place of training: one process, no gang.
+"""The program that compresses a model, in the place of training or after it: one process, no gang.
 
-Its result is a folder like that of a training: the fastest published variant at the top, so that whoever serves the job
-serves that, and every published one under variants/NAME beside variants/variants.json, which tells of the refused too.
+Published variants lie under variants/NAME in the folder of the job's result, beside variants/variants.json, which tells of
+the refused too. At the top is the model that this job trained; or, of one that was trained before, the fastest variant.
 """
 
 import logging
@@ -16,14 +16,14 @@ import torch
 from trainer.compression.gate import Published
 from trainer.compression.methods import steps_of
 from trainer.compression.parent import Parent, load_parent
-from trainer.compression.specification import Asked, Compression, parse_compression
-from trainer.compression.trials import Trial, best, described, try_all
+from trainer.compression.specification import Asked, Compression, Source
+from trainer.compression.trials import Trial, best, described, told, try_all
 from trainer.compression.tuning import Tick
 from trainer.control import StopSignal
 from trainer.durable import write_json
 from trainer.environment import Environment
 from trainer.errors import ConfigurationError, ExitCode, StopRequested, TrainerError
-from trainer.export import appearing
+from trainer.export import Exported, appearing, attempt_folder
 from trainer.models.artifact import CARD_FILE, MODEL_FILE
 from trainer.progress import Reporter, reporter_for
 
@@ -44,39 +44,68 @@ class NothingPublishedError(TrainerError):
         super().__init__(f"compression.variants: no variant is published. {told}")
 
 
-def run(environment: Environment, stop: StopSignal) -> None:
-    """Compress, measure, publish. Raises NothingPublishedError where no variant earned it, and TrainerError as training does."""
-    asked = parse_compression(environment.specification, workers=environment.workers())
-    if environment.directory is None:
-        raise ConfigurationError("storage", None, "storage with compression: there the variants are kept")
+def run(asked: Compression, source: Source, environment: Environment, stop: StopSignal) -> None:
+    """Compress a model that was trained before. Raises NothingPublishedError where no variant earned it, and TrainerError as training does."""
+    folder = variants_home(environment)
     reporter = reporter_for(environment, world_size=1)
     try:
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        parent = load_parent(asked, device)
-        _compress(asked, parent, environment, reporter, stop)
+        parent = load_parent(source, _device())
+        with appearing(environment, folder) as unfinished:
+            trials = _try(asked, parent, unfinished / VARIANTS, environment, _Steps(asked, parent, reporter, stop))
+            chosen = best(trials)
+            reporter.update(phase="exporting", metrics=figures(trials, parent))
+            if chosen is not None:
+                for name in (MODEL_FILE, CARD_FILE):
+                    shutil.copyfile(unfinished / VARIANTS / chosen.asked.name / name, unfinished / name)
+        if chosen is None:
+            raise NothingPublishedError(trials)
+        result = {"path": environment.claim_path(folder), "digest": chosen.digest, VARIANTS: _told(trials, parent)}
+        reporter.update(result=result)
+        reporter.update(phase="done")
+        log.info("done: the fastest is %s, %s", chosen.asked.name, chosen.words())
     finally:
         reporter.close()
 
 
-def _compress(
-    asked: Compression, parent: Parent, environment: Environment, reporter: Reporter, stop: StopSignal
-) -> None:
-    steps = _Steps(reporter, stop, parent, total=sum(steps_of(each, parent) for each in asked.variants))
-    with appearing(environment) as (unfinished, folder):
-        variants = unfinished / VARIANTS
-        variants.mkdir()
-        trials = try_all(asked, parent, variants, job=environment.job, begin=steps.begin)
-        chosen = best(trials)
-        reporter.update(phase="exporting", metrics=figures(trials, parent))
-        write_json(variants / REPORT, report(trials, chosen, parent, asked))
-        if chosen is not None:
-            for name in (MODEL_FILE, CARD_FILE):
-                shutil.copyfile(variants / chosen.asked.name / name, unfinished / name)
-    if chosen is None:
-        raise NothingPublishedError(trials)
-    reporter.update(result=_result(trials, chosen, environment, folder))
-    reporter.update(phase="done")
-    log.info("done: the fastest is %s, %s", chosen.asked.name, chosen.words())
+def add_variants(
+    asked: Compression, exported: Exported, environment: Environment, reporter: Reporter, stop: StopSignal
+) -> list[dict[str, Any]]:
+    """Compress what this job has exported, into its folder; returns what is told of each variant.
+
+    Where none is published there is a warning: the trained model is a result all the same.
+    """
+    parent = load_parent(Source(str(exported.folder), exported.digest), _device())
+    steps = _Steps(asked, parent, reporter, stop, first=reporter.progress.step)
+    with appearing(environment, exported.folder / VARIANTS) as unfinished:
+        trials = _try(asked, parent, unfinished, environment, steps)
+    if best(trials) is None:
+        reporter.update(warning=str(NothingPublishedError(trials)))
+    return _told(trials, parent)
+
+
+def variants_home(environment: Environment) -> Path:
+    """The attempt's folder. Raises ConfigurationError without storage."""
+    if environment.directory is None:
+        raise ConfigurationError("storage", None, "storage with compression: there the variants are kept")
+    return attempt_folder(environment)
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _try(
+    asked: Compression, parent: Parent, folder: Path, environment: Environment, steps: "_Steps"
+) -> Sequence[Trial]:
+    """Try all, and leave the report beside those that are published."""
+    folder.mkdir(exist_ok=True)
+    trials = try_all(asked, parent, folder, job=environment.job, begin=steps.begin)
+    write_json(folder / REPORT, report(trials, best(trials), parent, asked))
+    return trials
+
+
+def _told(trials: Sequence[Trial], parent: Parent) -> list[dict[str, Any]]:
+    return [told(each, parent.metric) for each in trials]
 
 
 def figures(trials: Sequence[Trial], parent: Parent) -> dict[str, float]:
@@ -110,21 +139,15 @@ def report(trials: Sequence[Trial], chosen: Trial | None, parent: Parent, asked:
     }
 
 
-def _result(trials: Sequence[Trial], chosen: Trial, environment: Environment, folder: Path) -> dict[str, Any]:
-    published = [
-        {"name": each.asked.name, "method": each.asked.method, "digest": each.digest, "speedup": round(each.speedup, 3)}
-        for each in trials
-        if each.digest
-    ]
-    return {"path": environment.claim_path(folder), "digest": chosen.digest, "variants": published}
-
-
 class _Steps:
     """Tells how far it is, and stops where that is asked for: nothing is lost but the steps of this run."""
 
-    def __init__(self, reporter: Reporter, stop: StopSignal, parent: Parent, *, total: int) -> None:
-        self._reporter, self._stop, self._done, self._total = reporter, stop, 0, total
-        self._parent = parent
+    def __init__(
+        self, asked: Compression, parent: Parent, reporter: Reporter, stop: StopSignal, *, first: int = 0
+    ) -> None:
+        """first: steps that were made before, by training."""
+        self._parent, self._reporter, self._stop, self._done = parent, reporter, stop, first
+        self._total = first + sum(steps_of(each, parent) for each in asked.variants)
 
     def begin(self, asked: Asked) -> Tick:
         """Before a variant. Raises StopRequested."""

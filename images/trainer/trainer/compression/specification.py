@@ -1,12 +1,13 @@
 """What is asked for under `compression` in TRAINYARD_SPEC, parsed and judged without torch, before anything slow starts."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from trainer.errors import ConfigurationError
-from trainer.models.catalogue import check_model
+from trainer.models.catalogue import BUILT_IN, check_model
 from trainer.parameters import Kind, Parameter, check_parameters, completed
 
 _TUNING: Final = {
@@ -27,7 +28,9 @@ METHODS: Final[Mapping[str, Mapping[str, Parameter]]] = {
 }
 """The methods, and what may be chosen about each. A student's own parameters are checked by its model."""
 MAX_VARIANTS: Final = 16
-_FORBIDDEN: Final = frozenset("/\\.")
+_MOST_SIZES: Final = 8
+_MOST_SIZE: Final = 65_536
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 
 
 @dataclass(frozen=True)
@@ -41,45 +44,69 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class Source:
+    """A trained model. path: its folder as this pod sees it. digest: of its weights; None checks the card's only."""
+
+    path: str
+    digest: str | None = None
+
+
+@dataclass(frozen=True)
 class Compression:
     """Which model, the greatest loss of its metric, the batch sizes that are measured, and the variants.
 
-    path: the model's folder as this pod sees it. digest: of its weights; None checks the card's only.
+    parent: None for the one that this job trains.
     """
 
-    path: str
-    digest: str | None
+    parent: Source | None
     maximum_loss: float
     batch_sizes: tuple[int, ...]
     variants: tuple[Asked, ...]
 
 
-def asks_for_compression(text: str) -> bool:
-    """Whether TRAINYARD_SPEC is of a compression rather than of a training."""
+def parse_compression(text: str, *, workers: int | None = None) -> Compression | None:
+    """What TRAINYARD_SPEC asks to be compressed; None if nothing is. Raises ConfigurationError with the field's path as the user wrote it."""
     try:
         document = json.loads(text)
     except ValueError:
-        return False
-    return isinstance(document, dict) and "compression" in document
-
-
-def parse_compression(text: str, *, workers: int | None = None) -> Compression:
-    """Parse and judge TRAINYARD_SPEC. Raises ConfigurationError with the field's path as the user wrote it."""
-    given = json.loads(text).get("compression")
+        return None  # said by whoever reads the rest
+    if not isinstance(document, dict) or "compression" not in document:
+        return None
+    given = document["compression"]
     if not isinstance(given, dict):
         raise ConfigurationError("compression", given, "an object")
     if workers is not None and workers > 1:
         raise ConfigurationError("workers.replicas", workers, "1 process with compression")
-    model = given.get("model")
-    if not isinstance(model, dict) or not isinstance(model.get("path"), str):
-        raise ConfigurationError("compression.model", model, "an object with a path")
+    parent = _parent(document, given)
     loss = given.get("maximumLoss")
     if isinstance(loss, bool) or not isinstance(loss, (int, float)) or not 0 <= loss < float("inf"):
         raise ConfigurationError("compression.maximumLoss", loss, "a number of at least 0")
     sizes = given.get("batchSizes") or [1, 32]
-    if not isinstance(sizes, list) or not all(type(size) is int and 1 <= size <= 65_536 for size in sizes):  # noqa: PLR2004
-        raise ConfigurationError("compression.batchSizes", sizes, "whole numbers from 1 to 65536")
-    return Compression(model["path"], model.get("digest"), float(loss), tuple(sorted(set(sizes))), _variants(given))
+    if (
+        not isinstance(sizes, list)
+        or len(sizes) > _MOST_SIZES
+        or not all(type(size) is int and 1 <= size <= _MOST_SIZE for size in sizes)
+    ):
+        expected = f"at most {_MOST_SIZES} whole numbers from 1 to {_MOST_SIZE}"
+        raise ConfigurationError("compression.batchSizes", sizes, expected)
+    return Compression(parent, float(loss), tuple(sorted(set(sizes))), _variants(given))
+
+
+def _parent(document: Mapping[str, Any], given: Mapping[str, Any]) -> Source | None:
+    """The model that was trained before; None if this job trains it."""
+    parent, model = given.get("parent"), document.get("model")
+    if model is None:
+        if not isinstance(parent, dict) or not isinstance(parent.get("path"), str):
+            raise ConfigurationError("compression.parent", parent, "an object with a path, as this job trains no model")
+        return Source(parent["path"], parent.get("digest"))
+    if parent is not None:
+        raise ConfigurationError("compression.parent", parent, "none beside a model that this job trains")
+    name = model.get("name") if isinstance(model, dict) else None
+    entry = BUILT_IN.get(name) if isinstance(name, str) else None
+    if entry is not None and entry.generates:
+        answering = [each for each, one in BUILT_IN.items() if not one.generates]
+        raise ConfigurationError("model.name", name, "a model that answers, with compression", answering)
+    return None
 
 
 def _variants(given: Mapping[str, Any]) -> tuple[Asked, ...]:
@@ -98,8 +125,9 @@ def _variant(given: object, path: str) -> Asked:
     if not isinstance(given, dict) or not isinstance(given.get("name"), str) or not given["name"]:
         raise ConfigurationError(path, given, "an object with a name and a method")
     name, method = given["name"], given.get("method")
-    if _FORBIDDEN & set(name):  # it is the name of a folder
-        raise ConfigurationError(f"{path}.name", name, "a name without slashes and dots")
+    if not _NAME.fullmatch(name):  # it is the name of a folder
+        expected = "lower case letters, digits and dashes, at most 40, a letter or digit at both ends"
+        raise ConfigurationError(f"{path}.name", name, expected)
     if not isinstance(method, str) or method not in METHODS:
         raise ConfigurationError(f"{path}.method", method, "the name of a method", METHODS)
     parameters = given.get("parameters") or {}

@@ -59,6 +59,32 @@ class Trial:
         return entry | ({"digest": self.digest} if self.digest else {})
 
 
+def told(trial: Trial, metric: str) -> dict[str, Any]:
+    """A variant as the operator is told of it. metric: name of what it was judged by."""
+    entry: dict[str, Any] = {
+        "name": trial.asked.name,
+        "method": trial.asked.method,
+        "verdict": "Published" if trial.digest else "Refused",
+        "reason": trial.words(),
+    }
+    if (measured := trial.measured) is not None and (parent := trial.parent) is not None:
+        entry |= {
+            "sizeBytes": measured.size,
+            "latencies": [
+                {"batchSize": size, "seconds": _short(seconds), "parentSeconds": _short(parent.latency[size])}
+                for size, seconds in measured.latency.items()
+            ],
+        }
+        if math.isfinite(measured.metric):
+            entry["metrics"] = {metric: measured.metric}
+    return entry | ({"digest": trial.digest, "speedup": round(trial.speedup, 3)} if trial.digest else {})
+
+
+def _short(number: float) -> float:
+    """Four digits: the last message of a pod is short."""
+    return float(f"{number:.4g}")
+
+
 def described(measured: Measured) -> dict[str, Any]:
     """Figures as variants.json has them."""
     return {

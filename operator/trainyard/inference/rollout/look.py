@@ -54,7 +54,7 @@ def model_for(observed: Observed, digest: str, model: ServedModel) -> ServedMode
     rollout = observed.service.status.rollout
     for each in () if rollout is None else (rollout.canary, rollout.stable):
         if each.digest == digest:
-            return ServedModel(claim_name=each.claim_name, path=each.path, digest=digest)
+            return ServedModel(claim_name=each.claim_name, path=each.path, digest=digest, variant=each.variant)
     return model
 
 

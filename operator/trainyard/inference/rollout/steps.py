@@ -104,7 +104,7 @@ def _start(look: Look, now: datetime) -> Step:
 
 
 def _revision(model: ServedModel) -> Revision:
-    return Revision(claim_name=model.claim_name, path=model.path, digest=model.digest)
+    return Revision(claim_name=model.claim_name, path=model.path, digest=model.digest, variant=model.variant)
 
 
 _SETBACKS: Mapping[str, Setback] = {"errors": "MoreErrors", "latency": "Slower"}
