@@ -73,6 +73,10 @@ class Batching(Model):
         le=_MOST_MILLISECONDS,
         description="A batch may wait for company while the age of its oldest request and the learned time of computing stay within so many milliseconds; 0: it never waits.",
     )
+    compile: bool = Field(
+        default=False,
+        description="Compile the model (torch.compile) while a replica starts, which takes it up to minutes longer. Batches of the sizes at which that is faster and answers the same run compiled; the server's log says which. A server image of your own needs a C++ compiler for it.",
+    )
     models: tuple[ModelBatching, ...] = Field(
         default=(),
         max_length=64,

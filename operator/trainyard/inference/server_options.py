@@ -37,6 +37,8 @@ def _batching(service: InferenceService) -> dict[str, str]:
         "TRAINYARD_MAX_QUEUE": str(batching.max_queue or 2 * service.spec.gateway.max_concurrency),
         "TRAINYARD_LATENCY_BUDGET_MS": str(batching.latency_budget_ms),
     }
+    if batching.compile:
+        found["TRAINYARD_COMPILE"] = "1"
     if batching.models:
         found["TRAINYARD_MODEL_LIMITS"] = orjson.dumps(_by_model(service), option=orjson.OPT_SORT_KEYS).decode()
     if language := batching.language:

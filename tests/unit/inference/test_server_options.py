@@ -41,6 +41,7 @@ def test_without_a_word_a_server_has_its_own_defaults_and_a_queue_that_fits_the_
     ("fields", "attribute", "expected"),
     [
         ({"batching": {"maxBatch": 8, "maxQueue": 5, "latencyBudgetMs": 20}}, "limits", Limits(8, 5, 20)),
+        ({"batching": {"compile": True}}, "compile", True),
         ({"gateway": {"maxConcurrency": 7}}, "max_queue", 14),
         ({"requestLimits": {"maxBodyBytes": 2048}}, "max_body_bytes", 2048),
         ({"requestLimits": {"seconds": 7}}, "request_seconds", 7.0),
