@@ -10,6 +10,7 @@ from trainyard.api.batching import Batching, RequestLimits
 from trainyard.api.compression import VariantName
 from trainyard.api.forecast import Remedy, StartEstimate
 from trainyard.api.gateway import Gateway
+from trainyard.api.graph import Graph
 from trainyard.api.meta import (
     Conditions,
     Model,
@@ -35,8 +36,8 @@ class ModelSource(Model):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "has(self.trainingJob) != has(self.claimName)",
-                "spec.model takes exactly one of trainingJob and claimName",
+                "(has(self.trainingJob) ? 1 : 0) + (has(self.claimName) ? 1 : 0) + (has(self.graph) ? 1 : 0) == 1",
+                "spec.model takes exactly one of trainingJob, claimName and graph",
             ),
             (
                 "has(self.claimName) ? has(self.path) != has(self.repository) : !has(self.path) && !has(self.repository)",
@@ -80,6 +81,10 @@ class ModelSource(Model):
         pattern=r"^sha256:[0-9a-f]{64}$",
         description="sha256 that model.safetensors must have; by default the one in its card.",
     )
+    graph: Graph | None = Field(
+        default=None,
+        description="No model of its own: replicas are routers that ask other services, stage by stage. They need no GPU.",
+    )
 
 
 class InferenceServiceSpec(Model):
@@ -95,6 +100,14 @@ class InferenceServiceSpec(Model):
             (
                 "!has(self.batching) || !has(self.batching.models) || size(self.batching.models) == 0 || has(self.model.repository)",
                 "spec.batching.models goes with spec.model.repository: of a single model spec.batching says all",
+            ),
+            (
+                "!has(self.rollout) || self.rollout.strategy == 'Replace' || !has(self.model.graph)",
+                "spec.rollout.strategy: a graph is replaced; roll out the models of its stages instead",
+            ),
+            (
+                "!has(self.model.graph) || !has(self.gateway) || !has(self.gateway.grpc) || !self.gateway.grpc",
+                "spec.gateway.grpc: a graph answers REST only",
             ),
         )
     )
@@ -172,9 +185,9 @@ class ReplicaNomination(Nomination):
 class ServedModel(Model):
     """The model that replicas load."""
 
-    claim_name: str = Field(description="Claim that holds it.")
-    path: str = Field(description="Folder on the claim.")
-    digest: str = Field(default="", description="sha256 of model.safetensors.")
+    claim_name: str = Field(description="Claim that holds it; empty for a graph.")
+    path: str = Field(description="Folder on the claim; empty for a graph.")
+    digest: str = Field(default="", description="sha256 of model.safetensors, or of a graph as routers get it.")
     repository: bool = Field(default=False, description="Whether the folder holds several models.")
     variant: str = Field(default="", description="Which variant of the job's result it is; empty if it is none.")
 

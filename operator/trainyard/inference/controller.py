@@ -112,6 +112,7 @@ class InferenceController:
             contracts=dict(self._gateways.contracts(meta.uid)),
             source=job if isinstance(job, TrainingJob) else None,
             claim_exists=source.claim_name is None or (meta.namespace, source.claim_name) in self._world.claims,
+            neighbours=self._world.neighbours(service),
             deployment=self._world.deployments.get((meta.namespace, names.gateway_name(service))),
             services=self._services(service),
             lost_nodes=self._world.lost(_nodes(service, pods), self._clock.now()),

@@ -3,6 +3,7 @@
 from trainyard.api.inference_service import InferenceService, ServedModel
 from trainyard.api.reasons import ConditionType
 from trainyard.api.training_job import Result, TrainingJob
+from trainyard.inference.graph import digest_of, problem, wiring
 from trainyard.inference.observed import Observed
 from trainyard.workloads import conditions
 
@@ -28,6 +29,9 @@ def named(observed: Observed) -> ServedModel | str:
     """The model that the spec names, or why there is none yet."""
     service, source = observed.service, observed.service.spec.model
     namespace = service.metadata.namespace
+    if source.graph is not None:
+        wrong = problem(service, source.graph, observed.neighbours)
+        return wrong or ServedModel(claim_name="", path="", digest=digest_of(wiring(source.graph, namespace)))
     if source.training_job is None:
         assert source.claim_name is not None
         if not observed.claim_exists:

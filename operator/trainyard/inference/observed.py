@@ -61,6 +61,8 @@ class Observed:
     source: TrainingJob | None = None
     """The job that spec.model.trainingJob names, if it exists."""
     claim_exists: bool = True
+    neighbours: Mapping[str, InferenceService] = field(default_factory=dict)
+    """The services of the same namespace by name, for one whose model is a graph."""
     deployment: Mapping[str, Any] | None = None
     services: Mapping[str, Ports] = field(default_factory=dict)
     """Ports of the Services of ours that there are, by name."""

@@ -318,7 +318,7 @@ class _Round:
 
     def _state_of_readiness(self, staying: list[ReplicaAdmission], ready: int, gateways: int) -> tuple[Reason, str]:
         target = self.service.target()
-        if isinstance(self.model, str) and not staying:
+        if isinstance(self.model, str) and (not staying or self.service.spec.model.graph):
             return Reason.MODEL_NOT_READY, self.model
         if refused := next((words for each in staying if (words := self._refused(each))), None):
             return Reason.MODEL_REFUSED, refused

@@ -61,14 +61,11 @@ def _container(observed: Observed, model: ServedModel) -> Object:
         "name": CONTAINER,
         "image": observed.surroundings.server_image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python", "-m", "server"],
+        "command": ["python", "-m", "server.graph" if service.spec.model.graph else "server"],
         "env": env(wiring),
         "ports": [{"name": "http", "containerPort": PORT}, {"name": "grpc", "containerPort": GRPC_PORT}],
         "resources": core_resources(service.spec.resources),
-        "volumeMounts": [
-            {"name": "trainyard-storage", "mountPath": STORAGE, "readOnly": True},
-            {"name": "trainyard-tmp", "mountPath": "/tmp"},
-        ],
+        "volumeMounts": [*_mounts(model), {"name": "trainyard-tmp", "mountPath": "/tmp"}],
         "startupProbe": _probe("/v2/health/ready", period=1, failures=600),
         "readinessProbe": _probe("/v2/health/ready", period=2, failures=2),
         "livenessProbe": _probe("/v2/health/live", period=10, failures=6),
@@ -86,6 +83,12 @@ def _probe(path: str, *, period: int, failures: int) -> Object:
     }
 
 
+def _mounts(model: ServedModel) -> list[Object]:
+    """A graph has nothing on a claim."""
+    return [{"name": "trainyard-storage", "mountPath": STORAGE, "readOnly": True}] if model.claim_name else []
+
+
 def _volumes(model: ServedModel) -> list[Object]:
     claim = {"claimName": model.claim_name, "readOnly": True}
-    return [{"name": "trainyard-storage", "persistentVolumeClaim": claim}, {"name": "trainyard-tmp", "emptyDir": {}}]
+    stored = [{"name": "trainyard-storage", "persistentVolumeClaim": claim}] if model.claim_name else []
+    return [*stored, {"name": "trainyard-tmp", "emptyDir": {}}]

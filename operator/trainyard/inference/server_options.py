@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 
 from trainyard.api.inference_service import InferenceService, ServedModel
+from trainyard.inference.graph import wiring
 from trainyard.workloads.pod_template import STORAGE
 
 REPOSITORY_SECONDS = 10
@@ -26,8 +27,12 @@ def _model(service: InferenceService, model: ServedModel) -> dict[str, str]:
     folder = f"{STORAGE}/{model.path}"
     if model.repository:
         return {"TRAINYARD_REPOSITORY": folder, "TRAINYARD_REPOSITORY_SECONDS": str(REPOSITORY_SECONDS)}
-    digest = {"TRAINYARD_MODEL_DIGEST": model.digest} if model.digest else {}
-    return {"TRAINYARD_MODEL_PATH": folder, "TRAINYARD_MODEL_NAME": service.metadata.name, **digest}
+    graph, named = service.spec.model.graph, {"TRAINYARD_MODEL_NAME": service.metadata.name}
+    if model.digest:
+        named["TRAINYARD_MODEL_DIGEST"] = model.digest
+    if graph is not None:
+        return {"TRAINYARD_GRAPH": wiring(graph, service.metadata.namespace), **named}
+    return {"TRAINYARD_MODEL_PATH": folder, **named}
 
 
 def _batching(service: InferenceService) -> dict[str, str]:

@@ -111,5 +111,6 @@ def _service(world: World, service: InferenceService) -> of_service.Observed:
         pods=world.pods_of(meta.uid),
         source=job if isinstance(job, TrainingJob) else None,
         claim_exists=source.claim_name is None or (meta.namespace, source.claim_name) in world.claims,
+        neighbours=world.neighbours(service),
         flavors=world.flavors(),
     )

@@ -112,6 +112,16 @@ class World:
     def of_kind(self, kind: str) -> Iterable[Ours]:
         return self._ours[kind].values()
 
+    def neighbours(self, service: InferenceService) -> dict[str, InferenceService]:
+        """Services of the same namespace by name; none for one whose model is no graph, as it asks nobody."""
+        if service.spec.model.graph is None:
+            return {}
+        return {
+            key.name: each
+            for key, each in self._ours["InferenceService"].items()
+            if isinstance(each, InferenceService) and key.namespace == service.metadata.namespace
+        }
+
     def training_jobs(self) -> list[TrainingJob]:
         return [each for each in self._ours["TrainingJob"].values() if isinstance(each, TrainingJob)]
 
@@ -262,8 +272,13 @@ class World:
         return {key} | self._served_from(key, old)
 
     def _served_from(self, key: Key, old: Ours | None) -> set[Key]:
-        """Services whose model is a job's result, and jobs that compress it, look again when it came, went or took another step."""
+        """Services whose model is a job's result, and jobs that compress it, look again when it came, went or took another step.
+
+        Graphs do when a service of their namespace came, went or changed its spec.
+        """
         new = self._ours[key.kind].get(key)
+        if isinstance(new or old, InferenceService):
+            return self._graphs_beside(key) if _generation(old) != _generation(new) else set()
         if not isinstance(new or old, TrainingJob) or _stage(old) == _stage(new):
             return set()
         services = {
@@ -286,6 +301,15 @@ class World:
                 self._compressing.pop(before, None)
         if after is not None:
             self._compressing.setdefault(after, set()).add(key)
+
+    def _graphs_beside(self, key: Key) -> set[Key]:
+        return {
+            each
+            for each, service in self._ours["InferenceService"].items()
+            if isinstance(service, InferenceService)
+            and each.namespace == key.namespace
+            and service.spec.model.graph is not None
+        }
 
     def _users_of_claim(self, place: tuple[str, str]) -> set[Key]:
         namespace, name = place
@@ -315,6 +339,10 @@ def _claims_of(job: TrainingJob) -> set[str | None]:
     storage, compression = job.spec.storage, job.spec.compression
     claims: set[str | None] = {storage.claim_name or job.metadata.name} if storage else set()
     return claims | {compression.parent.claim_name} if compression and compression.parent else claims
+
+
+def _generation(thing: Ours | None) -> tuple[str, int] | None:
+    return (thing.metadata.uid, thing.metadata.generation) if thing is not None else None
 
 
 def _stage(job: Ours | None) -> tuple[object, ...] | None:
