@@ -1,5 +1,7 @@
 """The life of InferenceServices, with the whole operator on a cluster in memory."""
 
+from typing import Any
+
 import pytest
 
 from tests import builders as b
@@ -200,6 +202,61 @@ async def test_a_new_model_rolls_in_a_full_queue_one_replica_at_a_time() -> None
         await sim.until(look, 120)
         assert min(low) >= 1
         await ready(sim)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"batching": {"maxBatch": 8}},
+        {"requestLimits": {"seconds": 30}},
+        {"template": {"metadata": {"annotations": {"a": "b"}}}},
+        {"resources": {"requests": {"cpu": "2"}, "limits": {"nvidia.com/gpu": "1"}}},
+        {"model": {"claimName": "models", "path": "another"}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+async def test_what_shapes_the_pods_takes_their_place_one_after_the_other_without_a_gap(change: dict[str, Any]) -> None:
+    async with Simulation() as sim:
+        sim.create(b.inference_service("s", b.replicas(2), b.spec(model={"claimName": "models", "path": "one"})))
+        await ready(sim)
+        sim.run_gateways("s")
+        low = [2]
+
+        def look() -> bool:
+            low.append(sum(pod["status"].get("phase") == "Running" for pod in sim.pods("s")))
+            return sim.names("s") == ["s-3", "s-4"]
+
+        sim.change(INFERENCE_SERVICES, "s", **change)
+        await sim.until(look, 60)
+        assert min(low) == 2
+        await ready(sim)
+        await sim.rest(30)
+        assert sim.names("s") == ["s-3", "s-4"]
+
+
+async def test_what_does_not_shape_the_pods_leaves_them_alone() -> None:
+    async with Simulation() as sim:
+        sim.create(b.inference_service("s", b.replicas(2)))
+        await ready(sim)
+        sim.run_gateways("s")
+        sim.change(INFERENCE_SERVICES, "s", drainSeconds=7, priority=3, batching={"maxBatch": 64})
+        await sim.rest(30)
+        assert sim.names("s") == ["s-1", "s-2"]
+
+
+async def test_in_a_full_queue_a_changed_spec_that_never_gets_ready_costs_one_replica_and_no_more() -> None:
+    async with Simulation() as sim:
+        quota = {"name": "h200", "resources": [{"name": "nvidia.com/gpu", "guaranteed": "2"}]}
+        sim.change(QUEUES, "research", None, flavors=[quota])
+        sim.create(b.inference_service("s", b.replicas(2)))
+        await ready(sim)
+        sim.run_gateways("s")
+        sim.kubelet.behave = lambda _pod: Behaviour(ready=False)
+        sim.change(INFERENCE_SERVICES, "s", batching={"maxBatch": 8})
+        await sim.rest(120)
+        assert len(sim.names("s")) == 2
+        old = [pod for pod in sim.pods("s") if pod["metadata"]["name"] in ("s-1", "s-2")]
+        assert len(old) == 1, "one of the old ones answers on"
 
 
 async def test_a_queue_on_hold_keeps_what_serves_and_adds_nothing() -> None:

@@ -159,6 +159,7 @@ class ReplicaAdmission(Model):
     node: str = Field(description="Node it was given.")
     flavor: str = Field(description="Flavor whose quota is held.")
     digest: str = Field(default="", description="Digest of the model that the replica serves.")
+    shape: str = Field(default="", description="Mark of what spec asked of its pod: a changed spec replaces it.")
     epoch: int = Field(default=0, description="Leadership under which it was decided.")
     admitted_at: PreciseTime = Field(description="When it was decided.")
     release: Literal["", "drain", "now"] = Field(

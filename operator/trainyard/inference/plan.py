@@ -8,7 +8,7 @@ from typing import Any
 
 from trainyard.api.admission import AvoidedNode
 from trainyard.api.inference_service import InferenceServiceStatus, ReplicaAdmission, ReplicaNomination, ServedModel
-from trainyard.api.reasons import ConditionType, Reason
+from trainyard.api.reasons import ConditionType, Reason, Waiting
 from trainyard.inference import names
 from trainyard.inference.autoscale.told import look_seconds, scaling_notes
 from trainyard.inference.gateway import gateway_children
@@ -17,6 +17,7 @@ from trainyard.inference.membership import drained, in_use, membership
 from trainyard.inference.model import named, resolve
 from trainyard.inference.observed import Observed
 from trainyard.inference.replica import replica_pod
+from trainyard.inference.revision import is_of, shape_of
 from trainyard.inference.rollout.look import kept_apart, look_again, model_for, rollout_step
 from trainyard.inference.rollout.routing import is_canary
 from trainyard.inference.rollout.steps import canaries
@@ -30,6 +31,7 @@ from trainyard.workloads.times import AVOID_SECONDS, BIND_SECONDS, REFRESH_SECON
 
 DRAIN_POLL_SECONDS = 0.5
 _REFUSED_EXIT = 65
+_FOR_ROOM = frozenset({Waiting.WAITING_FOR_QUOTA, Waiting.TOPOLOGY_PLACEMENT_FAILED})
 _CALM = frozenset({"conditions", "gateways", "gpus", "avoid", "eta", "remedies", "scaling"})
 
 
@@ -111,11 +113,9 @@ class _Round:
         return replica.model_copy(update={"release": "now"})
 
     def _scaled(self, replicas: list[ReplicaAdmission]) -> list[ReplicaAdmission]:
-        """Drain what is too many: those of an old model as new ones are ready, then the unready, then the idlest."""
+        """Drain what is too many: those of an old model or spec as new ones are ready, then the unready, then the idlest."""
         staying = [each for each in replicas if not each.release]
-        fresh = [
-            each for each in staying if not isinstance(self.model, ServedModel) or each.digest == self.model.digest
-        ]
+        fresh = [each for each in staying if self._as_wanted(each)]
         apart = kept_apart(self.observed, self.now)
         stale = [each for each in staying if each not in fresh and each.digest not in apart]
         target = self.service.target()
@@ -123,7 +123,7 @@ class _Round:
         surplus = sorted(fresh, key=self._worth)[: max(0, len(fresh) - target)]
         surplus += sorted(stale, key=self._worth)[: max(0, len(stale) - max(0, target - ready))]
         surplus += self._canaries_too_many(staying)
-        if not surplus and self._starved(replicas):
+        if not surplus and self._starved(fresh, stale, replicas):
             surplus = sorted(stale, key=self._worth)[:1]
         leaving = {each.serial for each in surplus}
         for each in surplus:
@@ -135,6 +135,10 @@ class _Round:
             for each in replicas
         ]
 
+    def _as_wanted(self, replica: ReplicaAdmission) -> bool:
+        model = not isinstance(self.model, ServedModel) or replica.digest == self.model.digest
+        return model and is_of(replica, self.service)
+
     def _canaries_too_many(self, staying: list[ReplicaAdmission]) -> list[ReplicaAdmission]:
         """Those of a rollout beyond what its step needs."""
         rollout = self.service.status.rollout
@@ -144,10 +148,18 @@ class _Round:
         mine = [each for each in staying if each.digest == rollout.canary.digest]
         return sorted(mine, key=self._worth)[: max(0, len(mine) - kept)]
 
-    def _starved(self, replicas: list[ReplicaAdmission]) -> bool:
-        """A new model finds no room beside the old one: one replica after the other makes way, if others answer meanwhile."""
-        waits = any(isinstance(each, Wait) for each in self.observed.decisions.values())
-        return waits and self.service.target() > 1 and not any(each.release for each in replicas)
+    def _starved(
+        self, fresh: list[ReplicaAdmission], stale: list[ReplicaAdmission], replicas: list[ReplicaAdmission]
+    ) -> bool:
+        """New ones find no room beside the old ones: one old one makes way, if others answer meanwhile.
+
+        Not the next before the new one in its place is ready: the new ones may never be.
+        """
+        decisions = self.observed.decisions.values()
+        waits = any(isinstance(each, Wait) and each.verdict.reason in _FOR_ROOM for each in decisions)
+        going = any(each.release for each in replicas)
+        complete = len(fresh) + len(stale) >= self.service.target() > 1
+        return waits and complete and not going and all(self._ready(each) for each in fresh)
 
     def _worth(self, replica: ReplicaAdmission) -> tuple[bool, int, int]:
         return (
@@ -175,6 +187,7 @@ class _Round:
                         node=node,
                         flavor=decision.assignment.flavor,
                         digest=digest,
+                        shape=shape_of(self.service),
                         epoch=self.observed.epoch,
                         admitted_at=self.now,
                     )

@@ -7,6 +7,7 @@ from trainyard.api.inference_service import InferenceService, ReplicaAdmission
 from trainyard.api.reasons import Waiting
 from trainyard.inference.model import resolve
 from trainyard.inference.observed import Observed
+from trainyard.inference.revision import is_of
 from trainyard.inference.rollout.steps import canaries
 from trainyard.scheduling.snapshot import Assignment, Nominated, PodSet, Verdict, Workload, WorkloadKey
 from trainyard.workloads.flavors import accepted, throughputs, unshared
@@ -29,9 +30,10 @@ def active(service: InferenceService) -> list[ReplicaAdmission]:
 
 
 def current(observed: Observed) -> list[ReplicaAdmission]:
-    """Those of them that serve the model that is wanted now."""
+    """Those of them that are as wanted now: by their model and by the spec."""
     model = resolve(observed)
-    return [each for each in active(observed.service) if isinstance(model, str) or each.digest == model.digest]
+    made = [each for each in active(observed.service) if is_of(each, observed.service)]
+    return [each for each in made if isinstance(model, str) or each.digest == model.digest]
 
 
 def wanted(observed: Observed) -> range:
