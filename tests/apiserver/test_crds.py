@@ -315,7 +315,7 @@ def test_the_least_that_can_be_said_gets_a_status_too(bare_yard: Yard) -> None:
 SERVICE_REFUSED: dict[str, tuple[list[b.Modifier], str]] = {
     "two models": (
         [b.spec(model={"trainingJob": "digits", "claimName": "c", "path": "p"})],
-        "spec.model takes exactly one of trainingJob and claimName",
+        "spec.model takes exactly one of trainingJob, claimName and graph",
     ),
     "claim without path": (
         [b.spec(model={"claimName": "c"})],
