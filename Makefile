@@ -38,7 +38,7 @@ test: $(STAMP) ## every tier, with coverage of the operator
 check: $(STAMP) ## lint, types, import contracts, chart
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy operator dev tests images/trainer images/server images/gateway
+	$(BIN)/mypy operator dev tests images/telemetry images/trainer images/server images/gateway
 	$(BIN)/lint-imports
 
 generate: $(STAMP) ## write what is generated: CRDs, the chart's copies, two pages of docs

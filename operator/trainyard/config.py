@@ -7,6 +7,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from trainyard.api.failure import FailureRow
+from trainyard.api.telemetry import OTLP_ENDPOINT
 
 
 class Config(BaseSettings):
@@ -30,6 +31,14 @@ class Config(BaseSettings):
     trainer_image: str = Field(default="docker.io/trainyard/trainer:dev", description="Image of training workers.")
     server_image: str = Field(default="docker.io/trainyard/server:dev", description="Image of model servers.")
     gateway_image: str = Field(default="docker.io/trainyard/gateway:dev", description="Image of gateways.")
+    otlp_endpoint: str = Field(
+        default="",
+        pattern=OTLP_ENDPOINT,
+        description="Collector to which services send traces of requests that name none themselves; empty for no traces.",
+    )
+    trace_ratio: float = Field(
+        default=1.0, ge=0, le=1, description="Part of the requests that is traced where the caller does not say."
+    )
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
     workers: int = Field(default=32, ge=1, le=1024, description="Objects that are reconciled at a time.")
     repair_seconds: float = Field(

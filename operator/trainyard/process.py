@@ -167,7 +167,15 @@ class Process:
     def _surroundings(self) -> Surroundings:
         config = self.config
         authority = self.bundle.authority.decode() if self.bundle else ""
-        return Surroundings(config.trainer_image, config.server_image, config.gateway_image, config.endpoint, authority)
+        return Surroundings(
+            config.trainer_image,
+            config.server_image,
+            config.gateway_image,
+            config.endpoint,
+            authority,
+            config.otlp_endpoint,
+            config.trace_ratio,
+        )
 
     def _health(self, app: App, lease: LeaseThread) -> HealthServer:
         self.metrics.registry.register(

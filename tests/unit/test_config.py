@@ -21,7 +21,16 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert config.kubeconfig == Path("/tmp/kubeconfig")
 
 
-@pytest.mark.parametrize(("name", "value"), [("ENDPOINT", "http://x"), ("HTTPS_PORT", "70000"), ("WORKERS", "0")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ENDPOINT", "http://x"),
+        ("HTTPS_PORT", "70000"),
+        ("WORKERS", "0"),
+        ("OTLP_ENDPOINT", "x:4318"),
+        ("TRACE_RATIO", "2"),
+    ],
+)
 def test_a_bad_value_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"TRAINYARD_{name}", value)
     with pytest.raises(ValidationError, match=name.lower()):

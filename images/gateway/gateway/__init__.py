@@ -4,6 +4,7 @@ haproxy container, `python -m gateway.haproxy`:
   render.py     environment -> haproxy.cfg
   sections.py   the parts of it that the service's options decide (pure)
   protocol.py   the two protocols that callers speak: their backends, and how they are refused (pure)
+  tracing.py    rules that give requests a span (pure)
   routing.lua   requests that wait for a first server; headers that name a revision; replicas of different speed
   haproxy.py    starts HAProxy and turns SIGTERM into a stop that loses no request
 sidecar container, `python -m gateway`:
@@ -11,6 +12,7 @@ sidecar container, `python -m gateway`:
   split.py      the canary's share of it (pure)
   observed.py   who does get traffic: HAProxy's own tables, parsed (pure)
   eject.py      replicas whose answers fail (pure)
+  spans.py      traces of requests, from the same log
   traffic.py    what the requests of each revision came to, from HAProxy's log
   contracts.py  what each model takes and gives, read from a replica
   objective.py  how many requests were answered well enough (pure)

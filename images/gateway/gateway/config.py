@@ -54,6 +54,8 @@ class Settings:
     jwt_audience: str = ""
     slo_milliseconds: int = 0  # an answer within so many is a good one; 0: there is no objective
     slo_first_byte: bool = False
+    otlp_endpoint: str = ""  # base address of a collector; "": nothing is traced
+    trace_ratio: float = 1.0  # part of the requests that is traced where the caller does not say
     response_seconds: int = 300
     max_body_bytes: int = 16 * 1024 * 1024
     threads: int = 2
@@ -140,6 +142,8 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
         jwt_audience=_part(env, "TRAINYARD_JWT_AUDIENCE", "-._~:/@"),
         slo_milliseconds=_whole(env, "TRAINYARD_SLO_MS", 0, 0),
         slo_first_byte=bool(_whole(env, "TRAINYARD_SLO_FIRST_BYTE", 0, 0)),
+        otlp_endpoint=_address(env, "TRAINYARD_OTLP_ENDPOINT"),
+        trace_ratio=_ratio(env, "TRAINYARD_TRACE_RATIO", 1.0),
         response_seconds=_whole(env, "TRAINYARD_RESPONSE_SECONDS", 300),
         max_body_bytes=_whole(env, "TRAINYARD_MAX_BODY_BYTES", 16 * 1024 * 1024),
         threads=_whole(env, "TRAINYARD_THREADS", 2),
@@ -176,6 +180,24 @@ def _whole(env: Mapping[str, str], name: str, default: int, least: int = 1) -> i
     if not text.isdecimal() or int(text) < least:
         raise ConfigError(f"{name} is {text!r}; expected a whole number of at least {least}")
     return int(text)
+
+
+def _address(env: Mapping[str, str], name: str) -> str:
+    text = env.get(name, "")
+    if text and not text.startswith(("http://", "https://")):
+        raise ConfigError(f"{name} is {text!r}; expected http://HOST:PORT or https://HOST:PORT")
+    return text
+
+
+def _ratio(env: Mapping[str, str], name: str, default: float) -> float:
+    text = env.get(name, "")
+    try:
+        value = float(text) if text else default
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise ConfigError(f"{name} is {text!r}; expected a number from 0 to 1")
+    return value
 
 
 def _dns(text: str) -> tuple[str, int]:

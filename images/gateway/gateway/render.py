@@ -11,6 +11,7 @@ from gateway import sections
 from gateway.config import ConfigError, Settings, from_environment
 from gateway.credentials import keys
 from gateway.protocol import GRPC
+from gateway.tracing import tracing
 
 
 def render(settings: Settings) -> str:
@@ -22,7 +23,8 @@ def render(settings: Settings) -> str:
         response_seconds=settings.response_seconds,
         queue_seconds=settings.queue_seconds,
         lua=files("gateway").joinpath("routing.lua"),
-        log_format=sections.LOG_FORMAT,
+        log_format=sections.log_format(settings),
+        tracing=tracing(settings),
         global_options=sections.global_options(settings),
         retries=sections.retries(settings),
         repeatable=sections.repeatable(settings),
@@ -43,7 +45,8 @@ def _grpc(settings: Settings) -> str:
         folder=settings.folder,
         response_seconds=settings.response_seconds,
         queue_seconds=settings.queue_seconds,
-        log_format=sections.LOG_FORMAT,
+        log_format=sections.log_format(settings),
+        tracing=tracing(settings, GRPC),
         bind=sections.grpc_bind(settings),
         callers=sections.callers(settings, GRPC),
         routing=sections.routing(settings, GRPC),

@@ -7,37 +7,41 @@ from pathlib import Path
 
 from gateway.config import Settings
 from gateway.protocol import REST, Protocol
+from gateway.tracing import TRACE_FIELDS
 
 SHARE = 10_000
 """Shares of traffic are in basis points."""
 
-LOG_FORMAT = " ".join(
-    f"{key}={value}"
-    for key, value in {
-        "frontend": "%f",
-        "backend": "%b",
-        "server": "%s",
-        "status": "%ST",
-        "method": "%HM",
-        "term": "%ts",  # two letters, `--` where nothing went wrong
-        "total_ms": "%Ta",  # from the request's first byte to the answer's last, waiting included
-        "ttfb_ms": "%Tr",  # from the request sent to the answer's headers, -1 where there were none
-        "queue_ms": "%Tw",
-        "held_ms": "%[var(txn.held_ms)]",  # `-` where the request was not held
-        "retries": "%rc",
-        "bytes": "%B",
-        "client": "%[var(txn.client)]",  # `-` where the service asks for no key
-        "let_in": "%[var(txn.let_in)]",  # 1 where the caller was allowed to ask, else `-`
-        "grpc": "%[var(txn.grpc)]",  # its status where a replica failed, else `-`
-        "beside": "%sc",  # other requests at that server as this one ended
-    }.items()
-)
+_LOG_FIELDS = {
+    "frontend": "%f",
+    "backend": "%b",
+    "server": "%s",
+    "status": "%ST",
+    "method": "%HM",
+    "term": "%ts",  # two letters, `--` where nothing went wrong
+    "total_ms": "%Ta",  # from the request's first byte to the answer's last, waiting included
+    "ttfb_ms": "%Tr",  # from the request sent to the answer's headers, -1 where there were none
+    "queue_ms": "%Tw",
+    "held_ms": "%[var(txn.held_ms)]",  # `-` where the request was not held
+    "retries": "%rc",
+    "bytes": "%B",
+    "client": "%[var(txn.client)]",  # `-` where the service asks for no key
+    "let_in": "%[var(txn.let_in)]",  # 1 where the caller was allowed to ask, else `-`
+    "grpc": "%[var(txn.grpc)]",  # its status where a replica failed, else `-`
+    "beside": "%sc",  # other requests at that server as this one ended
+}
 """Of the line that each request leaves at `log.sock`; every value is one word."""
 
 _JWT_ALGORITHMS = "RS256 RS384 RS512 ES256 ES384 ES512 PS256 PS384 PS512"
 """Never one with a shared secret: the public key would be that secret."""
 JWT_KEY, JWT_LOADED = "proc.jwt_key", "proc.jwt_loaded"
 """Variables of HAProxy: the path under which it knows the key that is in force; what came of reading the last one."""
+
+
+def log_format(settings: Settings) -> str:
+    """Of the line that each request leaves at `log.sock`."""
+    fields = _LOG_FIELDS | (TRACE_FIELDS if settings.otlp_endpoint else {})
+    return " ".join(f"{key}={value}" for key, value in fields.items())
 
 
 def global_options(settings: Settings) -> str:

@@ -68,9 +68,27 @@ class Sidecar:
         async with Operator(self._settings) as operator, asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow(operator))
             tasks.create_task(self._apply())
-            tasks.create_task(listen(self._settings.log_socket, self._take))
+            tasks.create_task(self._listen())
             tasks.create_task(self.contracts.run())
             tasks.create_task(Credentials(self._settings, self._runtime).run())
+
+    async def _listen(self) -> None:
+        """Hear of each request; where there is a collector spans are made of it too."""
+        if not self._settings.otlp_endpoint:
+            await listen(self._settings.log_socket, self._take)
+            return
+        from gateway.spans import spans  # noqa: PLC0415 - costs a second and memory that most have no use for
+
+        made, close = spans(self._settings)
+
+        def take(line: str) -> None:
+            self._take(line)
+            made.take(line)
+
+        try:
+            await listen(self._settings.log_socket, take)
+        finally:
+            close()
 
     async def _follow(self, operator: Operator) -> None:
         while True:

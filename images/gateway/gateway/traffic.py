@@ -75,10 +75,10 @@ class Traffic:
 
     def take(self, line: str) -> None:
         """Count one line of HAProxy's log. One that is not of a caller's request, or of no revision, counts nothing."""
-        fields = dict(part.partition("=")[::2] for part in line.split())
+        fields = fields_of(line)
         if not fields.get("frontend", "").startswith(FRONTEND) or fields.get("term", "--").startswith("C"):
             return
-        status, backend = _whole(fields.get("status")), fields.get("backend", "")
+        status, backend = whole(fields.get("status")), fields.get("backend", "")
         if fields.get("grpc") in GRPC_FAILED:
             status = _FAILED
             self.grpc_failures[backend, fields.get("server", "")] += 1
@@ -91,8 +91,8 @@ class Traffic:
         counts.requests += 1
         if status is None or status >= _FAILED or status < 0:
             counts.errors += 1
-        elif (total := _whole(fields.get("total_ms"))) is not None:
-            index = bucket(total - (_whole(fields.get("held_ms")) or 0))
+        elif (total := whole(fields.get("total_ms"))) is not None:
+            index = bucket(total - (whole(fields.get("held_ms")) or 0))
             counts.times[index] = counts.times.get(index, 0) + 1
 
     def report(self) -> dict[str, Any]:
@@ -109,6 +109,11 @@ class Traffic:
                 if len(self._counts) >= MOST_REVISIONS:
                     del self._counts[old]
         return self._counts.setdefault(digest, Counts())
+
+
+def fields_of(line: str) -> dict[str, str]:
+    """Values of a line by key."""
+    return dict(part.partition("=")[::2] for part in line.split())
 
 
 def bucket(milliseconds: float) -> int:
@@ -150,7 +155,8 @@ def _drain(inbox: socket.socket, take: Callable[[str], None]) -> None:
         take(line.decode(errors="replace"))
 
 
-def _whole(text: str | None) -> int | None:
+def whole(text: str | None) -> int | None:
+    """A number of a line; None for a value that is none."""
     try:
         return int(text) if text else None
     except ValueError:

@@ -14,6 +14,7 @@ app.py       HTTP routes; v1.py and repository_routes.py are others, bodies.py a
 grpc_service.py, grpc_tensors.py, grpc_messages.py  the same over gRPC
 explain/     how much each value of an input accounts for; aside.py lets inferences go first
 openai.py    the routes of OpenAI's clients; language/ generates for them
+tracing.py   where a request leaves its trace; spans.py makes spans of it where there is a collector
 graph/       a program of its own: the router of a graph of services, without a model
 lifecycle.py start, warm-up, readiness, drain, exit code
 """

@@ -27,6 +27,7 @@ from server.limits import Limits
 from server.lineup import Place, choose
 from server.metrics import Metrics
 from server.terms import PLAIN, Terms
+from server.tracing import Waited, computed, waits
 
 Array = NDArray[Any]
 Outputs = Mapping[str, Array]
@@ -41,6 +42,7 @@ class _Waiting:
     rows: Array
     place: Place
     answer: asyncio.Future[Outputs]
+    traced: Waited | None
 
 
 def _turn(waiting: _Waiting) -> float:
@@ -91,7 +93,7 @@ class Batcher:
         loop = asyncio.get_running_loop()
         now = loop.time()
         place = Place(len(rows), (rows.shape[1:], rows.dtype), now, terms.priority, now + terms.seconds)
-        waiting = _Waiting(rows, place, loop.create_future())
+        waiting = _Waiting(rows, place, loop.create_future(), waits())
         timer = None
         if terms is not PLAIN and terms.seconds != PLAIN.seconds:
             timer = loop.call_at(
@@ -139,14 +141,18 @@ class Batcher:
             if not batch:
                 self._arrived.clear()
                 continue
-            requests = [one.rows for one in batch]
-            if self._known and compute_at_once(sum(one.place.rows for one in batch), self._times.fastest):
+            requests, rows = [one.rows for one in batch], sum(one.place.rows for one in batch)
+            at_once = self._known and compute_at_once(rows, self._times.fastest)
+            began = time.perf_counter_ns()
+            if at_once:
                 answers = self._at_once(requests)
-                self._settle(batch, answers, loop.time())
-                await asyncio.sleep(0)  # the loop reads what has come meanwhile: the next batch
             else:
                 answers = await loop.run_in_executor(self._thread, self._answers, requests)
-                self._settle(batch, answers, loop.time())
+            if traced := [one.traced for one in batch if one.traced is not None]:
+                computed(traced, rows, began)
+            self._settle(batch, answers, loop.time())
+            if at_once:
+                await asyncio.sleep(0)  # the loop reads what has come meanwhile: the next batch
 
     def close(self) -> None:
         """Stop the compute thread after what it is doing."""

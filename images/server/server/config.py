@@ -37,6 +37,9 @@ class Settings:
     threads: int = 1
     device: str = "auto"
     compile: bool = False
+    namespace: str = ""  # for spans
+    otlp_endpoint: str = ""  # base address of a collector; "": nothing is traced
+    trace_ratio: float = 1.0  # part of the requests that is traced where the caller does not say
 
     @property
     def limits(self) -> Limits:
@@ -83,6 +86,9 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
         threads=_whole(env, "TRAINYARD_THREADS", available_cpus(), 1),
         device=env.get("TRAINYARD_DEVICE", "auto"),
         compile=_flag(env, "TRAINYARD_COMPILE"),
+        namespace=env.get("TRAINYARD_NAMESPACE", ""),
+        otlp_endpoint=_address(env, "TRAINYARD_OTLP_ENDPOINT"),
+        trace_ratio=_ratio(env, "TRAINYARD_TRACE_RATIO", 1.0),
     )
 
 
@@ -126,4 +132,22 @@ def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
         value = -1.0
     if not 0 <= value < float("inf"):
         raise StartError(f"{name} is {text!r}; expected seconds, zero or more")
+    return value
+
+
+def _address(env: Mapping[str, str], name: str) -> str:
+    text = env.get(name, "")
+    if text and not text.startswith(("http://", "https://")):
+        raise StartError(f"{name} is {text!r}; expected http://HOST:PORT or https://HOST:PORT")
+    return text
+
+
+def _ratio(env: Mapping[str, str], name: str, default: float) -> float:
+    text = env.get(name, "")
+    try:
+        value = float(text) if text else default
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise StartError(f"{name} is {text!r}; expected a number from 0 to 1")
     return value

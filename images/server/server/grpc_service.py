@@ -1,7 +1,7 @@
 """The Open Inference Protocol v2 over gRPC, with the same checks, limits and words as REST."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import grpc
@@ -36,11 +36,13 @@ class GrpcService:
         self._inference = inference
         self._repository = inference.repository
 
-    async def start(self, host: str, port: int) -> tuple[grpc.aio.Server, int]:
+    async def start(
+        self, host: str, port: int, interceptors: Sequence[grpc.aio.ServerInterceptor] = ()
+    ) -> tuple[grpc.aio.Server, int]:
         """A listening server and its port."""
         limit = self._inference.settings.max_body_bytes
         options = [("grpc.max_receive_message_length", limit), ("grpc.max_send_message_length", -1)]
-        server = grpc.aio.server(options=options)
+        server = grpc.aio.server(options=options, interceptors=interceptors)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, self._handlers()),))
         port = server.add_insecure_port(f"{host}:{port}")
         await server.start()

@@ -14,6 +14,7 @@ from server.state import Phase, Serving, State
 from server.tensors import Array
 from server.terms import terms_of
 from server.time_limit import TimeLimit
+from server.tracing import TRACE
 
 SERVICE_HEADER = "X-Trainyard-Service"
 DIGEST_HEADER = "X-Trainyard-Digest"
@@ -37,7 +38,10 @@ class Inference:
     def find(self, name: str, version: str | None = None) -> Serving:
         if self.repository.empty and self.state.phase is Phase.LOADING:
             raise NotReady("the model is still loading; try again later")
-        return self.repository.find(name, version)
+        serving = self.repository.find(name, version)
+        if (trace := TRACE.get()) is not None:
+            trace.serves(serving.name, serving.version)
+        return serving
 
     def require_ready(self) -> None:
         if self.state.phase is not Phase.READY:
@@ -107,4 +111,6 @@ class Inference:
             raise
         ended = time.perf_counter_ns()
         serving.statistics.answered(len(asked.array), decoded - begun, computed - decoded, ended - computed)
+        if (trace := TRACE.get()) is not None:
+            trace.stages({"read": (received, begun), "decode": (begun, decoded), "encode": (computed, ended)})
         return answer

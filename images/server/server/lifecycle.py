@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import uvloop
@@ -29,6 +30,9 @@ from server.repository import Repository
 from server.starting import read_model, settle_memory
 from server.state import Phase, State
 
+if TYPE_CHECKING:
+    from server.spans import Tracing
+
 _LINGER_SECONDS = 1.0  # to read and throw away after an early answer, or the caller would see a reset instead of it
 _log = logging.getLogger(__name__)
 
@@ -44,6 +48,7 @@ class Server:
         self.inference = Inference(settings, self.state, self.repository, self.metrics)
         self.port = settings.port  # the real one after start, when settings ask for port 0
         self.grpc_port = settings.grpc_port
+        self.tracing = _tracing(settings)
         self.listening = asyncio.Event()
         self._stop = asyncio.Event()
 
@@ -54,8 +59,11 @@ class Server:
         """Serve until told to stop. Raises StartError when the model must not or cannot be served."""
         torch.get_num_threads()  # or the first computation would set this thread to what another one asked for
         torch.set_num_threads(1)  # of this thread: what it computes itself is too little to share
+        app = Api(self.inference).application()
+        if self.tracing is not None:
+            app.middlewares.insert(0, self.tracing.middleware())
         runner = web.AppRunner(
-            Api(self.inference).application(),
+            app,
             handler_cancellation=True,  # a caller that left must not cost a forward pass
             access_log=None,
             lingering_time=_LINGER_SECONDS,
@@ -66,12 +74,15 @@ class Server:
             await self._listen(runner)
             if self.settings.grpc_port is not None:
                 service = GrpcService(self.inference)
-                grpc, self.grpc_port = await service.start(self.settings.host, self.settings.grpc_port)
+                interceptors = [] if self.tracing is None else [self.tracing.interceptor()]
+                grpc, self.grpc_port = await service.start(self.settings.host, self.settings.grpc_port, interceptors)
             await self._serve()
         finally:
             await runner.cleanup()
             if grpc is not None:
                 await grpc.stop(None)
+            if self.tracing is not None:
+                await asyncio.to_thread(self.tracing.close)
         return 0
 
     async def _listen(self, runner: web.AppRunner) -> None:
@@ -131,6 +142,15 @@ class Server:
         await asyncio.sleep(self.settings.drain_seconds)
         await self.state.idle()
         _log.info("drained")
+
+
+def _tracing(settings: Settings) -> "Tracing | None":
+    """Spans of requests, where there is a collector. Imported only then: it costs a second and some memory."""
+    if not settings.otlp_endpoint:
+        return None
+    from server.spans import tracing  # noqa: PLC0415
+
+    return tracing(settings)
 
 
 async def serve(settings: Settings) -> int:

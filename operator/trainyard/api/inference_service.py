@@ -28,6 +28,7 @@ from trainyard.api.preemption import Nomination, Preemption, WorkloadReference
 from trainyard.api.quantity import whole
 from trainyard.api.rollout import Rollout, RolloutStatus
 from trainyard.api.slo import ServiceLevelObjective
+from trainyard.api.telemetry import Telemetry
 
 
 class ModelSource(Model):
@@ -146,6 +147,10 @@ class InferenceServiceSpec(Model):
     )
     slo: ServiceLevelObjective | None = Field(
         default=None, description="What callers may expect; metrics count how many requests met it."
+    )
+    telemetry: Telemetry = Field(
+        default_factory=Telemetry,
+        description="Traces of requests. A change replaces the gateway's pods; replicas follow when they are replaced.",
     )
     drain_seconds: int = Field(
         default=60, ge=1, le=3600, description="How long a replica that is taken away may finish its requests."

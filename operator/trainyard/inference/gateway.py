@@ -6,6 +6,7 @@ from trainyard.inference.gateway_options import TLS_PORT, mounts, variables, vol
 from trainyard.inference.names import gateway_labels, gateway_name, headless_name, replica_labels
 from trainyard.inference.observed import GRPC_PORT, PORT, Observed
 from trainyard.inference.replica import owner
+from trainyard.inference.traces import trace_variables
 from trainyard.workloads.deployments import as_wanted, deployment
 from trainyard.workloads.plan import Object
 from trainyard.workloads.pod_template import (
@@ -170,6 +171,7 @@ def _container(observed: Observed, name: str, command: list[str]) -> Object:
         "TRAINYARD_SYNC_URL": f"{around.endpoint}/v1/gateways" if around.endpoint else "",
         "TRAINYARD_SYNC_CA": around.certificate_authority,
         **variables(service),
+        **trace_variables(observed),
     }
     pod_name = {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
     return {

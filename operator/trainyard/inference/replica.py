@@ -5,6 +5,7 @@ from trainyard.api.names import FLAVOR_LABEL, INDEX_LABEL, QUEUE_LABEL
 from trainyard.inference.names import pod_name, replica_labels
 from trainyard.inference.observed import CONTAINER, GRPC_PORT, PORT, Observed
 from trainyard.inference.server_options import variables
+from trainyard.inference.traces import trace_variables
 from trainyard.workloads.plan import Object
 from trainyard.workloads.pod_template import (
     STORAGE,
@@ -56,6 +57,7 @@ def _container(observed: Observed, model: ServedModel) -> Object:
         "TRAINYARD_GRPC_PORT": str(GRPC_PORT),  # always, so that a gateway may offer it without new replicas
         "TRAINYARD_DRAIN_SECONDS": str(SERVER_DRAIN_SECONDS),
         **variables(service, model),
+        **trace_variables(observed),
     }
     return {
         "name": CONTAINER,

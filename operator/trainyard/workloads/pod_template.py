@@ -39,6 +39,9 @@ class Surroundings:
     """https://HOST:PORT where pods reach the operator; empty leaves them on their own."""
     certificate_authority: str = ""
     """PEM text with which they check its certificate."""
+    otlp_endpoint: str = ""
+    """Where services send traces of requests; empty for nowhere."""
+    trace_ratio: float = 1.0
 
 
 def pod_set(

@@ -10,10 +10,12 @@ import pytest
 ROOT = Path(__file__).parents[3]
 # image: (program, packages of ours beside it, locks)
 IMAGES = {
-    "gateway": ("images/gateway/gateway", {"gateway"}, ("gateway",)),
-    "server": ("images/server/server", {"server", "trainer"}, ("torch", "server")),
+    "gateway": ("images/gateway/gateway", {"gateway", "telemetry"}, ("gateway",)),
+    "server": ("images/server/server", {"server", "telemetry", "trainer"}, ("torch", "server")),
     "trainer": ("images/trainer/trainer", {"trainer"}, ("torch", "trainer")),
     "operator": ("operator/trainyard", {"trainyard"}, ("operator",)),
+    "telemetry": ("images/telemetry/telemetry", {"telemetry"}, ("gateway",)),
+    "telemetry in the server": ("images/telemetry/telemetry", {"telemetry"}, ("torch", "server")),
 }
 DISTRIBUTION = {
     "yaml": "pyyaml",
@@ -23,6 +25,7 @@ DISTRIBUTION = {
     "pydantic_core": "pydantic-core",
     "google": "protobuf",
     "grpc": "grpcio",
+    "opentelemetry": "opentelemetry-sdk",
 }
 
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from gateway import store
-from gateway.members import Membership
+from gateway.members import Member, Membership
 from gateway.report import report
 from gateway.sidecar import Sidecar
 
@@ -19,7 +19,13 @@ pytestmark = needs_haproxy
 @asynccontextmanager
 async def sidecar(running: Haproxy, *wanted: Replica) -> AsyncIterator[Sidecar]:
     """One that remembers these members."""
-    store.save(running.settings.members_file, Membership(1, tuple(replica.member for replica in wanted)))
+    async with following(running, *(replica.member for replica in wanted)) as found:
+        yield found
+
+
+@asynccontextmanager
+async def following(running: Haproxy, *wanted: Member) -> AsyncIterator[Sidecar]:
+    store.save(running.settings.members_file, Membership(1, wanted))
     found = Sidecar(running.settings, running.runtime)
     work = asyncio.create_task(found.run())
     try:

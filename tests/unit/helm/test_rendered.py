@@ -114,6 +114,15 @@ def test_the_operator_understands_the_table_of_failures(monkeypatch: pytest.Monk
     assert Config().failure_table[0].contains == ('mount "a" failed',)
 
 
+def test_traces_go_where_the_values_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = "http://collector.monitoring:4318"
+    (container,) = pod(f"telemetry.otlpEndpoint={address}", "telemetry.sampleRatio=0.05")["containers"]
+    told = {each["name"]: each.get("value") for each in container["env"]}
+    for name in ("TRAINYARD_OTLP_ENDPOINT", "TRAINYARD_TRACE_RATIO"):
+        monkeypatch.setenv(name, told[name])
+    assert (Config().otlp_endpoint, Config().trace_ratio) == (address, 0.05)
+
+
 def test_the_endpoint_is_the_service() -> None:
     env = {each["name"]: each.get("value") for each in pod()["containers"][0]["env"]}
     service = only("Service")
