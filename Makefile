@@ -53,7 +53,7 @@ verify: generate ## fail if generated files are not up to date
 
 bench: $(STAMP) ## run a benchmark, e.g. NAME=jobs
 	@test -n "$(NAME)" || (echo "NAME is not set; there are: $$(ls tests/bench | sed -n 's/\.py$$//p' | xargs)"; exit 2)
-	PYTHONPATH=images/trainer:images/server:images/gateway $(BIN)/python -m tests.bench.$(subst -,_,$(NAME))
+	PYTHONPATH=images/telemetry:images/trainer:images/server:images/gateway $(BIN)/python -m tests.bench.$(subst -,_,$(NAME))
 
 images: $(STAMP) ## build the four images
 	$(BIN)/python -m dev.images build
