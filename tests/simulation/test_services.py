@@ -209,6 +209,7 @@ async def test_a_new_model_rolls_in_a_full_queue_one_replica_at_a_time() -> None
     [
         {"batching": {"maxBatch": 8}},
         {"requestLimits": {"seconds": 30}},
+        {"telemetry": {"otlpEndpoint": "http://collector:4318"}},
         {"template": {"metadata": {"annotations": {"a": "b"}}}},
         {"resources": {"requests": {"cpu": "2"}, "limits": {"nvidia.com/gpu": "1"}}},
         {"model": {"claimName": "models", "path": "another"}},

@@ -10,7 +10,7 @@ import orjson
 
 from trainyard.api.inference_service import InferenceService, ReplicaAdmission
 
-_SHAPES = {"template", "resources", "batching", "request_limits"}
+_SHAPES = {"template", "resources", "batching", "request_limits", "telemetry"}
 _LENGTH = 12
 
 
