@@ -41,11 +41,12 @@ check: $(STAMP) ## lint, types, import contracts, chart
 	$(BIN)/mypy operator dev tests images/telemetry images/trainer images/server images/gateway
 	$(BIN)/lint-imports
 
-generate: $(STAMP) ## write what is generated: CRDs, the chart's copies, two pages of docs
+generate: $(STAMP) ## write what is generated: CRDs, the chart's copies and dashboards, two pages of docs
 	$(BIN)/python -m trainyard.api.crds crds
 	$(BIN)/python -m dev.chart sync
 	$(BIN)/python -m trainyard.metrics.document docs/metrics.md
 	$(BIN)/python -m trainyard.training.failure_document docs/failure-classes.md
+	$(BIN)/python -m dev.dashboards
 
 verify: generate ## fail if generated files are not up to date
 	@git diff --exit-code --stat -- crds helm docs/metrics.md docs/failure-classes.md || (echo "generated files differ: run 'make generate' and commit"; exit 1)

@@ -93,7 +93,7 @@ def test_a_wrong_value_is_refused_by_name(setting: str) -> None:
 
 
 def test_every_object_says_what_it_belongs_to() -> None:
-    for each in render("defaultQueue.create=true", "metrics.serviceMonitor.enabled=true"):
+    for each in render("defaultQueue.create=true", "metrics.serviceMonitor.enabled=true", "dashboards.enabled=true"):
         if each["kind"] != "CustomResourceDefinition":
             labels = each["metadata"]["labels"]
             assert labels["app.kubernetes.io/part-of"] == "trainyard"
@@ -222,6 +222,19 @@ def test_crds_come_with_the_chart_unless_told_otherwise() -> None:
 def test_extras_are_off_by_default() -> None:
     kinds = {each["kind"] for each in render()}
     assert not kinds & {"ServiceMonitor", "Queue", "Flavor"}
+
+
+def test_dashboards_are_found_by_the_sidecar() -> None:
+    settings = ("dashboards.enabled=true", "dashboards.namespace=monitoring")
+    found = [each for each in render(*settings) if each["kind"] == "ConfigMap"]
+    files = {name: text for each in found for name, text in each["data"].items()}
+    assert files == {path.name: path.read_text() for path in (CHART / "files" / "dashboards").glob("*.json")}
+    assert len(found) == len(files) > 0
+    for each in found:
+        assert each["metadata"]["namespace"] == "monitoring"
+        assert each["metadata"]["labels"]["grafana_dashboard"] == "1"
+        assert each["metadata"]["annotations"] == {"grafana_folder": "Trainyard"}
+    assert not [each for each in render() if each["kind"] == "ConfigMap"]
 
 
 def test_roles_can_be_left_to_somebody_else() -> None:

@@ -13,7 +13,7 @@ from dev import chart
 CHART = Path(__file__).parents[3] / "helm" / "trainyard"
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
-_FREE = {"namespaceSelector", "guaranteed", "resources", "nodeSelector"}
+_FREE = {"namespaceSelector", "guaranteed", "resources", "nodeSelector", "labels", "annotations"}
 """Objects in values.yaml whose keys are the user's, or core/v1's."""
 
 
