@@ -14,7 +14,9 @@ import json
 from dataclasses import dataclass
 
 import numpy as np
+from gateway.traffic import Traffic
 
+from trainyard.inference.rollout.counting import Counter, TrafficReport, answers
 from trainyard.inference.rollout.latency import allowed, bucket, limit_of
 from trainyard.inference.rollout.verdict import Answers, Comparison, Margins, Outcome, Tally, judge
 
@@ -23,6 +25,7 @@ STABLE_PER_CANARY = 9
 BEFORE = 1000
 """Answers of the stable revision from which its limit of time is taken."""
 RATIO, MINIMUM = 1.25, 500
+DIGEST = "sha256:" + "b" * 64
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,24 @@ class Run:
     rolled_back: int | None
 
 
+class Pairs:
+    """Compared answers, counted by a gateway, told in its reports, and added up by the operator."""
+
+    def __init__(self) -> None:
+        self._traffic, self._counter = Traffic("boot"), Counter("bench")
+        self._report()
+
+    def answered(self, differed: np.ndarray) -> Answers:
+        """All that was compared, after so many answers more."""
+        for each in differed:
+            self._traffic.compare(DIGEST, differs=bool(each))
+        self._report()
+        return answers(self._counter.of("service").of(DIGEST).beyond(None))
+
+    def _report(self) -> None:
+        self._counter.put("service", "gateway", TrafficReport.model_validate(self._traffic.report()))
+
+
 def run(kind: Kind, random: np.random.Generator, longest: int) -> Run:
     """One rollout. A promotion is noted and the looks go on, so that alarms after it count."""
     limit = limit_of(_histogram(_times(random, BEFORE)))
@@ -59,11 +80,12 @@ def run(kind: Kind, random: np.random.Generator, longest: int) -> Run:
     looks = longest // LOOK
     stable = _tallies(random, looks, LOOK * STABLE_PER_CANARY, 0.001, 1.0, limit)
     canary = _tallies(random, looks, LOOK, kind.errors, kind.times, allowed(limit, RATIO))
-    differed = np.cumsum(random.binomial(LOOK, kind.differing, looks))
+    pairs = Pairs()
+    differed = random.random((looks, LOOK)) < kind.differing
     promoted = None
     for index in range(looks):
-        answers = Answers((index + 1) * LOOK, int(differed[index]))
-        verdict = judge(Comparison(stable[index], canary[index], answers, shadowed=True), Margins(), MINIMUM)
+        seen = Comparison(stable[index], canary[index], pairs.answered(differed[index]), shadowed=True)
+        verdict = judge(seen, Margins(), MINIMUM)
         if verdict.outcome is Outcome.ROLL_BACK:
             return Run(promoted, (index + 1) * LOOK)
         if verdict.outcome is Outcome.PROMOTE and promoted is None:

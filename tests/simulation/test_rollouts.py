@@ -13,15 +13,18 @@ NEW = "sha256:" + "c" * 64
 
 
 class Callers:
-    """A hundred requests a second, of which the new model gets its share."""
+    """A hundred requests a second, of which the new model gets its share, and copies of those of the old one."""
 
-    def __init__(self, sim: Simulation, errors: float) -> None:
-        self.sim, self.errors, self.number = sim, errors, 0
+    def __init__(self, sim: Simulation, errors: float, differing: float) -> None:
+        self.sim, self.errors, self.differing, self.number = sim, errors, differing, 0
         self.counts = {b.DIGEST: [0, 0], NEW: [0, 0]}
+        self.compared = 0
 
     async def seconds(self, seconds: int) -> None:
         for _ in range(seconds):
-            weight = (self.sim.served("s").get("rollout") or {}).get("weight", 0)
+            rollout = self.sim.served("s").get("rollout") or {}
+            weight = rollout.get("weight", 0)
+            self.compared += (100 - weight) * rollout.get("shadow", 0) // 100
             promoted = self.sim.served("s")["model"]["digest"] == NEW
             share = 100 if promoted else weight
             self._add(NEW, share, self.errors)
@@ -35,19 +38,21 @@ class Callers:
         self.counts[digest][1] += round(requests * errors)
 
     def _told(self) -> dict[str, Any]:
-        return {
+        told: dict[str, Any] = {
             digest: {"requests": count, "errors": errors, "times": {"20": count - errors}}
             for digest, (count, errors) in self.counts.items()
         }
+        told[NEW] |= {"compared": self.compared, "differed": round(self.compared * self.differing)}
+        return told
 
 
-async def changed(sim: Simulation, errors: float, **rollout: Any) -> Callers:
+async def changed(sim: Simulation, errors: float, differing: float = 0.0, **rollout: Any) -> Callers:
     """A service of two replicas whose model has just changed, after it was called for a while."""
     spec = {"strategy": "Canary", "steps": [10, 50], "stepSeconds": 10, **rollout}
     sim.create(b.inference_service("s", b.replicas(2), b.spec(rollout=spec)))
     await sim.until(lambda: sim.served("s").get("phase") == "Ready", 30)
     sim.run_gateways("s")
-    callers = Callers(sim, errors)
+    callers = Callers(sim, errors, differing)
     await callers.seconds(5)
     sim.change(INFERENCE_SERVICES, "s", model={"claimName": "models", "path": "new", "digest": NEW})
     return callers
@@ -94,6 +99,34 @@ async def test_a_bad_model_goes_and_is_not_tried_again() -> None:
         assert digests(sim) == [b.DIGEST, b.DIGEST]
         assert len(sim.writes(INFERENCE_SERVICES)) == writes
         assert sim.served("s")["phase"] == "Ready"
+
+
+async def test_a_model_of_other_answers_goes_before_any_caller_gets_one() -> None:
+    async with Simulation() as sim:
+        callers = await changed(sim, errors=0.0, differing=0.1, shadow={"percent": 20})
+        await callers.seconds(60)
+        status = sim.served("s")
+        assert (status["rollout"]["phase"], status["rollout"]["reason"]) == ("RolledBack", "OtherAnswers")
+        assert "different answers: " in status["rollout"]["message"]
+        assert callers.counts[NEW] == [0, 0]
+        assert callers.compared > 0
+        await sim.until(lambda: len(sim.names("s")) == 2, 30)
+
+
+async def test_a_model_whose_answers_agree_takes_over_also_when_the_operator_is_killed_meanwhile() -> None:
+    async with Simulation() as sim:
+        callers = await changed(sim, errors=0.0, differing=0.001, stepSeconds=30, shadow={"percent": 50})
+        await callers.seconds(15)
+        rollout = sim.served("s")["rollout"]
+        assert (rollout["weight"], rollout["shadow"]) == (0, 50)
+        before = rollout["canaryCounts"]["compared"]
+        assert before > 50
+        await sim.restart()
+        await callers.seconds(11)
+        assert sim.served("s")["rollout"]["canaryCounts"]["compared"] > before
+        await callers.seconds(360)
+        assert sim.served("s")["rollout"]["phase"] == "Promoted"
+        assert digests(sim) == [NEW, NEW]
 
 
 async def test_a_model_that_takes_something_else_gets_no_request() -> None:

@@ -6,6 +6,7 @@ haproxy container, `python -m gateway.haproxy`:
   protocol.py   the two protocols that callers speak: their backends, and how they are refused (pure)
   tracing.py    rules that give requests a span (pure)
   routing.lua   requests that wait for a first server; headers that name a revision; replicas of different speed
+  copying.lua   copies of answered requests, for comparison
   haproxy.py    starts HAProxy and turns SIGTERM into a stop that loses no request
 sidecar container, `python -m gateway`:
   members.py    who should get traffic: the operator's reply, checked (pure)
@@ -14,6 +15,8 @@ sidecar container, `python -m gateway`:
   eject.py      replicas whose answers fail (pure)
   spans.py      traces of requests, from the same log
   traffic.py    what the requests of each revision came to, from HAProxy's log
+  copies.py     requests that the canary answers too, for comparison
+  answers.py    whether two answers say the same (pure)
   contracts.py  what each model takes and gives, read from a replica
   objective.py  how many requests were answered well enough (pure)
   pace.py       how fast requests are answered (pure)

@@ -85,6 +85,16 @@ class Settings:
         return self.folder / "log.sock"
 
     @property
+    def shadow_socket(self) -> Path:
+        """Where the sidecar takes copies of requests with their answers."""
+        return self.folder / "shadow.sock"
+
+    @property
+    def canary_socket(self) -> Path:
+        """Where HAProxy takes copies for the canary."""
+        return self.folder / "canary.sock"
+
+    @property
     def digest_map(self) -> Path:
         return self.folder / "digests.map"
 

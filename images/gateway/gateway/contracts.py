@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import orjson
 
+from gateway.answers import LABEL
 from gateway.config import Settings
 from gateway.members import Member, Membership
 
@@ -49,6 +50,11 @@ class Contract:
     platform: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the model names a class for each row."""
+        return any(each.name == LABEL and len(each.shape) == 1 for each in self.outputs)
 
     def as_json(self) -> dict[str, Any]:
         inputs, outputs = ([each.as_json() for each in side] for side in (self.inputs, self.outputs))

@@ -104,9 +104,25 @@ class Endpoint(Collector):
         syncs.add_metric(["ok"], sidecar.syncs)
         syncs.add_metric(["failed"], sidecar.failed_syncs)
         yield syncs
+        yield from _comparison(prefix, sidecar, 0 if observed is None else observed.dropped_copies)
         yield CounterMetricFamily(
             f"{prefix}_haproxy_restarts", "HAProxy restarts that were repaired.", standing.haproxy_restarts
         )
+
+
+def _comparison(prefix: str, sidecar: Sidecar, dropped: int) -> Iterator[Metric]:
+    copies = sidecar.copies
+    for name, text, value in (
+        ("copies_sent", "Copies of requests that the canary was asked with.", copies.sent),
+        (
+            "copies_dropped",
+            "Copies that came to nothing: too many, too large, not to be compared, or the canary was busy.",
+            copies.dropped + dropped,
+        ),
+        ("answers_compared", "Answers of the canary that were compared with the stable revision's.", copies.compared),
+        ("answers_different", "Of these, those that differed.", copies.different),
+    ):
+        yield CounterMetricFamily(f"{prefix}_{name}", text, value)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from gateway import BACKEND, BACKENDS, FRONTENDS, GRPC_BACKENDS
 
 _FAILED = ("hrsp_5xx", "wretr")  # retries among them: what was sent again had failed here
-_SHADOW = "shadow"
 _STOPPED = 0  # srv_op_state
 _MAINTENANCE = 0x01 | 0x02 | 0x04  # srv_admin_state: forced, inherited, from the configuration
 _DRAIN = 0x08 | 0x10
@@ -63,7 +62,7 @@ class Observed:
     held: int = 0
     refused_holds: int = 0
     knobs: Mapping[str, str] = field(default_factory=dict)  # entries of run.map
-    shadowing: bool = False  # whether sampled requests go to the sidecar
+    dropped_copies: int = 0  # that HAProxy did not hand to the sidecar
 
     def by_place(self) -> Mapping[tuple[str, str], Server]:
         """By backend and name: a replica on its way from one backend to the other is in both."""
@@ -75,9 +74,9 @@ class Observed:
 
 
 def parse_observed(
-    info: str, state: str, stat: str, connections: str, digest_map: str, run_map: str = "", held: str = ""
+    info: str, state: str, stat: str, connections: str, digest_map: str, run_map: str = "", counted: str = ""
 ) -> Observed:
-    """Observed of the answers to `show info`, `show servers state`, `show stat`, `show servers conn`, `show map`, `show held`.
+    """Observed of the answers to `show info`, `show servers state`, `show stat`, `show servers conn`, `show map`, `show held; show copies`.
 
     The state must have been asked before the counts: then a server seen draining with none in use has got its last.
     Raises ValueError when an answer is not what it should be, such as an error line.
@@ -92,7 +91,7 @@ def parse_observed(
         if row["be_name"] in BACKENDS
     )
     backends = [stats[name, "BACKEND"] for name in BACKENDS if (name, "BACKEND") in stats]
-    counts = dict(line.split() for line in held.splitlines() if line.strip())
+    counts = dict(line.split() for line in counted.splitlines() if line.strip())
     return Observed(
         boot=boot(info),
         servers=servers,
@@ -102,7 +101,7 @@ def parse_observed(
         held=int(counts.get("held", 0)),
         refused_holds=int(counts.get("refused", 0)),
         knobs=map_entries(run_map),
-        shadowing=any(row["be_name"] == _SHADOW and not int(row["srv_admin_state"]) & _MAINTENANCE for row in rows),
+        dropped_copies=int(counts.get("dropped", 0)),
     )
 
 

@@ -38,7 +38,6 @@ class Verb(StrEnum):
     ADD_KNOB = "add knob"  # text: its value
     SET_KNOB = "set knob"  # text: its value
     DROP_KNOB = "drop knob"
-    SHADOW = "shadow"  # text: ready, or maint
 
 
 @dataclass(frozen=True)
@@ -109,8 +108,6 @@ def _knobs(wanted: Mapping[str, str], observed: Observed) -> list[RuntimeCommand
         if there.get(name) != value
     ]
     commands += [RuntimeCommand(Verb.DROP_KNOB, name) for name in sorted(there.keys() - wanted.keys())]
-    if ("shadow" in wanted) != observed.shadowing:
-        commands.append(RuntimeCommand(Verb.SHADOW, "sidecar", text="ready" if "shadow" in wanted else "maint"))
     return commands
 
 

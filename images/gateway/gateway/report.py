@@ -67,8 +67,11 @@ class Standing:
         return self.earlier_requests + self.boot_requests
 
 
-def report(settings: Settings, standing: Standing, ejected: Iterable[str] = ()) -> dict[str, Any]:
-    """Body of the sync call; ejected get nothing for a while, because they failed. Without HAProxy there is no member to speak of, and generation 0."""
+def report(settings: Settings, standing: Standing, ejected: Iterable[str] = (), copies: int = 0) -> dict[str, Any]:
+    """Body of the sync call; ejected get nothing for a while, because they failed. Without HAProxy there is no member to speak of, and generation 0.
+
+    copies are in flight for the sake of comparison: no demand.
+    """
     observed = standing.observed
     servers = {} if observed is None else observed.by_name()
     used = in_use(observed)
@@ -82,7 +85,7 @@ def report(settings: Settings, standing: Standing, ejected: Iterable[str] = ()) 
         "members": members,
         "held": 0 if observed is None else observed.held,
         "queued": 0 if observed is None else observed.queued,
-        "inFlight": sum(used.values()),
+        "inFlight": max(0, sum(used.values()) - copies),
         "requests": standing.requests,
         "ejected": sorted(ejected),
     }

@@ -38,7 +38,6 @@ _TEXT = {
     Verb.ADD_KNOB: "add map {run} {name} {text}",
     Verb.SET_KNOB: "set map {run} {name} {text}",
     Verb.DROP_KNOB: "del map {run} {name}",
-    Verb.SHADOW: "set server shadow/sidecar state {text}",
 }
 _OFTEN = (Verb.ADD_KNOB, Verb.SET_KNOB, Verb.DROP_KNOB)
 _EXPECTED = ("", "New server registered.", "Server deleted.")
@@ -63,9 +62,9 @@ class Runtime:
         connections = await self.ask("show servers conn")
         stat = await self.ask("show stat")
         digests = await self.ask(f"show map {self._map}")
-        run, held = await self.ask(f"show map {self._run}"), await self.ask("show held")
+        run, counted = await self.ask(f"show map {self._run}"), await self.ask("show held; show copies")
         try:
-            return parse_observed(info, state, stat, connections, digests, run, held)
+            return parse_observed(info, state, stat, connections, digests, run, counted)
         except (ValueError, KeyError) as error:
             raise RuntimeUnavailable(f"HAProxy's answer was cut short or is not known: {error!r}") from error
 

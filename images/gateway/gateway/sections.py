@@ -11,6 +11,8 @@ from gateway.tracing import TRACE_FIELDS
 
 SHARE = 10_000
 """Shares of traffic are in basis points."""
+COPY_BYTES = 48 * 1024
+"""Longest request and longest answer that are copied for a canary: each must fit into a buffer of HAProxy."""
 
 _LOG_FIELDS = {
     "frontend": "%f",
@@ -242,16 +244,46 @@ def routing(settings: Settings, protocol: Protocol = REST) -> str:
             f"    http-request set-var(txn.slow) str(slow),map({run})",
             f"    http-request {choose} if {{ var(txn.slow) -m found }} {{ var(txn.to) -m str stable }}",
         ]
-    if protocol is REST:
-        lines += _shadow(settings)
     return "\n".join(lines)
 
 
-def _shadow(settings: Settings) -> list[str]:
-    return [
-        f"    http-request set-var(txn.sample) str(shadow),map({settings.run_map},0),add(0)",
-        f"    http-request set-var(txn.shadow) bool(true) if {{ method POST }} {{ var(txn.to) -m str stable }} {{ rand({SHARE}),sub(txn.sample) -m int lt 0 }}",
+def copying(settings: Settings) -> str:
+    """Which requests for the stable revision are kept, and handed to the sidecar once they are answered.
+
+    Only what has a length beforehand and fits into a buffer as a whole; then waiting for all of it costs the caller nothing.
+    """
+    wanted = " ".join(
+        [
+            "{ method POST }",
+            "{ var(txn.to) -m str stable }",
+            "{ nbsrv(canary) gt 0 }",
+            "{ path_end /infer :predict /completions }",
+            "{ req.hdr_cnt(content-length) eq 1 }",
+            f"{{ req.body_size le {COPY_BYTES} }}",
+            "!{ req.hdr(content-encoding) -m found }",
+            f"{{ rand({SHARE}),sub(txn.sample) -m int lt 0 }}",
+        ]
+    )
+    whole = " ".join(
+        [
+            "{ var(txn.copied) -m bool }",
+            "{ status 200 }",
+            "{ res.hdr_cnt(content-length) eq 1 }",
+            f"{{ res.body_size le {COPY_BYTES} }}",
+            "!{ res.hdr(content-encoding) -m found }",
+        ]
+    )
+    body = f"wait-for-body time {settings.response_seconds}s"
+    lines = [
+        f"http-request set-var(txn.sample) str(shadow),map({settings.run_map},0),add(0)",
+        f"http-request set-var(txn.copied) bool(true) if {wanted}",
+        f"http-request {body} if {{ var(txn.copied) -m bool }}",
+        "http-request lua.keep if { var(txn.copied) -m bool }",
+        f"http-response set-var(txn.whole) bool(true) if {whole}",
+        f"http-response {body} if {{ var(txn.whole) -m bool }}",
+        f"http-response lua.copy {settings.shadow_socket} if {{ var(txn.whole) -m bool }}",
     ]
+    return "\n".join(f"    {line}" for line in lines)
 
 
 def _retry_after(settings: Settings, knob: str) -> str:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from gateway import BACKEND, store
 from gateway.config import DNS_GRPC_PORT, Settings
 from gateway.contracts import Contracts
+from gateway.copies import Copies
 from gateway.credentials import Credentials
 from gateway.eject import Ejections, without
 from gateway.fallback import resolve
@@ -53,6 +54,7 @@ class Sidecar:
         self.traffic = Traffic()
         self.objective = Objective(settings.slo_milliseconds, settings.slo_first_byte)
         self.contracts = Contracts(settings)
+        self.copies = Copies(settings, self.traffic, self.contracts)
         self._tell()
         self.standing = Standing()
         self.syncs = 0
@@ -70,6 +72,7 @@ class Sidecar:
             tasks.create_task(self._apply())
             tasks.create_task(self._listen())
             tasks.create_task(self.contracts.run())
+            tasks.create_task(self.copies.run())
             tasks.create_task(Credentials(self._settings, self._runtime).run())
 
     async def _listen(self) -> None:
@@ -100,7 +103,8 @@ class Sidecar:
 
     async def _sync(self, operator: Operator) -> None:
         try:
-            told = report(self._settings, self.standing, self.ejections.out(time.monotonic()))
+            out = self.ejections.out(time.monotonic())
+            told = report(self._settings, self.standing, out, self.copies.in_flight)
             told |= {"traffic": self.traffic.report(), "contracts": self.contracts.report()}
             wanted = await operator.sync(told, self._wanted)
         except OperatorAway as error:
@@ -142,6 +146,7 @@ class Sidecar:
         """Those who need to know which replica serves what."""
         self.traffic.know(self._wanted)
         self.contracts.know(self._wanted)
+        self.copies.know(self._wanted)
 
     def _take(self, line: str) -> None:
         self.traffic.take(line)

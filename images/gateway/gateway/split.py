@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
+from gateway.answers import Tolerance
 from gateway.sections import SHARE
 
 SPLIT_KNOBS = ("weight", "shadow", "header", "value")
@@ -18,7 +20,9 @@ class InvalidSplit(ValueError):  # noqa: N818 - reads as the sentence it starts
 
 @dataclass(frozen=True)
 class Split:
-    """weight and shadow in basis points: of requests that go to the canary, of those that it gets a copy of.
+    """weight and shadow in basis points: of requests that go to the canary, and of the others, those that it gets a copy of.
+
+    tolerance is how far apart numbers of both answers to a copied request may be.
 
     A request whose header has the value goes to the canary, with another value to the stable revision.
     """
@@ -27,6 +31,7 @@ class Split:
     shadow: int = 0
     header: str = ""
     value: str = ""
+    tolerance: Tolerance = field(default_factory=Tolerance)
 
     def knobs(self) -> Mapping[str, str]:
         """Entries of `run.map`."""
@@ -36,11 +41,12 @@ class Split:
 
     def as_json(self) -> dict[str, Any]:
         header = {"name": self.header, "value": self.value} if self.header else None
-        return {"weight": self.weight, "header": header, "shadow": self.shadow}
+        tolerance = {"relative": self.tolerance.relative, "absolute": self.tolerance.absolute}
+        return {"weight": self.weight, "header": header, "shadow": self.shadow, "tolerance": tolerance}
 
 
 def parse_split(value: object) -> Split:
-    """Split of {"weight", "header": {"name", "value"} | null, "shadow"}; none at all is all to stable. Raises InvalidSplit."""
+    """Split of {"weight", "header": {"name", "value"} | null, "shadow", "tolerance"}; none is all to stable. Raises InvalidSplit."""
     if value is None:
         return Split()
     if not isinstance(value, dict):
@@ -51,7 +57,19 @@ def parse_split(value: object) -> Split:
         if not isinstance(header, dict):
             raise InvalidSplit(f"split.header is {header!r}; expected an object or null")
         name, wanted = _word(header, "name", _HEADER), _word(header, "value", _VALUE)
-    return Split(_share(value, "weight"), _share(value, "shadow"), name, wanted)
+    return Split(_share(value, "weight"), _share(value, "shadow"), name, wanted, _tolerance(value.get("tolerance")))
+
+
+def _tolerance(value: object) -> Tolerance:
+    if value is None:
+        return Tolerance()
+    if not isinstance(value, dict):
+        raise InvalidSplit(f"split.tolerance is {value!r}; expected an object or null")
+    found = {key: value.get(key) for key in ("relative", "absolute")}
+    for key, number in found.items():
+        if type(number) not in (int, float) or not 0 <= float(str(number)) < inf:
+            raise InvalidSplit(f"split.tolerance.{key} is {number!r}; expected a number from 0")
+    return Tolerance(**{key: float(str(number)) for key, number in found.items()})
 
 
 def _share(fields: Mapping[str, Any], key: str) -> int:

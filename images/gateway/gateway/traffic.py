@@ -39,11 +39,17 @@ class Counts:
     errors: int = 0
     times: dict[int, int] = field(default_factory=dict)
     """Answers by bucket of time."""
+    compared: int = 0
+    """Copies of requests that it answered beside the stable revision."""
+    differed: int = 0
+    """Of these, those with another answer."""
 
     def as_json(self) -> dict[str, Any]:
         return {
             "requests": self.requests,
             "errors": self.errors,
+            "compared": self.compared,
+            "differed": self.differed,
             "times": {str(index): count for index, count in self.times.items()},
         }
 
@@ -94,6 +100,12 @@ class Traffic:
         elif (total := whole(fields.get("total_ms"))) is not None:
             index = bucket(total - (whole(fields.get("held_ms")) or 0))
             counts.times[index] = counts.times.get(index, 0) + 1
+
+    def compare(self, digest: str, *, differs: bool) -> None:
+        """Count an answer to a copy."""
+        counts = self._of(digest)
+        counts.compared += 1
+        counts.differed += differs
 
     def report(self) -> dict[str, Any]:
         """Part of the sync call. Each has a higher number, so that one that was overtaken is known."""

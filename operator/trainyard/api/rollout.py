@@ -8,7 +8,7 @@ from trainyard.api.meta import Model, PreciseTime
 
 Strategy = Literal["Replace", "Canary", "BlueGreen"]
 Phase = Literal["Progressing", "Paused", "Promoted", "RolledBack"]
-Setback = Literal["ContractChanged", "ModelRefused", "NotReady", "MoreErrors", "Slower"]
+Setback = Literal["ContractChanged", "ModelRefused", "NotReady", "MoreErrors", "Slower", "OtherAnswers"]
 """Why a model was given up."""
 
 
@@ -33,6 +33,26 @@ class Margins(Model):
         le=100,
         description="Times the 95th percentile of the old model's time to answer, rounded up to an eighth of an octave.",
     )
+    disagreement: float = Field(
+        default=0.02, gt=0, le=0.9, description="With shadow: share of the compared answers that may differ."
+    )
+
+
+class Shadow(Model):
+    """Requests that the new model answers too, for comparison alone."""
+
+    percent: int = Field(
+        ge=1,
+        le=100,
+        description="Share of the old model's inferences that the new model gets a copy of.",
+    )
+    relative_tolerance: float = Field(
+        default=0.01,
+        ge=0,
+        le=1000,
+        description="How far a number of an answer may be from the old one, as a share of it.",
+    )
+    absolute_tolerance: float = Field(default=1e-5, ge=0, le=1e12, description="And how far it may be in any case.")
 
 
 class Rollout(Model):
@@ -52,11 +72,15 @@ class Rollout(Model):
     header: Header | None = Field(
         default=None, description="Requests with this header go to the new model whatever its share is."
     )
+    shadow: Shadow | None = Field(
+        default=None,
+        description="Canary and BlueGreen: the new model gets copies of requests first, then while it has its shares; its answers go to nobody, and must agree with the old model's.",
+    )
     minimum_requests: int = Field(
         default=500,
         ge=1,
         le=10_000_000,
-        description="Requests that the new model must have had in a step before the next.",
+        description="Requests that the new model must have had in a step before the next; in the step of copies alone, compared answers.",
     )
     margins: Margins = Field(default_factory=Margins, description="By how much the new model may be worse.")
     step_seconds: int = Field(default=60, ge=1, le=86_400, description="Canary: shortest time of a step.")
@@ -98,6 +122,8 @@ class RevisionCounts(Model):
     errors: int = Field(default=0, description="Of these, those that failed: answered with 5xx or not at all.")
     answered: int = Field(default=0, description="Those with an answer in time to count.")
     slow: int = Field(default=0, description="Of the answered, those above the limit of time.")
+    compared: int = Field(default=0, description="Answers to copies that were compared with the old model's.")
+    differed: int = Field(default=0, description="Of these, those that differed.")
 
 
 class RolloutStatus(Model):
@@ -107,14 +133,15 @@ class RolloutStatus(Model):
     strategy: Strategy = Field(description="The strategy that it began with.")
     stable: Revision = Field(description="The model that was served before.")
     canary: Revision = Field(description="The new model.")
-    step: int = Field(default=0, description="Index in spec.rollout.steps.")
+    step: int = Field(default=0, description="How many steps are over; with shadow the first has copies alone.")
     weight: int = Field(default=0, description="Share of requests, in percent, that go to the new model.")
+    shadow: int = Field(default=0, description="Share of the other inferences, in percent, that it gets a copy of.")
     started_at: PreciseTime = Field(description="When it began.")
     since: PreciseTime = Field(description="When the step got its share, or began to wait for replicas.")
     outcome: str = Field(default="", description="Verdict: Continue, Promote, RollBack, NotEnoughTraffic.")
     reason: Literal["", Setback] = Field(
         default="",
-        description="Why it was rolled back: ContractChanged (other inputs or outputs), ModelRefused (no replica serves it), NotReady, MoreErrors, Slower.",
+        description="Why it was rolled back: ContractChanged (other inputs or outputs), ModelRefused (no replica serves it), NotReady, MoreErrors, Slower, OtherAnswers.",
     )
     message: str = Field(default="", max_length=1024, description="The numbers behind it.")
     limit: int | None = Field(

@@ -9,6 +9,7 @@ def print_rollout(rollout: RolloutStatus) -> None:
     reason = f" ({rollout.reason})" if rollout.reason else ""
     head = f"{rollout.strategy}, {rollout.phase}{reason} since {rollout.since:%Y-%m-%d %H:%M:%SZ}"
     share = f", {rollout.weight} % of the requests" if rollout.weight else ""
+    share += f", copies of {rollout.shadow} % of the old model's" if rollout.shadow else ""
     output.print_line("rollout:", f"{head}{share}: {rollout.message}")
     for name, path, counts in (
         ("new model:", rollout.canary.path, rollout.canary_counts),
@@ -18,4 +19,5 @@ def print_rollout(rollout: RolloutStatus) -> None:
 
 
 def _told(counts: RevisionCounts) -> str:
-    return f"{counts.requests} requests in this step, {counts.errors} failed, {counts.slow} of {counts.answered} slow"
+    told = f"{counts.requests} requests in this step, {counts.errors} failed, {counts.slow} of {counts.answered} slow"
+    return told + (f", {counts.differed} of {counts.compared} answers to copies differ" if counts.compared else "")

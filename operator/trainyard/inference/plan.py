@@ -20,7 +20,7 @@ from trainyard.inference.replica import replica_pod
 from trainyard.inference.revision import is_of, shape_of
 from trainyard.inference.rollout.look import kept_apart, look_again, model_for, rollout_step
 from trainyard.inference.rollout.routing import is_canary
-from trainyard.inference.rollout.steps import canaries
+from trainyard.inference.rollout.stages import canaries
 from trainyard.inference.workload import missing, role, wanted
 from trainyard.scheduling.snapshot import Admit, Wait
 from trainyard.workloads import conditions

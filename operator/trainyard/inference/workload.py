@@ -8,7 +8,7 @@ from trainyard.api.reasons import Waiting
 from trainyard.inference.model import resolve
 from trainyard.inference.observed import Observed
 from trainyard.inference.revision import is_of
-from trainyard.inference.rollout.steps import canaries
+from trainyard.inference.rollout.stages import canaries
 from trainyard.scheduling.snapshot import Assignment, Nominated, PodSet, Verdict, Workload, WorkloadKey
 from trainyard.workloads.flavors import accepted, throughputs, unshared
 from trainyard.workloads.nominations import nominated

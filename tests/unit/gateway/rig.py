@@ -47,14 +47,21 @@ class Replica:
     asked: int = 0
     port: int = 0
     headers: list[dict[str, str]] = field(default_factory=list)
+    says: Any = None
+    """Its answer, where it is not its name."""
+    outputs: list[dict[str, Any]] = field(default_factory=list)
+    """As its metadata lists them."""
+    digest: str = ""
 
     @property
     def member(self) -> Member:
-        return Member(self.name, HOST, self.port, canary=self.canary)
+        return Member(self.name, HOST, self.port, canary=self.canary, digest=self.digest)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         if request.path == "/v2/health/ready":
             return web.Response()
+        if request.path == "/v2/models/digits":
+            return web.json_response({"platform": "pytorch", "inputs": [], "outputs": self.outputs})
         await request.read()
         self.asked += 1
         self.headers.append(dict(request.headers))
@@ -62,9 +69,9 @@ class Replica:
         if isinstance(self.fail, str):
             assert request.transport is not None
             request.transport.abort()
-        if request.path.endswith("/completions") and not self.fail:
+        if request.path.endswith("/completions") and not self.fail and not self.says:
             return await self._stream(request)
-        return web.json_response({"from": self.name}, status=int(self.fail or 200))
+        return web.json_response(self.says or {"from": self.name}, status=int(self.fail or 200))
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         """Five events, each after the delay."""

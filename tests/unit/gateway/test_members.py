@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from gateway import store
+from gateway.answers import Tolerance
 from gateway.fallback import stand_in
 from gateway.members import InvalidMembership, Member, Membership, Wish, parse_membership
 from gateway.split import Split
@@ -32,12 +33,12 @@ def test_a_canary_and_its_share_are_understood_and_kept() -> None:
     header = {"name": "X-Try", "value": "new"}
     given = reply(
         MEMBER | {"canary": True, "revision": "v2"},
-        split={"weight": 500, "header": header, "shadow": 10},
+        split={"weight": 500, "header": header, "shadow": 10, "tolerance": {"relative": 0.5, "absolute": 0}},
         startSeconds=40,
     )
     found = parse_membership(given)
     assert found.members == (Member("pod-a", "10.0.0.1", 8080, Wish.ACTIVE, 5, DIGEST, "v2", canary=True),)
-    assert (found.split, found.start_seconds) == (Split(500, 10, "X-Try", "new"), 40)
+    assert (found.split, found.start_seconds) == (Split(500, 10, "X-Try", "new", Tolerance(0.5, 0.0)), 40)
     assert parse_membership(found.as_json()) == found
 
 
@@ -60,6 +61,12 @@ def test_a_canary_and_its_share_are_understood_and_kept() -> None:
         (reply(MEMBER | {"canary": 1}), "member pod-a: canary is 1; expected true or false"),
         (reply(MEMBER, split=[]), r"split is \[\]; expected an object"),
         (reply(MEMBER, split={"weight": 10_001}), "split.weight is 10001; expected a whole number, 0 to 10000"),
+        (reply(MEMBER, split={"tolerance": 1}), "split.tolerance is 1; expected an object or null"),
+        (
+            reply(MEMBER, split={"tolerance": {"relative": -1, "absolute": 0}}),
+            "split.tolerance.relative is -1; expected",
+        ),
+        (reply(MEMBER, split={"tolerance": {"relative": 0}}), "split.tolerance.absolute is None; expected a number"),
         (reply(MEMBER, split={"header": {"name": "X Y", "value": "a"}}), "split.header.name is 'X Y'"),
         (reply(MEMBER, split={"header": {"name": "X", "value": "a\nb"}}), r"split.header.value is 'a\\nb'"),
         (reply(MEMBER, startSeconds=-1), "startSeconds is -1"),

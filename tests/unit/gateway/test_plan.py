@@ -83,7 +83,7 @@ TABLE = {
     "a sample is compared": (
         replace(wanted(ACTIVE), split=Split(shadow=100)),
         seen(SERVING),
-        [Verb.ADD_KNOB, Verb.SHADOW],
+        [Verb.ADD_KNOB],
     ),
     "a member drains": (wanted(DRAINING), seen(SERVING), [Verb.DRAIN]),
     "a draining member is kept while it is listed": (wanted(DRAINING), seen(replace(SERVING, drain=True)), []),

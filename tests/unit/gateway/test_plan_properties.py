@@ -22,11 +22,10 @@ class FakeHaproxy:
     servers: dict[tuple[str, str], Server] = field(default_factory=dict)  # by backend and name
     digests: dict[str, str] = field(default_factory=dict)
     knobs: dict[str, str] = field(default_factory=dict)
-    shadowing: bool = False
 
     def observe(self) -> Observed:
         servers = tuple(replace(one, digest=self.digests.get(one.name, "")) for one in self.servers.values())
-        return Observed("1@1", servers, frozenset(self.digests), knobs=dict(self.knobs), shadowing=self.shadowing)
+        return Observed("1@1", servers, frozenset(self.digests), knobs=dict(self.knobs))
 
     def apply(self, command: RuntimeCommand) -> None:
         name, place = command.server, (command.backend, command.server)
@@ -48,8 +47,6 @@ class FakeHaproxy:
                 self.knobs[name] = command.text
             case Verb.DROP_KNOB:
                 del self.knobs[name]
-            case Verb.SHADOW:
-                self.shadowing = command.text == "ready"
             case Verb.ADD | Verb.ADD_GRPC:
                 assert server is None, "HAProxy refuses a name it has"
                 address, _, port = command.text.partition(" ")[0].rpartition(":")
@@ -67,7 +64,7 @@ class FakeHaproxy:
 
     def accident(self, kind: str, name: str) -> None:
         if kind == "restart":
-            self.servers, self.digests, self.knobs, self.shadowing = {}, {}, {}, False
+            self.servers, self.digests, self.knobs = {}, {}, {}
         for place, server in list(self.servers.items()):
             if place[1] == name:
                 self.servers[place] = _struck(server, kind)
@@ -140,7 +137,7 @@ def serves(member: Member | None, server: Server) -> bool:
 def check_commands(wanted: Membership, observed: Observed, commands: list[RuntimeCommand]) -> None:
     by_side, existing = {(one.grpc, one.name): one for one in wanted.servers()}, observed.by_place()
     for command in commands:
-        if command.verb in (Verb.ADD_KNOB, Verb.SET_KNOB, Verb.DROP_KNOB, Verb.SHADOW):
+        if command.verb in (Verb.ADD_KNOB, Verb.SET_KNOB, Verb.DROP_KNOB):
             continue
         server = existing.get((command.backend, command.server))
         member = by_side.get((command.backend in GRPC_BACKENDS, command.server))

@@ -2,9 +2,7 @@
 
 import asyncio
 
-import aiohttp
 import pytest
-from aiohttp import web
 from gateway.split import Split
 
 from tests.unit.gateway.rig import Haproxy, Replica, haproxy, log_socket, needs_haproxy, replicas, until
@@ -142,37 +140,3 @@ async def test_a_restarted_haproxy_learns_the_split_again() -> None:
         await running.start()
         await running.follow(stable.member, canary.member, split=split)
         assert (await running.post())[1] == {"from": "canary"}
-
-
-async def test_a_sampled_request_goes_to_who_can_ask_both_revisions() -> None:
-    stable, canary = Replica("stable"), Replica("canary", canary=True)
-    async with replicas(stable, canary), haproxy() as running:
-        both = (stable.member, canary.member)
-        folder = running.settings.folder
-
-        async def compare(request: web.Request) -> web.Response:
-            answers = []
-            for name in ("stable", "canary"):
-                connector = aiohttp.UnixConnector(str(folder / f"{name}.sock"))
-                async with (
-                    aiohttp.ClientSession(connector=connector) as session,
-                    session.post(f"http://inside{request.path}", data=await request.read()) as answer,
-                ):
-                    answers.append((await answer.json())["from"])
-            return web.json_response({"from": answers})
-
-        app = web.Application()
-        app.router.add_post("/{path:.*}", compare)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        await running.follow(*both, split=Split(shadow=10_000))
-        assert (await running.post())[1] == {"from": "stable"}, "nobody listens, so nobody is asked twice"
-        await web.UnixSite(runner, str(folder / "shadow.sock")).start()
-
-        async def compared() -> bool:
-            return bool((await running.post())[1] == {"from": ["stable", "canary"]})
-
-        await until(compared, "the sample reaches both")
-        await running.follow(*both, split=Split())
-        assert (await running.post())[1] == {"from": "stable"}
-        await runner.cleanup()

@@ -93,6 +93,14 @@ def test_the_last_requests_of_a_member_that_left_count(traffic: Traffic) -> None
     assert counted(traffic)[0] == 1
 
 
+def test_compared_answers_count_for_who_answered_the_copy(traffic: Traffic) -> None:
+    for differs in (False, True, False):
+        traffic.compare(NEW, differs=differs)
+    told = traffic.report()["revisions"]
+    assert list(told) == [NEW]
+    assert (told[NEW]["compared"], told[NEW]["differed"], told[NEW]["requests"]) == (3, 1, 0)
+
+
 def test_memory_is_bounded(traffic: Traffic) -> None:
     for number in range(3 * MOST_REVISIONS):
         digest = f"sha256:{number:064}"

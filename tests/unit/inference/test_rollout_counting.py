@@ -7,8 +7,8 @@ import pytest
 
 from trainyard.api.rollout import RevisionCounts
 from trainyard.inference.board import BadSync, parse_sync
-from trainyard.inference.rollout.counting import Counter, TrafficReport, tally
-from trainyard.inference.rollout.verdict import Comparison, Margins, Tally, judge
+from trainyard.inference.rollout.counting import Counter, TrafficReport, answers, tally
+from trainyard.inference.rollout.verdict import Answers, Comparison, Margins, Tally, judge
 
 _numbers = itertools.count(1)
 
@@ -40,6 +40,20 @@ def test_gateways_are_added_from_where_they_stood() -> None:
         ("g2", told("b", 7, 0, b3=5, b9=2)),
     )
     assert found == (17, 1, {3: 14, 9: 2})
+
+
+def test_compared_answers_are_added_like_requests() -> None:
+    counter = Counter("x")
+    for boot, compared, differed in (("a", 5, 5), ("a", 9, 6), ("b", 2, 1), ("b", 1, 0)):
+        report = {
+            "boot": boot,
+            "number": next(_numbers),
+            "revisions": {"new": {"compared": compared, "differed": differed}},
+        }
+        counter.put("u", "g", TrafficReport.model_validate(report))
+    found = counter.of("u").of("new")
+    assert (found.compared, found.differed) == (4 + 2 + 1, 1 + 1)
+    assert answers(found.beyond(None)) == Answers(7, 2)
 
 
 def test_a_gateway_that_restarts_is_counted_from_nothing() -> None:
@@ -77,4 +91,5 @@ def test_a_report_that_makes_no_sense_is_refused(revisions: Any) -> None:
 def test_numbers_that_cannot_be_do_no_harm() -> None:
     odd = tally(RevisionCounts(requests=-5, errors=9, answered=4, slow=7))
     assert odd == Tally(0, 0, 4, 4)
+    assert answers(RevisionCounts(compared=3, differed=7)) == Answers(3, 3)
     judge(Comparison(odd, odd), Margins(), 1)

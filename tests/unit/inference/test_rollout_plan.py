@@ -121,6 +121,15 @@ def test_the_header_leads_nobody_to_a_canary_that_is_not_checked_yet() -> None:
     assert world.members().body()["split"]["header"] == {"name": "X-Try", "value": "new"}
 
 
+def test_copies_and_how_near_answers_must_be_go_to_the_gateways_without_the_header() -> None:
+    shadow = {"percent": 20, "relativeTolerance": 0.5, "absoluteTolerance": 0.25}
+    world = World(shadow=shadow, header={"name": "X-Try", "value": "new"})
+    world.change()
+    world.turn(4)
+    told = {"weight": 0, "header": None, "shadow": 2000, "tolerance": {"relative": 0.5, "absolute": 0.25}}
+    assert world.members().body()["split"] == told
+
+
 def test_a_lost_stable_replica_comes_back_with_the_old_model() -> None:
     world = World()
     world.change()

@@ -1,5 +1,6 @@
 """How a rollout goes on."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,8 @@ from trainyard.api.reasons import Reason
 from trainyard.api.rollout import Rollout, RolloutStatus
 from trainyard.inference.rollout.contract import Contract, Tensor
 from trainyard.inference.rollout.counting import Counted, Totals
-from trainyard.inference.rollout.steps import Look, Step, advance, canaries
+from trainyard.inference.rollout.stages import canaries
+from trainyard.inference.rollout.steps import Look, Step, advance
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
@@ -41,7 +43,12 @@ class Service:
         answered = count - errors
         shape = {36: answered} if slow else {10: answered - answered // 25, 20: answered // 25}
         times = {each: old.times.get(each, 0) + shape.get(each, 0) for each in {*old.times, *shape}}
-        self.totals[digest] = Totals(old.requests + count, old.errors + errors, times)
+        self.totals[digest] = replace(old, requests=old.requests + count, errors=old.errors + errors, times=times)
+
+    def answers(self, compared: int, differed: int = 0) -> None:
+        """Of the new model to copies."""
+        old = self.totals.get(NEW, Totals())
+        self.totals[NEW] = replace(old, compared=old.compared + compared, differed=old.differed + differed)
 
     def look(self, seconds: float = 1.0, refused: str = "") -> Step:
         self.now += timedelta(seconds=seconds)
@@ -66,6 +73,15 @@ class Service:
         self.look()
         assert self.status is not None
         assert self.status.weight > 0
+        return self
+
+    def begun_with_copies(self) -> "Service":
+        """Up to the copies."""
+        self.look()
+        self.ready[NEW] = 4
+        self.look()
+        assert self.status is not None
+        assert (self.status.weight, self.status.shadow > 0) == (0, True)
         return self
 
 
@@ -272,6 +288,76 @@ def test_no_request_comes_before_both_models_have_said_what_they_take() -> None:
     assert (service.status.weight, service.status.message) == (0, "gateways read the inputs and outputs of aaa")
     service.look(20)
     assert (service.status.phase, service.status.reason) == ("RolledBack", "NotReady")
+
+
+def test_copies_come_first_and_need_replicas_for_them_alone() -> None:
+    service = Service(target=10, shadow={"percent": 20})
+    service.look()
+    assert canaries(service.status, service.spec, 10) == 2
+    service.ready[NEW] = 2
+    service.look()
+    assert service.status is not None
+    assert (service.status.weight, service.status.shadow) == (0, 20)
+    assert service.status.message == "20 % of the old model's inferences are copied to bbb"
+    service.answers(600, 1)
+    service.look(30)
+    assert canaries(service.status, service.spec, 10) == 3  # 10 % of the requests, and copies of a fifth of the others
+    service.ready[NEW] = 3
+    service.look()
+    assert (service.status.weight, service.status.shadow) == (10, 20)
+    service.answers(600, 1)
+    service.requests(OLD, 9000, 9)
+    service.look(30)
+    assert (service.status.step, service.status.outcome) == (1, "NotEnoughTraffic"), "answers alone are not enough"
+
+
+def test_other_answers_roll_back_before_any_caller_gets_one() -> None:
+    service = Service(shadow={"percent": 20}).begun_with_copies()
+    service.answers(100, 15)
+    step = service.look()
+    assert reasons(step) == [Reason.ROLLED_BACK]
+    assert service.status is not None
+    assert (service.status.phase, service.status.reason, service.status.shadow) == ("RolledBack", "OtherAnswers", 0)
+    assert "different answers: 15.00% of 100, allowed 2.00%" in service.status.message
+    assert service.totals[NEW].requests == 0
+
+
+def test_other_answers_roll_back_a_canary_that_fails_nowhere() -> None:
+    service = Service(shadow={"percent": 20}, margins={"disagreement": 0.1}).begun_with_copies()
+    service.answers(600, 10)
+    service.look(30)
+    service.look()
+    assert service.status is not None
+    assert service.status.weight == 10
+    service.requests(OLD, 9000, 9)
+    service.requests(NEW, 2000, 2)
+    service.answers(300, 60)
+    service.look(60)
+    assert (service.status.phase, service.status.reason) == ("RolledBack", "OtherAnswers")
+
+
+def test_few_compared_answers_are_told_and_waited_for() -> None:
+    service = Service(shadow={"percent": 20}).begun_with_copies()
+    service.answers(40)
+    service.look(601)
+    assert service.status is not None
+    assert (service.status.phase, service.status.outcome) == ("Paused", "NotEnoughTraffic")
+    assert "40 compared answers of at least 100" in service.status.message
+
+
+def test_blue_and_green_are_compared_with_copies_before_the_switch() -> None:
+    service = Service("BlueGreen", keepSeconds=100, shadow={"percent": 50}).begun_with_copies()
+    assert service.status is not None
+    assert (service.status.shadow, canaries(service.status, service.spec, 4)) == (50, 2)
+    service.answers(600, 1)
+    service.requests(OLD, 3000, 3)
+    service.look(100)
+    assert service.status.weight == 0, "the switch waits for the comparison, not for keepSeconds"
+    service.look()
+    assert (service.status.weight, service.status.shadow) == (100, 0)
+    service.requests(NEW, 300)
+    assert not service.look(50).promoted
+    assert service.look(50).promoted
 
 
 def test_a_model_that_is_taken_back_ends_the_rollout() -> None:

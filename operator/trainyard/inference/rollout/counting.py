@@ -13,7 +13,7 @@ from pydantic import Field
 from trainyard.api.meta import Model
 from trainyard.api.rollout import RevisionCounts
 from trainyard.inference.rollout.latency import BUCKETS, slower
-from trainyard.inference.rollout.verdict import Tally
+from trainyard.inference.rollout.verdict import Answers, Tally
 
 NOTHING = RevisionCounts()
 MOST_REVISIONS = 8
@@ -26,6 +26,9 @@ class RevisionReport(Model):
     errors: int = Field(default=0, ge=0)
     times: dict[int, int] = Field(default_factory=dict, max_length=BUCKETS)
     """Answers by bucket of time."""
+    compared: int = Field(default=0, ge=0)
+    """Answers to copies that were compared with the stable revision's."""
+    differed: int = Field(default=0, ge=0)
 
 
 class TrafficReport(Model):
@@ -44,6 +47,8 @@ class Totals:
     requests: int = 0
     errors: int = 0
     times: Mapping[int, int] = field(default_factory=dict)
+    compared: int = 0
+    differed: int = 0
 
     def beyond(self, limit: int | None) -> RevisionCounts:
         """With the answers slower than a bucket; without a limit no time counts."""
@@ -52,6 +57,8 @@ class Totals:
             errors=self.errors,
             answered=sum(self.times.values()) if limit is not None else 0,
             slow=slower(self.times, limit) if limit is not None else 0,
+            compared=self.compared,
+            differed=self.differed,
         )
 
 
@@ -90,7 +97,7 @@ class Counter:
         totals = self._totals.setdefault(uid, {})
         for digest, now in report.revisions.items():
             old = before.revisions.get(digest, RevisionReport()) if same else RevisionReport()
-            if now.requests < old.requests:  # the gateway had forgotten it meanwhile
+            if now.requests < old.requests or now.compared < old.compared:  # the gateway had forgotten it meanwhile
                 old = RevisionReport()
             totals[digest] = _added(totals.get(digest, Totals()), now, old)
         for digest in list(totals):
@@ -113,7 +120,11 @@ def _added(total: Totals, now: RevisionReport, old: RevisionReport) -> Totals:
         if (more := count - old.times.get(index, 0)) > 0:
             times[index] = times.get(index, 0) + more
     return Totals(
-        total.requests + max(0, now.requests - old.requests), total.errors + max(0, now.errors - old.errors), times
+        requests=total.requests + max(0, now.requests - old.requests),
+        errors=total.errors + max(0, now.errors - old.errors),
+        times=times,
+        compared=total.compared + max(0, now.compared - old.compared),
+        differed=total.differed + max(0, now.differed - old.differed),
     )
 
 
@@ -124,6 +135,8 @@ def minus(one: RevisionCounts, other: RevisionCounts) -> RevisionCounts:
         errors=one.errors - other.errors,
         answered=one.answered - other.answered,
         slow=one.slow - other.slow,
+        compared=one.compared - other.compared,
+        differed=one.differed - other.differed,
     )
 
 
@@ -131,3 +144,9 @@ def tally(counts: RevisionCounts) -> Tally:
     """The same for a verdict, whatever a gateway may have told: never fewer than none, never more failures than requests."""
     requests, answered = max(0, counts.requests), max(0, counts.answered)
     return Tally(requests, min(max(0, counts.errors), requests), answered, min(max(0, counts.slow), answered))
+
+
+def answers(counts: RevisionCounts) -> Answers:
+    """The same of answers to copies."""
+    compared = max(0, counts.compared)
+    return Answers(compared, min(max(0, counts.differed), compared))

@@ -6,7 +6,8 @@ from datetime import datetime
 from trainyard.api.inference_service import ReplicaAdmission, ServedModel
 from trainyard.inference.model import named, resolve
 from trainyard.inference.observed import Observed
-from trainyard.inference.rollout.steps import GOING, SETTLE_SECONDS, Look, Step, advance
+from trainyard.inference.rollout.stages import GOING
+from trainyard.inference.rollout.steps import SETTLE_SECONDS, Look, Step, advance
 
 LOOK_SECONDS = 1.0
 

@@ -7,14 +7,15 @@ weight. The stable model stays the service's model until then, so everything tha
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from math import ceil
 
 from trainyard.api.inference_service import ServedModel
 from trainyard.api.reasons import Reason
 from trainyard.api.rollout import Revision, RevisionCounts, Rollout, RolloutStatus, Setback
 from trainyard.inference.rollout.contract import Contract, differences
-from trainyard.inference.rollout.counting import NOTHING, Counted, minus, tally
+from trainyard.inference.rollout.counting import NOTHING, Counted, answers, minus, tally
 from trainyard.inference.rollout.latency import allowed, limit_of
+from trainyard.inference.rollout.routing import has_traffic
+from trainyard.inference.rollout.stages import canaries, stages
 from trainyard.inference.rollout.verdict import Comparison, Margins, Outcome, Verdict, judge
 from trainyard.workloads.plan import Note
 
@@ -24,7 +25,6 @@ SETTLE_SECONDS = 5.0
 """After a promotion, before old replicas go: gateways move the new ones among those that share the requests."""
 CONTRACT_SECONDS = 60.0
 """For gateways to read what both models take and give, beyond readySeconds."""
-GOING: frozenset[str] = frozenset({"Progressing", "Paused"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +51,6 @@ class Step:
     status: RolloutStatus | None
     promoted: bool = False
     notes: tuple[Note, ...] = ()
-
-
-def shares(spec: Rollout, strategy: str) -> tuple[int, ...]:
-    """Shares of the steps in percent."""
-    return tuple(sorted(spec.steps)) if strategy == "Canary" else (100,)
-
-
-def canaries(status: RolloutStatus | None, spec: Rollout, target: int) -> int:
-    """Replicas that the new model should have beside the stable ones, none of which goes for them."""
-    if status is None or status.phase not in GOING:
-        return 0
-    steps = shares(spec, status.strategy)
-    return max(1, ceil(target * steps[min(status.step, len(steps) - 1)] / 100))
 
 
 def differs(look: Look) -> bool:
@@ -107,7 +94,7 @@ def _revision(model: ServedModel) -> Revision:
     return Revision(claim_name=model.claim_name, path=model.path, digest=model.digest, variant=model.variant)
 
 
-_SETBACKS: Mapping[str, Setback] = {"errors": "MoreErrors", "latency": "Slower"}
+_SETBACKS: Mapping[str, Setback] = {"errors": "MoreErrors", "latency": "Slower", "answers": "OtherAnswers"}
 
 
 class _Round:
@@ -117,25 +104,26 @@ class _Round:
         if status.counter != look.counted.counter:  # another operator counts from nothing: what is known goes on
             status = _carried(status, look)
         self.status, self.look, self.now = status, look, now
-        self.share = shares(look.spec, status.strategy)
-        self.index = min(status.step, len(self.share) - 1)
+        self.stages = stages(look.spec, status.strategy)
+        self.index = min(status.step, len(self.stages) - 1)
+        self.stage = self.stages[self.index]
         self.waited = (now - status.since).total_seconds()
 
     def step(self) -> Step:
         status, look, spec = self.status, self.look, self.look.spec
         if look.refused:
             return self._back("ModelRefused", f"a replica does not serve it: {look.refused}")
-        if not status.weight and (stop := self._contract()):
+        if not has_traffic(status) and (stop := self._contract()):
             return stop
         if status.limit is None and (limit := self._limit()) is not None:
             # From here on everything counts anew, so that the limit favours nobody.
             return Step(_rebased(status.model_copy(update={"limit": limit}), look, self.now))
         verdict = self._verdict()
-        if status.weight and verdict.outcome is Outcome.ROLL_BACK:
+        if has_traffic(status) and verdict.outcome is Outcome.ROLL_BACK:
             return self._back(_SETBACKS[verdict.reason], verdict.words(), verdict)
-        if status.weight < self.share[self.index]:
+        if status.weight < self.stage.weight or status.shadow != self.stage.shadow:
             return self._replicas()
-        if status.strategy == "BlueGreen":
+        if status.strategy == "BlueGreen" and status.weight:
             over = self.waited >= spec.keep_seconds
         else:
             over = verdict.outcome is Outcome.PROMOTE and self.waited >= spec.step_seconds
@@ -175,32 +163,34 @@ class _Round:
 
     def _replicas(self) -> Step:
         """Wait for the replicas that the step needs; then its share of the requests goes to them."""
-        status, look = self.status, self.look
+        status, look, stage = self.status, self.look, self.stage
         needed = canaries(status, look.spec, look.target)
         ready = look.ready.get(status.canary.digest, 0)
         if ready < needed:
-            if self.waited >= look.spec.ready_seconds and status.weight == 0:
+            if self.waited >= look.spec.ready_seconds and not has_traffic(status):
                 return self._back("NotReady", f"{ready} of {needed} replicas are ready after {self.waited:.0f} s")
             return Step(
                 status.model_copy(update={"message": f"{ready} of {needed} replicas of the new model are ready"})
             )
-        share = self.share[self.index]
-        switched = _rebased(status.model_copy(update={"weight": share, "since": self.now}), look, self.now)
-        if status.strategy == "BlueGreen":  # the old model gets nothing from now on: what it did before is compared
+        given = {"weight": stage.weight, "shadow": stage.shadow, "since": self.now}
+        switched = _rebased(status.model_copy(update=given), look, self.now)
+        if (
+            status.strategy == "BlueGreen" and stage.weight
+        ):  # the old model gets nothing from now on: what it did before is compared
             switched = switched.model_copy(update={"stable_base": status.stable_base})
-        note = Note(Reason.ROLLOUT_STEP, f"{share} % of the requests go to {status.canary.path}")
-        return Step(switched.model_copy(update={"message": f"{share} % of the requests"}), notes=(note,))
+        text = stage.words(status.canary.path)
+        return Step(switched.model_copy(update={"message": text}), notes=(Note(Reason.ROLLOUT_STEP, text),))
 
     def _onward(self, verdict: Verdict) -> Step:
         """The next step, or the end of the last."""
         status, text = self.status, verdict.words()
-        if self.index + 1 < len(self.share):
+        if self.index + 1 < len(self.stages):
             following = {"phase": "Progressing", "step": self.index + 1, "since": self.now}
             return Step(self._counted(verdict, "Progressing", text).model_copy(update=following))
         if not self.look.spec.auto_promote:
             return self._pause(verdict, f"spec.rollout.autoPromote is false: {text}")
         note = Note(Reason.ROLLOUT_PROMOTED, f"{status.canary.path} replaces {status.stable.path}: {text}"[:1000])
-        done = self._counted(verdict, "Promoted", text).model_copy(update={"weight": 0, "since": self.now})
+        done = self._counted(verdict, "Promoted", text).model_copy(update={"weight": 0, "shadow": 0, "since": self.now})
         return Step(done, promoted=True, notes=(note,))
 
     def _pause(self, verdict: Verdict, why: str) -> Step:
@@ -212,6 +202,7 @@ class _Round:
             "phase": "RolledBack",
             "reason": reason,
             "weight": 0,
+            "shadow": 0,
             "since": self.now,
             "outcome": Outcome.ROLL_BACK.value,
         }
@@ -226,9 +217,16 @@ class _Round:
 
     def _verdict(self) -> Verdict:
         stable, canary = self._seen()
-        margins = Margins(error_rate=self.look.spec.margins.error_rate)
-        seen = Comparison(tally(stable), tally(canary))
-        return judge(seen, margins, self.look.spec.minimum_requests, len(self.share))
+        spec, status = self.look.spec, self.status
+        seen = Comparison(
+            tally(stable),
+            tally(canary),
+            answers(canary),
+            shadowed=status.shadow > 0,
+            shared=status.weight > 0 or not status.shadow,
+        )
+        margins = Margins(spec.margins.error_rate, spec.margins.disagreement)
+        return judge(seen, margins, spec.minimum_requests, len(self.stages))
 
     def _counted(self, verdict: Verdict, phase: str, message: str) -> RolloutStatus:
         """The status with its numbers, or as it was while these alone have changed and were written a moment ago."""

@@ -106,14 +106,15 @@ class Verdict:
 
     def words(self) -> str:
         """The numbers in a sentence for people."""
+        counted = "compared answers" if [each.name for each in self.findings] == ["answers"] else "requests"
         if self.outcome is Outcome.NOT_ENOUGH_TRAFFIC:
-            return f"{self.seen} requests of at least {self.needed}"
+            return f"{self.seen} {counted} of at least {self.needed}"
         told = [each for each in self.findings if each.name == self.reason] or list(self.findings)
         text = "; ".join(each.words() for each in told)
         if self.outcome is Outcome.ROLL_BACK:
             return f"{text}; the chance of this from a canary within the margin is below {_chance(told[0].worse)}"
         return text + (
-            f"; about {self.needed} requests needed" if self.outcome is Outcome.CONTINUE and self.needed else ""
+            f"; about {self.needed} {counted} needed" if self.outcome is Outcome.CONTINUE and self.needed else ""
         )
 
 
@@ -126,18 +127,25 @@ class Comparison:
     answers: Answers = field(default_factory=Answers)
     shadowed: bool = False
     """Whether answers are compared at all: then they must agree before it is promoted."""
+    shared: bool = True
+    """Whether the canary has requests of its own; if not, the compared answers are all there is to judge by."""
+
+    @property
+    def seen(self) -> int:
+        """Requests of the canary, or compared answers, that the least number is about."""
+        return self.canary.requests if self.shared else self.answers.compared
 
 
 def judge(seen: Comparison, margins: Margins, minimum: int, looks_apart: int = 1) -> Verdict:
     """The verdict on what was seen.
 
-    minimum: least number of canary requests before it may be promoted; it is rolled back with any number.
+    minimum: least number of canary requests (compared answers where it has none) before it may be promoted; it is rolled back with any number.
     looks_apart: how many comparisons with fresh counts share the risk of a false alarm: the steps of a rollout.
     """
     findings = _findings(seen, margins)
     alarm = -log(RISK_OF_ALARM / (_FINDINGS * looks_apart))
     worst = max(findings, key=lambda each: each.worse)
-    requests = seen.canary.requests
+    requests = seen.seen
     if worst.worse >= alarm:
         return Verdict(Outcome.ROLL_BACK, worst.name, findings, requests)
     if requests < minimum:
@@ -150,12 +158,17 @@ def judge(seen: Comparison, margins: Margins, minimum: int, looks_apart: int = 1
 
 def _findings(seen: Comparison, margins: Margins) -> tuple[Finding, ...]:
     stable, canary, answers = seen.stable, seen.canary, seen.answers
-    found = [
-        _two(
-            "errors", Stream(canary.errors, canary.requests), Stream(stable.errors, stable.requests), margins.error_rate
-        ),
-        _two("latency", Stream(canary.slow, canary.answered), Stream(stable.slow, stable.answered), _SLOW_MARGIN),
-    ]
+    found = []
+    if seen.shared:
+        found += [
+            _two(
+                "errors",
+                Stream(canary.errors, canary.requests),
+                Stream(stable.errors, stable.requests),
+                margins.error_rate,
+            ),
+            _two("latency", Stream(canary.slow, canary.answered), Stream(stable.slow, stable.answered), _SLOW_MARGIN),
+        ]
     if seen.shadowed:
         pairs = Stream(answers.differed, answers.compared)
         strength = log_against(pairs, margins.disagreement)
