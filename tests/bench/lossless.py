@@ -13,28 +13,25 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from dev import images
 from dev.cluster import ClusterSpec, up
 from dev.demo import install
+from tests.e2e.callers import Callers
 from tests.e2e.faults import Rig, processes_of
 from tests.e2e.platform import Platform, new_platform, quota
 
 LEAST_SECONDS = 600.0
 CALM_SECONDS = 15.0
 """After each fault, in which late consequences show."""
-CALLERS, THINK_SECONDS = 16, 0.1
-SERVICE, CLIENT = "digits", "callers"
-_CLIENT = Path(__file__).with_name("lossless_client.py")
+SERVICE = "digits"
 
 
 class Served:
     """The service under load, and ways to change or hurt it."""
 
     def __init__(self, platform: Platform) -> None:
-        self.platform = platform
+        self.platform, self.callers = platform, Callers(platform, SERVICE)
 
     def start(self) -> None:
         """Three models, two replicas of the first behind two gateways, and the callers."""
@@ -47,13 +44,7 @@ class Served:
             each.phase("tyj", name, "Complete", 300)
         each.apply(each.service(SERVICE, {"trainingJob": "digits"}, replicas=2))
         each.phase("tyi", SERVICE, "Ready", 180)
-        each.apply(_client_pod(each.namespace))
-        each.until("callers that are answered", lambda: any(line.get("answers", {}).get("200") for line in self.said()))
-
-    def said(self) -> list[dict[str, Any]]:
-        """All that the callers told so far."""
-        text = self.platform.cluster.kubectl("logs", CLIENT, "-n", self.platform.namespace)
-        return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+        self.callers.start()
 
     def pods(self, role: str) -> list[dict[str, Any]]:
         """Running pods of the service: replicas or gateways."""
@@ -85,10 +76,7 @@ class Served:
         self.settled(replicas)
 
     def patch(self, spec: dict[str, Any]) -> None:
-        patch = json.dumps({"spec": spec})
-        self.platform.cluster.kubectl(
-            "patch", "tyi", SERVICE, "-n", self.platform.namespace, "--type=merge", "-p", patch
-        )
+        self.platform.patch("tyi", SERVICE, {"spec": spec})
 
     def evict(self, role: str) -> None:
         """Through the eviction API, as `kubectl drain` does, which honours budgets."""
@@ -206,7 +194,7 @@ def main() -> None:
         while not chosen and time.monotonic() - began < LEAST_SECONDS:
             time.sleep(1)
         time.sleep(2)
-        lines = list(_lines(served.said(), windows))
+        lines = list(_lines(served.callers.said(), windows))
     missed = [line["name"] for line in lines if line["failed"] > line["allowed"]]
     assert not missed, f"requests failed: {', '.join(missed)}"
 
@@ -255,34 +243,6 @@ def _line(name: str, said: list[dict[str, Any]], began: float, ended: float, *, 
     }
     print(json.dumps(found), flush=True)
     return found
-
-
-def _client_pod(namespace: str) -> dict[str, Any]:
-    tensor = {"name": "input", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [1.0] * 64}
-    env = {
-        "URL": f"http://{SERVICE}.{namespace}.svc/v2/models/{SERVICE}/infer",
-        "BODY": json.dumps({"inputs": [tensor]}),
-        "CALLERS": str(CALLERS),
-        "THINK_SECONDS": str(THINK_SECONDS),
-    }
-    container = {
-        "name": CLIENT,
-        "image": images.reference("server"),
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["python", "-c", _CLIENT.read_text()],
-        "env": [{"name": name, "value": value} for name, value in env.items()],
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-    }
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": CLIENT, "namespace": namespace},
-        "spec": {
-            "restartPolicy": "Never",
-            "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [container],
-        },
-    }
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """What the end-to-end tests share: the installed chart, manifests in a few words, and waiting with a reason."""
 
+import base64
 import json
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from dev import images
@@ -120,6 +122,51 @@ class Platform:
             "spec": body,
         }
 
+    def program(self, name: str, image: str, text: str, *, env: Mapping[str, str], claim: str = "") -> dict[str, Any]:
+        """A pod that runs Python in one of our images, under the restricted level; a claim is at /storage."""
+        container: dict[str, Any] = {
+            "name": "program",
+            "image": images.reference(image),
+            "imagePullPolicy": "IfNotPresent",
+            "command": ["python", "-c", text],
+            "env": [{"name": each, "value": value} for each, value in env.items()],
+            "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        }
+        spec: dict[str, Any] = {
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 1,
+            "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [container],
+        }
+        if claim:
+            container["volumeMounts"] = [{"name": "storage", "mountPath": "/storage"}]
+            spec["volumes"] = [{"name": "storage", "persistentVolumeClaim": {"claimName": claim}}]
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "spec": spec,
+        }
+
+    def said(self, pod: str) -> list[dict[str, Any]]:
+        """The lines of JSON that a pod has written so far."""
+        text = self.cluster.kubectl("logs", pod, "-n", self.namespace)
+        return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+    def patch(self, kind: str, name: str, change: Mapping[str, Any]) -> None:
+        self.cluster.kubectl("patch", kind, name, "-n", self.namespace, "--type=merge", "-p", json.dumps(change))
+
+    def delete(self, kind: str, name: str) -> None:
+        """And wait until it is gone; its children may go on for a while."""
+        words = ("delete", kind, name, "-n", self.namespace, "--ignore-not-found", "--wait=true", "--timeout=90s")
+        self.cluster.kubectl(*words)
+
+    def events(self, name: str, reason: str) -> list[str]:
+        """Messages of the events of that reason about an object of that name."""
+        selector = f"involvedObject.name={name},reason={reason}"
+        found = self.cluster.kubectl("get", "events", "-n", self.namespace, "--field-selector", selector, "-o", "json")
+        return [str(each["message"]) for each in json.loads(found)["items"]]
+
 
 def new_platform(cluster: Cluster) -> Platform:
     """A namespace of its own, selected by the queue `research`, under the restricted pod security level."""
@@ -132,6 +179,25 @@ def new_platform(cluster: Cluster) -> Platform:
     return platform
 
 
+def secret(platform: Platform, name: str, entries: Mapping[str, str], kind: str = "Opaque") -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": platform.namespace},
+        "type": kind,
+        "data": {each: base64.b64encode(value.encode()).decode() for each, value in entries.items()},
+    }
+
+
+@contextmanager
+def namespace_of_its_own(cluster: Cluster) -> Iterator[Platform]:
+    """A new platform; what was made in it goes at the end, so that others find the GPUs free."""
+    made = new_platform(cluster)
+    yield made
+    cluster.kubectl("delete", "tyj,tyi", "--all", "-n", made.namespace, "--wait=true", "--timeout=90s")
+    cluster.kubectl("delete", "namespace", made.namespace, "--wait=false")
+
+
 def quota(gpus: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Flavor and queue."""
     flavor = {"apiVersion": GROUP, "kind": "Flavor", "metadata": {"name": "gpu"}, "spec": {}}
@@ -141,6 +207,3 @@ def quota(gpus: int) -> tuple[dict[str, Any], dict[str, Any]]:
         "flavors": [{"name": "gpu", "resources": resources}],
     }
     return flavor, {"apiVersion": GROUP, "kind": "Queue", "metadata": {"name": "research"}, "spec": spec}
-
-
-TRAINER_IMAGE = images.reference("trainer")

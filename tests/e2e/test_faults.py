@@ -10,25 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from dev.cluster import Cluster
-from dev.demo import install
 from tests.e2e.faults import EVERY, Rig, processes_of, short_job, small_volume
-from tests.e2e.platform import Platform, new_platform, quota
+from tests.e2e.platform import Platform
 
 pytestmark = pytest.mark.e2e
-GPUS = 8
 LEAST_ROOM = 24
 """Mebibytes that hold a few checkpoints of the job here."""
-
-
-@pytest.fixture(scope="module")
-def platform(cluster: Cluster) -> Iterator[Platform]:
-    install(cluster)
-    Platform(cluster, "default").apply(*quota(GPUS))
-    made = new_platform(cluster)
-    yield made
-    cluster.kubectl("delete", "tyj", "--all", "-n", made.namespace, "--wait=true", "--timeout=90s")
-    cluster.kubectl("delete", "namespace", made.namespace, "--wait=false")
 
 
 def test_a_worker_that_the_kernel_kills_for_its_memory_is_out_of_memory(platform: Platform) -> None:
@@ -101,9 +88,9 @@ def test_on_a_node_that_is_back_too_late_nothing_is_written_and_nobody_is_distur
 
 
 @pytest.fixture(scope="module")
-def gang(platform: Platform) -> Iterator[Rig]:
+def gang(shared_platform: Platform) -> Iterator[Rig]:
     """Two workers that one fault after the other strikes."""
-    rig = Rig(platform, "gang").start(restart={"maxRestarts": 20})
+    rig = Rig(shared_platform, "gang").start(restart={"maxRestarts": 20})
     yield rig
     rig.delete()
 

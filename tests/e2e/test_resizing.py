@@ -1,33 +1,20 @@
 """An elastic job on a real cluster that gets more and fewer workers: those that stay keep their pods, and no step is lost."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from dev.cluster import Cluster, ClusterError
-from dev.demo import install
-from tests.e2e.platform import Platform, new_platform, quota
+from dev.cluster import ClusterError
+from tests.e2e.platform import Platform
 
 pytestmark = pytest.mark.e2e
 PROGRESS = "print(open('/tmp/trainyard/progress.json').read())"
 TRAINING = {"epochs": 100_000, "batchSize": 64, "checkpointEverySteps": 40}
 
 
-@pytest.fixture
-def platform(cluster: Cluster) -> Iterator[Platform]:
-    install(cluster)
-    Platform(cluster, "default").apply(*quota(8))
-    made = new_platform(cluster)
-    yield made
-    cluster.kubectl("delete", "tyj", "--all", "-n", made.namespace, "--wait=true", "--timeout=90s")
-    cluster.kubectl("delete", "namespace", made.namespace, "--wait=false")
-
-
 def _size(platform: Platform, workers: int) -> None:
-    patch = json.dumps({"spec": {"workers": {"replicas": workers}}})
-    platform.cluster.kubectl("patch", "tyj", "wide", "-n", platform.namespace, "--type=merge", "-p", patch)
+    platform.patch("tyj", "wide", {"spec": {"workers": {"replicas": workers}}})
 
 
 def _progress(platform: Platform, workers: int) -> dict[str, Any] | None:

@@ -1,14 +1,10 @@
 """A worker that is slow, on a real cluster: the job's status names it with pod and node, and `trainyard why` says what helps."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from dev.cluster import Cluster
-from dev.demo import install
-from tests.e2e.conftest import GPUS_PER_NODE, NODES
-from tests.e2e.platform import Platform, new_platform, quota
+from tests.e2e.platform import Platform
 from trainyard.cli.__main__ import main
 
 pytestmark = pytest.mark.e2e
@@ -42,16 +38,6 @@ while True:
         told = {{"p50": statistics.median(seconds), "slowest": most, "slowestRank": seconds.index(most)}}
         trainer.report(step=step, step_seconds=told)
 """
-
-
-@pytest.fixture
-def platform(cluster: Cluster) -> Iterator[Platform]:
-    install(cluster)
-    Platform(cluster, "default").apply(*quota(NODES * GPUS_PER_NODE))
-    made = new_platform(cluster)
-    yield made
-    cluster.kubectl("delete", "tyj", "--all", "-n", made.namespace, "--wait=true", "--timeout=60s")
-    cluster.kubectl("delete", "namespace", made.namespace, "--wait=false")
 
 
 @pytest.mark.timeout(600)  # on cores that others use too

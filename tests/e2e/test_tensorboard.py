@@ -1,14 +1,11 @@
 """A real TensorBoard on a real cluster: what its server answers through the Service, across restarts, ends and switches."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from dev.cluster import Cluster
-from dev.demo import install
-from tests.e2e.platform import Platform, new_platform, quota
+from tests.e2e.platform import Platform
 
 pytestmark = pytest.mark.e2e
 LONG = 2000  # epochs that no test waits for
@@ -16,21 +13,6 @@ RUN = "worker"
 
 GET = "import sys, urllib.request; print(urllib.request.urlopen('http://{service}{path}', timeout=10).read().decode())"
 KILL = "import os, pathlib; os.kill(int(pathlib.Path('/tmp/trainyard/worker-0.pid').read_text()), 9)"
-
-
-@pytest.fixture(scope="module")
-def installed(cluster: Cluster) -> Cluster:
-    install(cluster)
-    Platform(cluster, "default").apply(*quota(8))
-    return cluster
-
-
-@pytest.fixture
-def platform(installed: Cluster) -> Iterator[Platform]:
-    made = new_platform(installed)
-    yield made
-    installed.kubectl("delete", "tyj", "--all", "-n", made.namespace, "--wait=true", "--timeout=60s")
-    installed.kubectl("delete", "namespace", made.namespace, "--wait=false")
 
 
 def shown(platform: Platform, name: str) -> dict[str, Any]:
@@ -65,8 +47,7 @@ def steps(platform: Platform, name: str, tag: str) -> list[int]:
 
 
 def switch(platform: Platform, name: str, *, on: bool) -> None:
-    patch = json.dumps({"spec": {"tensorboard": on}})
-    platform.cluster.kubectl("patch", "tyj", name, "-n", platform.namespace, "--type=merge", "-p", patch)
+    platform.patch("tyj", name, {"spec": {"tensorboard": on}})
 
 
 def left(platform: Platform, name: str) -> list[str]:
@@ -115,8 +96,7 @@ def test_with_a_claim_of_one_node_it_runs_beside_the_worker(platform: Platform) 
     assert "on the worker's node" in shown(platform, "alone")["message"]
     worker = platform.pods("trainyard.dev/job=alone")[0]
     assert pod_of(platform, "alone")["spec"]["nodeName"] == worker["spec"]["nodeName"]
-    suspended = json.dumps({"spec": {"suspend": True}})
-    platform.cluster.kubectl("patch", "tyj", "alone", "-n", platform.namespace, "--type=merge", "-p", suspended)
+    platform.patch("tyj", "alone", {"spec": {"suspend": True}})
     platform.phase("tyj", "alone", "Suspended")
     platform.until("it letting go of the volume", lambda: not platform.pods("trainyard.dev/tensorboard=alone"), 60)
     assert platform.status("tyj", "alone")["tensorboard"]["state"] == "Waiting"

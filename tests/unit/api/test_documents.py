@@ -37,6 +37,13 @@ def test_an_example_says_nothing_that_the_models_do_not_know(path: Path) -> None
             assert unknown(each["spec"], read.spec.model_dump(by_alias=True, mode="json")) == []
 
 
+def test_every_example_of_serving_is_run_on_a_cluster() -> None:
+    """Which takes minutes; that one was forgotten is told in seconds."""
+    table = (REPOSITORY / "tests" / "e2e" / "test_serving_examples.py").read_text()
+    run = re.findall(r"Example\(\s*\"([\w-]+\.yaml)\"", table)
+    assert sorted(run) == [path.name for path in EXAMPLES if path.parent.name == "serving"]
+
+
 def unknown(given: Any, known: Any, path: str = "spec") -> list[str]:
     """Fields of `given` that `known` lacks. Free-form parts come back as they were given."""
     if isinstance(given, dict):

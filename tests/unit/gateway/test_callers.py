@@ -1,11 +1,9 @@
 """Real HAProxy: who may ask, how often, over TLS; and that every combination of options is a valid configuration."""
 
 import asyncio
-import base64
 import datetime as dt
 import hashlib
 import itertools
-import json
 import ssl
 import time
 from dataclasses import replace
@@ -15,17 +13,17 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 from gateway.config import Settings
 from gateway.credentials import Credentials, differences, keys
 from gateway.render import write
 
+from tests import tokens
 from tests.unit.gateway.rig import HOST, UID, Replica, free_port, haproxy, needs_haproxy, replicas
 
 pytestmark = needs_haproxy
-KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+KEY, OTHER = tokens.new_key(), tokens.new_key()
 
 
 def secret(folder: Path, **entries: str) -> Path:
@@ -63,19 +61,12 @@ def pair(folder: Path, name: str, key: rsa.RSAPrivateKey = KEY) -> Path:
 
 
 def public(folder: Path, key: rsa.RSAPrivateKey = KEY) -> Path:
-    form = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    (folder / "public.pem").write_bytes(key.public_key().public_bytes(*form))
+    (folder / "public.pem").write_bytes(tokens.public_pem(key))
     return folder / "public.pem"
 
 
 def token(key: rsa.RSAPrivateKey = KEY, algorithm: str = "RS256", **claims: Any) -> str:
-    def part(value: bytes) -> str:
-        return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
-
-    known = {"iss": "https://login.test", "aud": "digits", "sub": "ann", "exp": int(time.time()) + 60}
-    stated = {name: value for name, value in (known | claims).items() if value is not None}
-    text = part(json.dumps({"alg": algorithm}).encode()) + "." + part(json.dumps(stated).encode())
-    return f"{text}.{part(key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
+    return tokens.token(key, algorithm, **claims)
 
 
 async def test_a_key_is_asked_for_and_goes_no_further(tmp_path: Path) -> None:
@@ -140,7 +131,7 @@ async def test_without_keys_the_limit_is_by_address_and_refused_requests_do_not_
 
 async def test_a_token_must_be_signed_in_time_and_meant_for_us(tmp_path: Path) -> None:
     a = Replica("a")
-    options = {"jwt_key": public(tmp_path), "jwt_issuer": "https://login.test", "jwt_audience": "digits"}
+    options = {"jwt_key": public(tmp_path), "jwt_issuer": tokens.ISSUER, "jwt_audience": tokens.AUDIENCE}
     async with replicas(a), haproxy(**options) as running:
         await running.follow(a.member)
         expected = {
