@@ -50,6 +50,13 @@ class Applied:
         model = self.service["spec"]["model"]
         model["digest"] = self.models.digests[model["path"]]
 
+    def train_its_job(self) -> None:
+        """The one of examples/training that it names."""
+        job = self.service["spec"]["model"]["trainingJob"]
+        file = EXAMPLES.parent / "training" / f"{job}.yaml"
+        self.platform.cluster.kubectl("apply", "-n", self.platform.namespace, "-f", str(file))
+        self.platform.phase("tyj", job, "Complete", 400)
+
     def gateway(self, *, tls: bool = False) -> Gateway:
         context = ssl.create_default_context(cafile=self.authority.certificate) if tls else None
         return Gateway(self.platform, self.name, context)

@@ -55,6 +55,9 @@ def main() -> None:
         "reviews/2026-11-30": written("reviews/2026-11-30", 4, digits),
         "prices/2026-11-30": written("prices/2026-11-30", 7, digits),
         "prices/wide": written("prices/wide", 8, wide),
+        "team/digits/1": written("team/digits/1", 1, digits),
+        "team/digits/2": written("team/digits/2", 2, digits),
+        "team/segments/1": written("team/segments/1", 9, digits),
         "llama/v1": written("llama/v1", 5, text),
         "language/v1": written("language/v1", 6, text),
     }

@@ -17,15 +17,20 @@ import numpy as np
 import pytest
 import tritonclient.grpc
 
-from tests.e2e.asking import IMAGE, waiting
+from tests.e2e.asking import IMAGE, IMAGE_BODY, waiting
 from tests.e2e.examples import Applied
-from tests.e2e.models import Models
+from tests.e2e.models import CLAIM, Models
 from tests.tokens import new_key, token
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("installed"), pytest.mark.timeout(600)]
 JOBS = ("digits", "prices", "reviews")
 """That examples take for granted, and whose results differ."""
 
+_PUT = """
+import shutil
+shutil.copytree("/storage/team/digits/1", "/storage/team/.digits-3")
+shutil.move("/storage/team/.digits-3", "/storage/team/digits/3")
+"""
 _THROUGH_THE_SERVICE = """
 import ssl, urllib.request
 unverified = ssl.create_default_context()
@@ -84,6 +89,18 @@ def the_new_model_answers_those_who_ask_for_it_by_header(applied: Applied) -> No
     for _ in range(5):
         assert gateway.logits({"X-Model": "new"}) == new
         assert gateway.logits({"X-Model": "old"}) == old
+
+
+def a_request_may_have_as_many_rows_as_a_batch(applied: Applied) -> None:
+    applied.ready()
+    gateway = applied.gateway()
+    assert gateway.infer(body=_images(128)).status == 200
+    refused = gateway.infer(body=_images(129))
+    assert (refused.status, "128" in refused.body["error"]) == (400, True)
+
+
+def _images(rows: int) -> bytes:
+    return json.dumps({"inputs": [IMAGE | {"shape": [rows, 1, 8, 8], "data": [1.0] * 64 * rows}]}).encode()
 
 
 def it_is_served(applied: Applied) -> None:
@@ -165,6 +182,23 @@ def nobody_asks_and_the_first_who_does_wakes_it(applied: Applied) -> None:
     assert applied.ready(1)["scaling"]["desired"] == 1
 
 
+def a_version_that_is_put_into_the_folder_is_served_soon(applied: Applied) -> None:
+    applied.ready()
+    gateway = applied.gateway()
+    listed = {(each["name"], each["version"]) for each in gateway.ask("/v2/repository/index", b"{}").body}
+    assert listed == {("digits", "1"), ("digits", "2"), ("segments", "1")}
+    assert gateway.ask("/v2/models/segments/infer", IMAGE_BODY).status == 200
+    assert gateway.ask("/v2/models/digits/infer", IMAGE_BODY).body["model_version"] == "2"
+    assert gateway.ask("/v2/models/digits/versions/3/infer", IMAGE_BODY).status == 404
+    platform = applied.platform
+    platform.apply(platform.program("put", "server", _PUT, env={}, claim=CLAIM))
+    platform.until(
+        "all replicas having the new version",
+        lambda: {_statistics(pod, "digits")["version"] for pod in applied.pods("replica")} == {"3"},
+    )
+    assert gateway.ask("/v2/models/digits/infer", IMAGE_BODY).body["model_version"] == "3"
+
+
 def office_hours_decide_the_least_number(applied: Applied) -> None:
     berlin = datetime.now(UTC).astimezone(ZoneInfo("Europe/Berlin"))
     moments = (berlin, berlin + timedelta(minutes=2))  # replicas start before the hour
@@ -190,6 +224,22 @@ def answers_in_time_are_counted_by_the_gateways(applied: Applied) -> None:
 
     applied.platform.until("all being counted", lambda: counted("requests") == asked, 10)
     assert 0 < counted("good") <= asked
+
+
+def the_variant_is_served_until_one_that_is_published_is_named(applied: Applied) -> None:
+    assert applied.ready()["model"]["path"].endswith("/variants/half")
+    assert applied.gateway().infer().status == 200
+    applied.platform.patch("tyi", applied.name, {"spec": {"model": {"variant": "tiny"}}})
+    told = applied.platform.until(
+        "the refusal", lambda: words if "'tiny'" in (words := _ready_message(applied.status())) else None
+    )
+    assert "the old model stays" in told
+    assert re.search(r"published are: .*\bhalf\b", told), told
+    assert applied.gateway().infer().status == 200
+
+
+def _ready_message(status: dict[str, Any]) -> str:
+    return next(str(each["message"]) for each in status["conditions"] if each["type"] == "Ready")
 
 
 def only_encrypted_requests_are_answered(applied: Applied) -> None:
@@ -221,6 +271,9 @@ TABLE = (
         the_number_follows_the_requests_within_its_limits,
         left="up and down take a window of a minute: test_serving_autoscaling has a shorter one",
     ),
+    Example(
+        "batching.yaml", a_request_may_have_as_many_rows_as_a_batch, left="times and other limits: tests of the server"
+    ),
     Example("blue-green.yaml", it_is_served, left="a change keeps the old set for ten minutes: test_serving_rollouts"),
     Example("canary-by-header.yaml", the_new_model_answers_those_who_ask_for_it_by_header),
     Example(
@@ -238,6 +291,7 @@ TABLE = (
     Example("hold.yaml", a_request_waits_for_the_first_replica),
     Example("jwt.yaml", only_tokens_of_the_issuer_are_good, (Applied.certify, Applied.publish_login_key)),
     Example("language-model.yaml", openai_clients_are_answered),
+    Example("repository.yaml", a_version_that_is_put_into_the_folder_is_served_soon),
     Example(
         "scale-to-zero.yaml",
         nobody_asks_and_the_first_who_does_wakes_it,
@@ -254,6 +308,12 @@ TABLE = (
         only_encrypted_requests_are_answered,
         (Applied.certify,),
         left="a renewed certificate: test_serving_access",
+    ),
+    Example(
+        "variant.yaml",
+        the_variant_is_served_until_one_that_is_published_is_named,
+        (Applied.train_its_job,),
+        left="a canary has steps of a minute: test_serving_rollouts has shorter ones",
     ),
 )
 
