@@ -57,6 +57,17 @@ class Applied:
         self.platform.cluster.kubectl("apply", "-n", self.platform.namespace, "-f", str(file))
         self.platform.phase("tyj", job, "Complete", 400)
 
+    def delete(self) -> None:
+        """Its services; what they took for granted stays."""
+        for each in self.documents:
+            if each["kind"] == "InferenceService":
+                self.platform.delete("tyi", each["metadata"]["name"])
+
+    def message(self) -> str:
+        """Why it is ready, or is not."""
+        stated = self.status().get("conditions", ())
+        return next((str(each["message"]) for each in stated if each["type"] == "Ready"), "")
+
     def gateway(self, *, tls: bool = False) -> Gateway:
         context = ssl.create_default_context(cafile=self.authority.certificate) if tls else None
         return Gateway(self.platform, self.name, context)

@@ -103,7 +103,7 @@ def test_a_request_to_a_service_without_replicas_is_held_and_answered_after_the_
     assert answer.status == 200, answer
     assert time.monotonic() - began > 1
     following.platform.until("the start being learned", lambda: following.status()["scaling"]["coldStart"]["starts"])
-    assert any("FromZero" in each for each in following.platform.events(SERVICE, "ScaledUp"))
+    assert any(each.startswith("0 to 1 replicas (FromZero)") for each in following.platform.events(SERVICE, "ScaledUp"))
 
 
 def test_load_brings_more_replicas_and_the_status_explains_why_no_more(following: Following) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc
 
-from tests.e2e.asking import IMAGE, IMAGE_BODY, waiting
+from tests.e2e.asking import IMAGE, IMAGE_BODY, Gateway, waiting
 from tests.e2e.examples import Applied
 from tests.e2e.models import CLAIM, Models
 from tests.tokens import new_key, token
@@ -124,6 +124,21 @@ def another_contract_is_rolled_out_only_by_those_who_ask_for_it(applied: Applied
     applied.platform.until("an answer of the new model", lambda: gateway.infer(body=body).status == 200, 10)
 
 
+def a_graph_names_what_it_lacks_and_answers_when_it_is_there(applied: Applied) -> None:
+    missing = "stage 'pick' names InferenceService 'digits-small', which does not exist"
+    applied.platform.until("the missing service being named", lambda: missing in applied.message())
+    platform, models = applied.platform, {"digits-small": "digits/v1", "digits-large": "digits/v2"}
+    platform.apply(*(platform.service(name, applied.models.source(path)) for name, path in models.items()))
+    try:
+        platform.phase("tyi", "digits-vote", "Ready", 240)
+        vote = Gateway(platform, "digits-vote")
+        answer = platform.until("both being asked", lambda: each if (each := vote.infer()).status == 200 else None, 60)
+        assert [each["name"] for each in answer.body["outputs"]] == ["label"]
+    finally:
+        for name in models:
+            platform.delete("tyi", name)
+
+
 def requests_of_one_grpc_connection_go_to_both_replicas(applied: Applied) -> None:
     assert applied.ready()["grpcAddress"].endswith(":8001")
     with closing(tritonclient.grpc.InferenceServerClient(f"{applied.gateway().host}:8001")) as client:
@@ -131,15 +146,16 @@ def requests_of_one_grpc_connection_go_to_both_replicas(applied: Applied) -> Non
         tensor.set_data_from_numpy(np.ones((1, 1, 8, 8), np.float32))
         answers = [client.infer(applied.name, [tensor]).as_numpy("logits") for _ in range(10)]
     assert {each.shape for each in answers} == {(1, 10)}
-    answered = [_statistics(pod, applied.name)["inference_count"] for pod in applied.pods("replica")]
+    told = [_told(pod, f"/v2/models/{applied.name}/stats") for pod in applied.pods("replica")]
+    answered = [each["model_stats"][0]["inference_count"] for each in told]
     assert sum(answered) == len(answers)
     assert min(answered) > 0
 
 
-def _statistics(pod: dict[str, Any], model: str) -> dict[str, Any]:
-    with urllib.request.urlopen(f"http://{pod['status']['podIP']}:8080/v2/models/{model}/stats", timeout=10) as answer:
-        found: dict[str, Any] = json.load(answer)["model_stats"][0]
-    return found
+def _told(pod: dict[str, Any], path: str) -> Any:
+    """What a replica itself answers."""
+    with urllib.request.urlopen(f"http://{pod['status']['podIP']}:8080{path}", timeout=10) as answer:
+        return json.load(answer)
 
 
 def a_request_waits_for_the_first_replica(applied: Applied) -> None:
@@ -179,7 +195,7 @@ def nobody_asks_and_the_first_who_does_wakes_it(applied: Applied) -> None:
     status = applied.platform.phase("tyi", applied.name, "ScaledToZero")
     assert (status["replicas"], applied.pods("replica")) == (0, [])
     assert applied.gateway().infer(seconds=240).status == 200
-    assert applied.ready(1)["scaling"]["desired"] == 1
+    assert applied.status()["scaling"]["desired"] == 1  # for a single request
 
 
 def a_version_that_is_put_into_the_folder_is_served_soon(applied: Applied) -> None:
@@ -194,7 +210,7 @@ def a_version_that_is_put_into_the_folder_is_served_soon(applied: Applied) -> No
     platform.apply(platform.program("put", "server", _PUT, env={}, claim=CLAIM))
     platform.until(
         "all replicas having the new version",
-        lambda: {_statistics(pod, "digits")["version"] for pod in applied.pods("replica")} == {"3"},
+        lambda: all("3" in _told(pod, "/v2/models/digits")["versions"] for pod in applied.pods("replica")),
     )
     assert gateway.ask("/v2/models/digits/infer", IMAGE_BODY).body["model_version"] == "3"
 
@@ -230,16 +246,10 @@ def the_variant_is_served_until_one_that_is_published_is_named(applied: Applied)
     assert applied.ready()["model"]["path"].endswith("/variants/half")
     assert applied.gateway().infer().status == 200
     applied.platform.patch("tyi", applied.name, {"spec": {"model": {"variant": "tiny"}}})
-    told = applied.platform.until(
-        "the refusal", lambda: words if "'tiny'" in (words := _ready_message(applied.status())) else None
-    )
+    told = applied.platform.until("the refusal", lambda: words if "'tiny'" in (words := applied.message()) else None)
     assert "the old model stays" in told
     assert re.search(r"published are: .*\bhalf\b", told), told
     assert applied.gateway().infer().status == 200
-
-
-def _ready_message(status: dict[str, Any]) -> str:
-    return next(str(each["message"]) for each in status["conditions"] if each["type"] == "Ready")
 
 
 def only_encrypted_requests_are_answered(applied: Applied) -> None:
@@ -286,6 +296,11 @@ TABLE = (
         "contract.yaml",
         another_contract_is_rolled_out_only_by_those_who_ask_for_it,
         (Applied.take_the_digest_of_our_model,),
+    ),
+    Example(
+        "graph.yaml",
+        a_graph_names_what_it_lacks_and_answers_when_it_is_there,
+        left="the stage `prepare` is a server of the reader's own: tests of the router",
     ),
     Example("grpc.yaml", requests_of_one_grpc_connection_go_to_both_replicas),
     Example("hold.yaml", a_request_waits_for_the_first_replica),
@@ -343,7 +358,7 @@ def applied(
         with capsys.disabled():
             print(f"\n{example.file}: not shown here: {example.left}")  # noqa: T201
     yield made
-    made.platform.delete("tyi", made.name)
+    made.delete()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The decision itself: properties over everything that can be measured, and the cases that people meet."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -95,6 +96,14 @@ def test_the_first_request_starts_a_replica_at_once() -> None:
     assert decide(nothing, WIDE, POLICY).desired == 0
     found = decide(seen(current=0, ready=0, held=1, stable=None, panic=None, complete=False), WIDE, POLICY)
     assert (found.desired, found.reason) == (1, "FromZero")
+
+
+def test_the_first_request_of_all_starts_one_replica_and_no_more() -> None:
+    """A moment after the gateways were heard for the first time, a single request looks like a stream of them."""
+    moment = Window(0.6, 1 / 0.6, 0.0, 0.5)
+    first = seen(current=0, ready=0, held=1, service_seconds=9.3, horizon=30.0)
+    decision = decide(replace(first, stable=moment, panic=moment), WIDE, Policy(target=32, slots=32))
+    assert (decision.desired, decision.reason) == (1, "FromZero")
 
 
 def test_no_replica_is_wanted_after_an_idle_time_but_not_before() -> None:

@@ -104,6 +104,7 @@ class Decision:
 
 def decide(inputs: Inputs, limits: Limits, policy: Policy, memory: Memory = Memory()) -> Decision:
     """The number of replicas that should be wanted now. Always within the limits."""
+    inputs = replace(inputs, stable=_believed(inputs.stable, policy.stable_seconds))
     backlog = inputs.held + inputs.queued
     if not inputs.complete and not backlog:
         kept, met = _bounded(inputs.current, limits)
@@ -194,6 +195,13 @@ def _sure(window: Window | None) -> float:
     """Part of a short window's requests that stand for more than chance: all but one standard deviation."""
     count = window.rate * window.seconds if window is not None else 0.0
     return max(0.0, 1 - 1 / sqrt(count)) if count > 0 else 0.0
+
+
+def _believed(window: Window | None, whole: float) -> Window | None:
+    """A window that is not whole yet may hold its requests by chance: the first of all, a moment after the start, is no stream."""
+    if window is None or window.seconds >= _KNOWN * whole:
+        return window
+    return replace(window, rate=window.rate * _sure(window))
 
 
 def _surge(stable: Window | None, panic: Window | None) -> bool:
