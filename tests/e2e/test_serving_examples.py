@@ -324,6 +324,7 @@ TABLE = (
         (Applied.certify,),
         left="a renewed certificate: test_serving_access",
     ),
+    Example("traces.yaml", it_is_served, left="what a collector gets: tests of gateway and server"),
     Example(
         "variant.yaml",
         the_variant_is_served_until_one_that_is_published_is_named,
