@@ -314,9 +314,14 @@ TABLE = (
     ),
     Example("schedule.yaml", office_hours_decide_the_least_number, left="other hours than now: unit tests"),
     Example(
+        "shadow.yaml",
+        it_is_served,
+        (Applied.take_the_digest_of_our_model,),
+        left="a change that answers copies first: tests of gateway and simulation",
+    ),
+    Example(
         "slo.yaml",
         answers_in_time_are_counted_by_the_gateways,
-        left="alerts and dashboards: tests of the chart's metrics",
     ),
     Example(
         "tls.yaml",
