@@ -41,16 +41,17 @@ check: $(STAMP) ## lint, types, import contracts, chart
 	$(BIN)/mypy operator dev tests images/telemetry images/trainer images/server images/gateway
 	$(BIN)/lint-imports
 
-generate: $(STAMP) ## write what is generated: CRDs, the chart's copies and dashboards, two pages of docs
+generate: $(STAMP) ## write what is generated: CRDs, the chart's copies, dashboards and rules, three pages of docs
 	$(BIN)/python -m trainyard.api.crds crds
 	$(BIN)/python -m dev.chart sync
 	$(BIN)/python -m trainyard.metrics.document docs/metrics.md
 	$(BIN)/python -m trainyard.training.failure_document docs/failure-classes.md
 	$(BIN)/python -m dev.dashboards
+	$(BIN)/python -m dev.alerting
 
 verify: generate ## fail if generated files are not up to date
-	@git diff --exit-code --stat -- crds helm docs/metrics.md docs/failure-classes.md || (echo "generated files differ: run 'make generate' and commit"; exit 1)
-	@test -z "$$(git status --porcelain -- crds helm docs/metrics.md docs/failure-classes.md)" || (git status --short -- crds helm docs/metrics.md docs/failure-classes.md; exit 1)
+	@git diff --exit-code --stat -- crds helm docs/metrics.md docs/failure-classes.md docs/runbooks.md || (echo "generated files differ: run 'make generate' and commit"; exit 1)
+	@test -z "$$(git status --porcelain -- crds helm docs/metrics.md docs/failure-classes.md docs/runbooks.md)" || (git status --short -- crds helm docs/metrics.md docs/failure-classes.md docs/runbooks.md; exit 1)
 
 bench: $(STAMP) ## run a benchmark, e.g. NAME=jobs
 	@test -n "$(NAME)" || (echo "NAME is not set; there are: $$(ls tests/bench | sed -n 's/\.py$$//p' | xargs)"; exit 2)

@@ -263,6 +263,8 @@ class App:
                 # A pod changes several times in a moment: created, bound, started. One look is enough for all.
                 self.queue.add_after(key, _POD_SECONDS if kind == "Pod" and new is not None else 0.0)
             self._spread(kind, old, new)
+            if kind == "Queue" and old is None and new is not None:
+                self.ground.metrics.has_queue(new["metadata"]["name"])
 
         return changed
 

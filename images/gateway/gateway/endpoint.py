@@ -68,6 +68,9 @@ class Endpoint(Collector):
         observed = standing.observed
         held = 0 if observed is None else observed.held
         yield _gauge(f"{prefix}_held", "Requests that wait for a first replica.", held)
+        queued = 0 if observed is None else observed.queued
+        yield _gauge(f"{prefix}_queued", "Requests that wait for a replica that has room.", queued)
+        yield _gauge(f"{prefix}_queue_limit", "Requests that may wait so for each model.", self._settings.queue_limit)
         yield CounterMetricFamily(
             f"{prefix}_held_refused",
             "Requests that were not held, because as many as may were waiting.",

@@ -7,11 +7,13 @@ object; what must outlive objects is keyed by queue. `values` lists a label's va
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import get_args
 
 from trainyard.api.failure import FailureClass
 from trainyard.api.invariants import Invariant
 from trainyard.api.ledger import Category
 from trainyard.api.reasons import Waiting
+from trainyard.api.rollout import Phase
 
 PREFIX = "trainyard_"
 
@@ -442,6 +444,14 @@ SERVICE_SLO = _gauge(
     Group.INFERENCE,
     "With spec.slo: share of the requests that are to be answered well; the gateways count how many were.",
     *_SERVICE,
+)
+SERVICE_ROLLOUT = _gauge(
+    "inference_service_rollout_phase",
+    Group.INFERENCE,
+    "With a rollout that goes on, or a last one: 1 for its phase, 0 for the others.",
+    *_SERVICE,
+    "phase",
+    phase=get_args(Phase),
 )
 SERVICE_START = _gauge(
     "inference_service_start_seconds",

@@ -48,6 +48,8 @@ class Metrics:
         self._violations = self._counter(d.VIOLATIONS)
         for invariant in d.VIOLATIONS.values["invariant"]:
             self._violations.labels(invariant)
+        for stage in d.START_STAGES:
+            self._start_stages.labels(stage)
         self._queues: set[str] = set()
         build = d.BUILD_INFO
         Gauge(build.name, build.meaning, build.labels, registry=registry).labels(
@@ -78,6 +80,16 @@ class Metrics:
     def admitted(self, queue: str, seconds_waited: float) -> None:
         """A job or replica got its place after that long."""
         self._admission_wait.labels(self._known(queue)).observe(max(0.0, seconds_waited))
+
+    def has_queue(self, queue: str) -> None:
+        """The queue is there. Its counters begin at 0: Prometheus sees no increase in a series that begins with its first event."""
+        name = self._known(queue)
+        for result in d.COMPLETIONS.values["result"]:
+            self._completions.labels(name, result)
+        for kind in FailureClass:
+            self._failures.labels(name, kind.value)
+        self._stragglers.labels(name)
+        self._preempted_seconds.labels(name)
 
     def completed(self, queue: str, result: Literal["complete", "failed"]) -> None:
         """A job ended for good."""

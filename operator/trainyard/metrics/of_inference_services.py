@@ -34,6 +34,9 @@ def _one(service: InferenceService, pods: tuple[PodState, ...]) -> Iterator[Samp
     yield Sample(d.SERVICE_GATEWAYS, (*name, "ready"), status.gateways)
     if spec.slo is not None:
         yield Sample(d.SERVICE_SLO, name, spec.slo.objective / 100)
+    if status.rollout is not None:
+        for phase in d.SERVICE_ROLLOUT.values["phase"]:
+            yield Sample(d.SERVICE_ROLLOUT, (*name, phase), float(phase == status.rollout.phase))
     if status.ready_time and meta.creation_timestamp:
         waited = (status.ready_time - meta.creation_timestamp).total_seconds()
         yield Sample(d.SERVICE_START, name, waited)

@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,14 @@ import pytest
 import yaml
 
 from dev.cluster.binaries import binaries
-from trainyard.api.names import GROUP, PRIORITY_CLASS
+from tests import builders as b
+from trainyard.api.inference_service import InferenceService, ReplicaAdmission, ServedModel
+from trainyard.api.names import GROUP, PRIORITY_CLASS, ROLE_LABEL, SERVICE_LABEL
 from trainyard.config import Config
 from trainyard.endpoint.identity import SECRET
+from trainyard.inference.gateway import gateway_children
+from trainyard.inference.observed import Observed
+from trainyard.inference.replica import replica_pod
 
 REPOSITORY = Path(__file__).parents[3]
 CHART = REPOSITORY / "helm" / "trainyard"
@@ -92,8 +98,11 @@ def test_a_wrong_value_is_refused_by_name(setting: str) -> None:
     assert path.rsplit(".", 1)[-1] in done.stderr
 
 
+MONITORING = tuple(f"metrics.{each}.enabled=true" for each in ("serviceMonitor", "podMonitor", "prometheusRule"))
+
+
 def test_every_object_says_what_it_belongs_to() -> None:
-    for each in render("defaultQueue.create=true", "metrics.serviceMonitor.enabled=true", "dashboards.enabled=true"):
+    for each in render("defaultQueue.create=true", "dashboards.enabled=true", *MONITORING):
         if each["kind"] != "CustomResourceDefinition":
             labels = each["metadata"]["labels"]
             assert labels["app.kubernetes.io/part-of"] == "trainyard"
@@ -221,7 +230,46 @@ def test_crds_come_with_the_chart_unless_told_otherwise() -> None:
 
 def test_extras_are_off_by_default() -> None:
     kinds = {each["kind"] for each in render()}
-    assert not kinds & {"ServiceMonitor", "Queue", "Flavor"}
+    assert not kinds & {"ServiceMonitor", "PodMonitor", "PrometheusRule", "Queue", "Flavor"}
+
+
+def test_the_rules_are_those_of_the_plain_file_but_for_where_runbooks_are() -> None:
+    plain = yaml.safe_load((CHART / "files" / "rules.yaml").read_text())["groups"]
+    assert only("PrometheusRule", *MONITORING)["spec"]["groups"] == plain
+    elsewhere = only("PrometheusRule", *MONITORING, "metrics.prometheusRule.runbooks=https://wiki.example/runbooks")
+    urls = [
+        rule["annotations"]["runbook_url"]
+        for group in elsewhere["spec"]["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    ]
+    assert urls[0] == "https://wiki.example/runbooks#trainyardoperatordown"
+    assert all(url.startswith("https://wiki.example/runbooks#") for url in urls)
+
+
+@pytest.mark.parametrize("kind", ["ServiceMonitor", "PodMonitor", "PrometheusRule"])
+def test_monitoring_carries_the_labels_by_which_a_prometheus_selects(kind: str) -> None:
+    field = f"metrics.{kind[0].lower()}{kind[1:]}"
+    found = only(kind, f"{field}.enabled=true", f"{field}.labels.release=prometheus")
+    assert found["metadata"]["labels"]["release"] == "prometheus"
+
+
+def test_gateways_and_servers_are_scraped_at_the_ports_that_they_have() -> None:
+    service = InferenceService.model_validate(b.inference_service("s", b.meta(uid="u")))
+    observed = Observed(service)
+    place = ReplicaAdmission(serial=1, node="n", flavor="f", digest="d", admitted_at=datetime(2026, 11, 30, tzinfo=UTC))
+    deployment = next(each for each in gateway_children(observed) if each["kind"] == "Deployment")
+    pods = {
+        "gateway": deployment["spec"]["template"],
+        "replica": replica_pod(observed, place, ServedModel(claim_name="c", path="p", digest="d")),
+    }
+    spec = only("PodMonitor", *MONITORING)["spec"]
+    for endpoint, (role, made) in zip(spec["podMetricsEndpoints"], pods.items(), strict=True):
+        ports = [port["name"] for each in made["spec"]["containers"] for port in each["ports"]]
+        assert endpoint["port"] in ports
+        assert endpoint["relabelings"][0]["regex"] == role
+        assert {SERVICE_LABEL, ROLE_LABEL} <= set(made["metadata"]["labels"])
+        assert made["metadata"]["labels"][ROLE_LABEL] in spec["selector"]["matchExpressions"][1]["values"]
 
 
 def test_dashboards_are_found_by_the_sidecar() -> None:

@@ -231,8 +231,15 @@ def inference_service() -> Object:
             "model": {"claimName": "results", "path": "p", "digest": "sha256:ab"},
             "readyTime": ago(minutes=1),
             "nextSerial": 2,
+            "rollout": rollout("RolledBack"),
         },
     }
+
+
+def rollout(phase: str) -> Object:
+    stable, canary = ({"claimName": "results", "path": "p", "digest": f"sha256:{each}"} for each in ("ab", "cd"))
+    times = dict.fromkeys(("startedAt", "since", "countedAt"), ago(minutes=2))
+    return {"phase": phase, "strategy": "Canary", "stable": stable, "canary": canary, **times}
 
 
 def scripted_world() -> World:

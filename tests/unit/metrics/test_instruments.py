@@ -56,6 +56,16 @@ def test_a_cycle_is_told_by_what_came_out_of_it() -> None:
     assert value(metrics.registry, name, result="waiting") == 1
 
 
+def test_the_counters_of_a_queue_begin_before_their_first_event() -> None:
+    metrics = Metrics(CollectorRegistry())
+    metrics.has_queue("research")
+    assert (
+        value(metrics.registry, "trainyard_training_job_failures_total", **{"queue": "research", "class": "Hang"}) == 0
+    )
+    assert value(metrics.registry, "trainyard_training_job_completions_total", queue="research", result="failed") == 0
+    assert value(metrics.registry, "trainyard_preempted_gpu_seconds_lost_total", queue="research") == 0
+
+
 def test_failures_are_counted_by_class() -> None:
     registry = CollectorRegistry()
     used_metrics(registry)

@@ -84,6 +84,7 @@ async def test_a_job_and_a_replica_wait_by_reason_and_the_longest_wait_is_told(w
 async def test_a_replica_without_a_model_to_serve_waits_for_no_place(world: World) -> None:
     service = inference_service()
     service["status"].pop("model")
+    service["status"].pop("rollout")
     world.observe("InferenceService", service, service)
     world.observe("TrainingJob", running_job(), None)
     assert read(world, "queue_pending_workloads", queue="research", reason="WaitingForQuota") == 1
@@ -212,6 +213,11 @@ async def test_a_service_tells_replicas_and_gateways(world: World) -> None:
     assert read(world, "inference_service_ready", **SERVICE) == 1
     assert read(world, "inference_service_start_seconds", **SERVICE) == 120
     assert read(world, "inference_service_slo_objective_ratio", **SERVICE) == 0.99
+
+
+async def test_a_rollout_tells_its_phase(world: World) -> None:
+    assert read(world, "inference_service_rollout_phase", **SERVICE, phase="RolledBack") == 1
+    assert read(world, "inference_service_rollout_phase", **SERVICE, phase="Progressing") == 0
 
 
 async def test_the_age_of_a_watch_is_absent_before_its_first_list(world: World) -> None:

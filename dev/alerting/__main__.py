@@ -1,0 +1,6 @@
+"""Writes what is generated from the rules: `python -m dev.alerting`."""
+
+from dev.alerting.documents import RULES, RUNBOOKS, rules_file, runbooks_page
+
+RULES.write_text(rules_file())
+RUNBOOKS.write_text(runbooks_page())

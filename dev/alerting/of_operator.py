@@ -1,0 +1,243 @@
+"""Alerts about the operator itself. What trains and serves goes on without it; nothing new starts and nobody restarts what fails."""
+
+from dev.alerting.rule import Alert, Group, Severity
+
+_PODS = "kubectl get pods -n trainyard-system -l app.kubernetes.io/component=operator"
+_LOGS = "kubectl logs -n trainyard-system -l app.kubernetes.io/component=operator --tail=200"
+_EARLIER_LOGS = f"{_LOGS} --previous"
+_LEASE = "kubectl get lease trainyard-operator -n trainyard-system -o yaml"
+_API_SERVER = "kubectl get --raw='/readyz?verbose'"
+
+_LEADER = (
+    Alert(
+        name="TrainyardOperatorDown",
+        severity=Severity.CRITICAL,
+        expr="absent(trainyard_build_info)",
+        after="5m",
+        summary="No Trainyard operator is scraped",
+        description="Prometheus has no metrics of any operator: it does not run, does not answer, or is not scraped. All other alerts about jobs, queues and nodes are blind meanwhile.",
+        impact="Running jobs and services go on. Nothing is admitted, restarted, scaled or rolled out, and gateways keep the replicas that they know.",
+        diagnosis=(
+            _PODS,
+            "kubectl describe pods -n trainyard-system -l app.kubernetes.io/component=operator",
+            _EARLIER_LOGS,
+            "kubectl get servicemonitors -n trainyard-system",
+        ),
+        remedy="Where the pod does not run, its events say why (image, memory limit, node); where it does, look at Prometheus' page of targets: a ServiceMonitor whose labels the Prometheus does not select, or a network policy.",
+    ),
+    Alert(
+        name="TrainyardNoLeader",
+        severity=Severity.CRITICAL,
+        expr="sum(trainyard_operator_leader) == 0",
+        after="2m",
+        summary="Operators run, and none of them leads",
+        description="Every operator that is scraped stands by. One takes over within seconds when the Lease is free, so something keeps them from it.",
+        impact="As without an operator: what runs goes on, nothing else happens.",
+        diagnosis=(_LEASE, _LOGS, _API_SERVER),
+        remedy="A Lease that a dead pod holds runs out by itself within 15 s. If its renewTime goes on, its holder is an operator that is not scraped. Otherwise the log says what the API server refuses: usually the rights on leases of the release's namespace.",
+    ),
+    Alert(
+        name="TrainyardTwoLeaders",
+        severity=Severity.CRITICAL,
+        expr="sum(trainyard_operator_leader) > 1",
+        after="2m",
+        summary="{{ $value }} operators say that they lead",
+        description="More than one operator says that it leads. Either two releases are scraped by one Prometheus, or one of them has not noticed that it lost the Lease.",
+        impact="Two leaders of one cluster would undo each other's decisions. A write needs a valid Lease, so this lasts seconds unless there are two Leases.",
+        diagnosis=(
+            "kubectl get leases -A",
+            "kubectl get pods -A -l app.kubernetes.io/component=operator,app.kubernetes.io/part-of=trainyard",
+            _LEASE,
+        ),
+        remedy="Uninstall the release that should not be there. Of one release: kubectl delete pod of the one that is not the Lease's holderIdentity. Two clusters behind one Prometheus need a copy of the rules each, with a label of the cluster.",
+    ),
+    Alert(
+        name="TrainyardLeaderChangesOften",
+        severity=Severity.WARNING,
+        expr="count(max_over_time(trainyard_operator_leader[1h]) == 1) + (sum(resets(trainyard_event_loop_lag_seconds_count[1h])) or vector(0)) > 3",
+        after="0m",
+        summary="{{ $value }} terms of leadership within an hour",
+        description="The leader changed or started anew again and again. An upgrade or a lost node explains one change, not three.",
+        impact="Each change costs seconds without decisions and a complete list of all objects; estimates of starts are less exact afterwards.",
+        diagnosis=(_PODS, _EARLIER_LOGS, "kubectl top pods -n trainyard-system", _API_SERVER),
+        remedy="Restarts with reason OOMKilled need a higher operator.resources.limits.memory. 'leadership lost' in the log means a slow API server, or an operator without enough CPU: raise the request, and leave the limit unset.",
+    ),
+)
+_EYES = (
+    Alert(
+        name="TrainyardWatchStale",
+        severity=Severity.WARNING,
+        expr="max by (resource) (trainyard_watch_last_activity_age_seconds) > 600",
+        after="5m",
+        summary="Nothing was heard of {{ $labels.resource }} for {{ $value | humanizeDuration }}",
+        description="The operator has heard nothing of this kind from the API server for ten minutes, not even a bookmark or the complete list that comes each operator.repairSeconds (180 s).",
+        impact="The operator decides on an old picture: pods that ended or nodes that came back may not be known to it.",
+        diagnosis=(_LOGS, _API_SERVER, "kubectl get apiservices"),
+        remedy="If the API server is well, restart the operator: kubectl rollout restart deployment -n trainyard-system -l app.kubernetes.io/component=operator. With operator.repairSeconds above 600 this alert is wrong for Trainyard's own kinds in a quiet cluster.",
+    ),
+    Alert(
+        name="TrainyardCacheNotFilled",
+        severity=Severity.CRITICAL,
+        expr="""
+            (max by (resource) (trainyard_cache_objects) unless on (resource) max by (resource) (trainyard_watch_last_activity_age_seconds))
+            and on () sum(trainyard_operator_leader) > 0
+        """,
+        after="5m",
+        summary="The leader has never read a complete list of {{ $labels.resource }}",
+        description="The operator leads, but the first complete list of this kind has not come. It does nothing until it has all of them.",
+        impact="Nothing is admitted, restarted or scaled.",
+        diagnosis=(_LOGS, "kubectl get crd | grep trainyard.dev", _API_SERVER),
+        remedy="403 in the log: the release's ClusterRole is missing or older than the operator (rbac.create). 404: the CustomResourceDefinitions are not installed (crds.install). Otherwise the API server does not manage to answer.",
+    ),
+    Alert(
+        name="TrainyardApiServerErrors",
+        severity=Severity.WARNING,
+        expr='sum(rate(trainyard_kube_requests_total{code=~"5..|429|0"}[5m])) / sum(rate(trainyard_kube_requests_total[5m])) > 0.05',
+        after="10m",
+        summary="{{ $value | humanizePercentage }} of the operator's requests fail at the API server",
+        description="The API server answers with 5xx or 429, or not at all, to more than one request in twenty.",
+        impact="Decisions are late. Requests are repeated, so none is lost.",
+        diagnosis=(
+            _API_SERVER,
+            "kubectl get --raw=/debug/api_priority_and_fairness/dump_priority_levels",
+            _LOGS,
+        ),
+        remedy="429: give the operator's ServiceAccount a FlowSchema of its own. 5xx or no answer: the control plane or the way to it is at fault.",
+    ),
+    Alert(
+        name="TrainyardRequestsForbidden",
+        severity=Severity.WARNING,
+        expr='sum by (verb, resource) (increase(trainyard_kube_requests_total{code=~"401|403"}[15m])) > 0',
+        after="5m",
+        summary="The operator may not {{ $labels.verb }} {{ $labels.resource }}",
+        description="The API server refuses what the operator asks: its rights are not those that its version needs, or an admission controller forbids it.",
+        impact="What needs that request does not happen; the status of the object concerned says so.",
+        diagnosis=(
+            "kubectl auth can-i --list --as=system:serviceaccount:trainyard-system:trainyard",
+            _LOGS,
+        ),
+        remedy="Upgrade the chart with the operator, so that both are of one version; with rbac.create=false compare your roles with those of the chart. A ResourceQuota or a policy of one namespace answers 403, too.",
+    ),
+)
+_WORK = (
+    Alert(
+        name="TrainyardReconcilesFail",
+        severity=Severity.WARNING,
+        expr='sum by (kind) (rate(trainyard_reconcile_total{result="error"}[10m])) / sum by (kind) (rate(trainyard_reconcile_total[10m])) > 0.1',
+        after="15m",
+        summary="{{ $value | humanizePercentage }} of the reconciles end with an error",
+        description="More than one reconcile in ten raises an error: many objects are concerned.",
+        impact="Those objects are tried again and again, later each time, and do not move on.",
+        diagnosis=(_LOGS, "trainyard get -A", _API_SERVER),
+        remedy="The log names object and error. One error for all: the API server, or rights. Errors that began with an upgrade: roll it back (helm rollback trainyard -n trainyard-system) and report them.",
+    ),
+    Alert(
+        name="TrainyardObjectKeepsFailing",
+        severity=Severity.INFO,
+        expr='sum by (kind) (increase(trainyard_reconcile_total{result="error"}[15m])) > 0',
+        after="45m",
+        summary="Some reconcile has failed for most of an hour",
+        description="There was an error in each quarter of an hour. Few objects are concerned, or TrainyardReconcilesFail would fire.",
+        impact="At least one object does not move on.",
+        diagnosis=(_LOGS,),
+        remedy="The log names object and error. Correct or delete the object; if it is as it should be, report the error.",
+    ),
+    Alert(
+        name="TrainyardReconcileLate",
+        severity=Severity.WARNING,
+        expr="max by (kind) (trainyard_reconcile_oldest_age_seconds) > 120",
+        after="5m",
+        summary="A change has waited for {{ $value | humanizeDuration }} to be looked at",
+        description="Objects that are due wait for a worker for minutes; usually they wait for milliseconds.",
+        impact="Starts, restarts and scaling are late by that time.",
+        diagnosis=("kubectl top pods -n trainyard-system", _API_SERVER, _LOGS),
+        remedy="Slow requests to the API server: see there. A busy CPU: raise operator.resources.requests.cpu. Neither: raise operator.workers.",
+    ),
+    Alert(
+        name="TrainyardEventLoopBlocked",
+        severity=Severity.WARNING,
+        expr="histogram_quantile(0.99, sum by (le) (rate(trainyard_event_loop_lag_seconds_bucket[5m]))) > 1",
+        after="10m",
+        summary="The operator's event loop is late by {{ $value | humanizeDuration }}",
+        description="One wake-up in a hundred of the operator comes more than a second late: it is short of CPU, or something computes where it should not.",
+        impact="Everything that the operator does is late, and its probes may fail.",
+        diagnosis=("kubectl top pods -n trainyard-system", _LOGS),
+        remedy="Raise operator.resources.requests.cpu and remove a limit on CPU. If CPU is free, report it with the number of objects (trainyard_cache_objects).",
+    ),
+    Alert(
+        name="TrainyardAdmissionSlow",
+        severity=Severity.WARNING,
+        expr="histogram_quantile(0.95, sum by (le) (rate(trainyard_admission_cycle_seconds_bucket[10m]))) > 5",
+        after="15m",
+        summary="An admission cycle takes {{ $value | humanizeDuration }}",
+        description="A cycle decides for half a second and goes on in the next; these take more than five.",
+        impact="Jobs and replicas get their places late.",
+        diagnosis=("trainyard top", "kubectl top pods -n trainyard-system", _LOGS),
+        remedy="Raise operator.resources.requests.cpu. If CPU is free, report it with the numbers of nodes, pods and waiting workloads.",
+    ),
+    Alert(
+        name="TrainyardSchedulerStalled",
+        severity=Severity.CRITICAL,
+        expr='sum by (queue) (max by (queue, reason) (trainyard_queue_pending_workloads{reason="PendingEvaluation"})) > 0',
+        after="15m",
+        summary="Something in queue {{ $labels.queue }} has not been looked at for 15 minutes",
+        description="The scheduler looks at everything that waits within seconds and says why it waits. Here it has not, for a quarter of an hour.",
+        impact="Jobs or replicas of the queue do not start although they perhaps could.",
+        diagnosis=("trainyard get -A", _LOGS, _PODS),
+        remedy="Restart the operator: kubectl rollout restart deployment -n trainyard-system -l app.kubernetes.io/component=operator. If it comes back, the log has an error for an object that cannot be read; correct that object.",
+    ),
+)
+_PROMISES = (
+    Alert(
+        name="TrainyardInvariantViolated",
+        severity=Severity.CRITICAL,
+        expr="sum by (invariant) (increase(trainyard_invariant_violations_total[1h])) > 0",
+        after="0m",
+        summary="Trainyard broke a promise: {{ $labels.invariant }}",
+        description="The auditor found something that only a fault of Trainyard brings about; docs/metrics.md lists the promises.",
+        impact="Depends on the promise: a queue above its quota, two pods of one rank, pods without an owner.",
+        diagnosis=(
+            "kubectl get events -A --field-selector reason=INVARIANT",
+            "kubectl logs -n trainyard-system -l app.kubernetes.io/component=operator --tail=-1 | grep 'invariant violated'",
+        ),
+        remedy="The event names the object. Please report it with the operator's log. OrphanPods and TwoOfARank are safe to repair by deleting the pods that are named.",
+    ),
+    Alert(
+        name="TrainyardKeptPlaceBroken",
+        severity=Severity.WARNING,
+        expr='increase(trainyard_kept_places_total{result="broken"}[1h]) > 0',
+        after="0m",
+        summary="A place that was kept for somebody who waits went to another",
+        description="A place is kept for the first that waits, and others may use it only until its time. It was moved later for another reason than a job that ran longer than expected.",
+        impact="A large job waits longer than it was told.",
+        diagnosis=("trainyard get -A", "trainyard top", _LOGS),
+        remedy="Nodes that left or quotas that were lowered at that time explain it and need nothing. Otherwise please report it.",
+    ),
+    Alert(
+        name="TrainyardEventsDropped",
+        severity=Severity.INFO,
+        expr="sum(rate(trainyard_events_dropped_total[15m])) > 0",
+        after="30m",
+        summary="Kubernetes Events are dropped, {{ $value | humanize }} a second",
+        description="Events were over the rate at which they are written, or the API server refused them, for half an hour without a pause.",
+        impact="Users see fewer events; conditions and metrics are complete.",
+        diagnosis=("kubectl get events -A --sort-by=.lastTimestamp", _LOGS),
+        remedy="Look for what repeats itself in the events; an object that restarts in a loop is the usual reason.",
+    ),
+    Alert(
+        name="TrainyardSeriesLeftOut",
+        severity=Severity.WARNING,
+        expr="max by (family) (trainyard_metric_series_dropped) > 0",
+        after="15m",
+        summary="{{ $value }} series of {{ $labels.family }} are left out of each scrape",
+        description="A family of metrics has more series than its cap of 50,000, so that Prometheus stays up.",
+        impact="Alerts do not see the objects whose series are left out.",
+        diagnosis=(
+            "kubectl get trainingjobs -A --no-headers | wc -l",
+            "kubectl get pods -A -l trainyard.dev/job --no-headers | wc -l",
+        ),
+        remedy="Delete jobs that ended, or let them go by themselves with spec.ttlSecondsAfterFinished.",
+    ),
+)
+
+OPERATOR = Group("Operator", (), (*_LEADER, *_EYES, *_WORK, *_PROMISES))
