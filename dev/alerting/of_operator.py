@@ -177,14 +177,14 @@ _WORK = (
     ),
     Alert(
         name="TrainyardSchedulerStalled",
-        severity=Severity.CRITICAL,
+        severity=Severity.WARNING,
         expr='sum by (queue) (max by (queue, reason) (trainyard_queue_pending_workloads{reason="PendingEvaluation"})) > 0',
         after="15m",
         summary="Something in queue {{ $labels.queue }} has not been looked at for 15 minutes",
         description="The scheduler looks at everything that waits within seconds and says why it waits. Here it has not, for a quarter of an hour.",
         impact="Jobs or replicas of the queue do not start although they perhaps could.",
         diagnosis=("trainyard get -A", _LOGS, _PODS),
-        remedy="Restart the operator: kubectl rollout restart deployment -n trainyard-system -l app.kubernetes.io/component=operator. If it comes back, the log has an error for an object that cannot be read; correct that object.",
+        remedy="Restart the operator: kubectl rollout restart deployment -n trainyard-system -l app.kubernetes.io/component=operator. If it comes back, the log has an error for an object that cannot be read; correct that object. New replicas of a rollout that wait for quota are counted here, too: trainyard why tyi/SERVICE says so, and then nothing is wrong with the scheduler.",
     ),
 )
 _PROMISES = (
