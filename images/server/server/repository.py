@@ -10,6 +10,7 @@ the folder by itself, and such requests are refused.
 
 import asyncio
 import logging
+from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,7 +25,7 @@ from server.language.serving import started_language
 from server.loading import CARD
 from server.metrics import Metrics
 from server.model import Model
-from server.starting import free_memory, read_model
+from server.starting import compute_thread, free_memory, read_model
 from server.state import Serving
 from server.statistics import Statistics
 
@@ -109,9 +110,9 @@ class Repository:
             if entry.state is Availability.READY or not only_ready
         ]
 
-    def add(self, name: str, version: str, model: Model) -> Serving:
-        """Serve a model that is warm, in the place of what had this name and version. Returns it."""
-        serving = self._begin(name, version, model)
+    def add(self, name: str, version: str, model: Model, thread: Executor) -> Serving:
+        """Serve a model that is warm, in the place of what had this name and version. thread: the one that loaded it. Returns it."""
+        serving = self._begin(name, version, model, thread)
         self._entries.setdefault(name, {})[version] = Entry(Availability.READY, serving=serving)
         self._tell()
         return serving
@@ -210,11 +211,16 @@ class Repository:
             entries[version] = Entry(Availability.LOADING, "being loaded")
         limits = self._settings.limits_of(name)
         unchanged = None if before is None or before.serving is None else before.serving.model
+        thread = compute_thread()
         try:
-            model = await asyncio.to_thread(self._read, folder, limits.max_batch, unchanged)
-            if model is not unchanged:
-                self.add(name, version, model)
+            loop = asyncio.get_running_loop()
+            model = await loop.run_in_executor(thread, self._read, folder, limits.max_batch, unchanged)
+            if model is unchanged:
+                thread.shutdown(wait=False)
+            else:
+                self.add(name, version, model, thread)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one model must not harm the others
+            thread.shutdown(wait=False)
             reason = str(error) if isinstance(error, StartError) else f"{type(error).__name__}: {error}"
             if before is None or before.serving is None:
                 entries[version] = Entry(Availability.UNAVAILABLE, reason)
@@ -236,11 +242,11 @@ class Repository:
             return unchanged
         return read_model(folder, None, max_batch, self._settings, self._metrics)
 
-    def _begin(self, name: str, version: str, model: Model) -> Serving:
+    def _begin(self, name: str, version: str, model: Model, thread: Executor) -> Serving:
         statistics = Statistics()
         metrics = self._metrics.of_model(statistics.waited)
         limits = self._settings.limits_of(name)
-        batcher = Batcher(statistics.timed(model.infer), limits, metrics, measured=model.warm_seconds)
+        batcher = Batcher(statistics.timed(model.infer), limits, metrics, thread, measured=model.warm_seconds)
         language = started_language(
             name, model.module, model.raw_card, self._settings, self._metrics.language, self._ended
         )
