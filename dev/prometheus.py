@@ -54,6 +54,14 @@ class Series:
     value: float
 
 
+@dataclass(frozen=True)
+class Course:
+    """One series over time. values: pairs of Unix time and value."""
+
+    labels: Mapping[str, str]
+    values: tuple[tuple[float, float], ...]
+
+
 class Prometheus:
     """A running server; made by `prometheus`."""
 
@@ -63,12 +71,20 @@ class Prometheus:
         self._process = process
         self._log = log
 
-    def query(self, expression: str) -> list[Series]:
-        """Series of an instant query, now."""
-        answer = self._get("query", query=expression)
+    def query(self, expression: str, at: float | None = None) -> list[Series]:
+        """Series of an instant query, now or at a Unix time."""
+        answer = self._get("query", query=expression, **({} if at is None else {"time": str(at)}))
         if answer["resultType"] == "scalar":
             return [Series({}, float(answer["result"][1]))]
         return [Series(each["metric"], float(each["value"][1])) for each in answer["result"]]
+
+    def course(self, expression: str, start: float, end: float, step: float) -> list[Course]:
+        """Series of a range query. start, end: Unix times; step in seconds."""
+        answer = self._get("query_range", query=expression, start=str(start), end=str(end), step=str(step))
+        return [
+            Course(each["metric"], tuple((float(at), float(value)) for at, value in each["values"]))
+            for each in answer["result"]
+        ]
 
     def value(self, expression: str) -> float | None:
         """Value of a query for one series; None when there is none. PrometheusError when there are several."""
@@ -138,14 +154,22 @@ class Prometheus:
 
 @contextmanager
 def prometheus(
-    targets: Mapping[str, str | Target | list[Target]], *, interval: float = 1.0, progress: Progress = print
+    targets: Mapping[str, str | Target | list[Target]],
+    *,
+    interval: float = 1.0,
+    history: str = "",
+    progress: Progress = print,
 ) -> Iterator[Prometheus]:
-    """A server that scrapes `targets` (by job name; a text is HOST:PORT) every `interval` seconds, until the block ends."""
+    """A server that scrapes `targets` (by job name; a text is HOST:PORT) every `interval` seconds, until the block ends.
+
+    history: OpenMetrics text with times, of what it knows from the beginning.
+    """
     if shutil.which("prometheus") is None:
         ensure("prometheus", progress=progress)
     folder = Path(tempfile.mkdtemp(prefix="trainyard-prometheus-"))
     try:
-        server = _start(folder, targets, interval)
+        options = _remember(folder, history) if history else ()
+        server = _start(folder, targets, interval, *options)
         try:
             server.wait_until_ready(30)
             yield server
@@ -169,7 +193,19 @@ def family_of(name: str, types: Mapping[str, str]) -> str:
     return name.removesuffix("_total") if types.get(name) == "counter" else name
 
 
-def _start(folder: Path, targets: Mapping[str, str | Target | list[Target]], interval: float) -> Prometheus:
+def _remember(folder: Path, history: str) -> tuple[str, ...]:
+    """Options with which it is read: a file cannot say that a series ended, so each ends a minute after its last value."""
+    (folder / "history").write_text(history)
+    argv = ["promtool", "tsdb", "create-blocks-from", "openmetrics", "--quiet", "history", "data"]
+    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise PrometheusError(f"the history was not taken: {done.stderr[-500:]}")
+    return ("--query.lookback-delta=1m",)
+
+
+def _start(
+    folder: Path, targets: Mapping[str, str | Target | list[Target]], interval: float, *options: str
+) -> Prometheus:
     (folder / "prometheus.yml").write_text(json.dumps(configuration(targets, interval)))  # JSON is YAML
     port, log = _free_port(), folder / "log"
     argv = [
@@ -177,8 +213,9 @@ def _start(folder: Path, targets: Mapping[str, str | Target | list[Target]], int
         f"--config.file={folder / 'prometheus.yml'}",
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
-        "--storage.tsdb.retention.time=1d",
+        "--storage.tsdb.retention.time=100y",
         "--log.level=warn",
+        *options,
     ]
     with log.open("wb") as output:
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)

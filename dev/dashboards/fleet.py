@@ -111,7 +111,8 @@ _HELD = (
             Query(
                 top(
                     total(
-                        f"{_S.once(d.JOB_GPUS)} * on (cluster, namespace, training_job) ({_S.once(d.JOB_PHASE, phase='Running')} == 1) * on (cluster, namespace, training_job) group_left (flavor) {_S.once(d.JOB_INFO)}",
+                        # The info on the side of the many: of a job that moves, two flavors may be there for a moment.
+                        f"{_S.once(d.JOB_INFO, flavor='.+')} * on (cluster, namespace, training_job) group_left () ({_S.once(d.JOB_GPUS)} * on (cluster, namespace, training_job) ({_S.once(d.JOB_PHASE, phase='Running')} == 1))",
                         ["flavor"],
                     )
                 ),

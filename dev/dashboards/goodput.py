@@ -24,7 +24,7 @@ CATEGORIES = {
     "hang": Color.WORSE,
 }
 _RESULTS = {"complete": Color.GOOD, "failed": Color.BAD}
-_LEDGER = "Categories exclude each other and add up to the jobs' ages: queued and suspended hold no GPUs; lostWork is steps that a restart had to make again."
+_LEDGER = "Categories exclude each other and add up to the jobs' ages: queued and suspended hold no GPUs; lostWork is steps that a restart has to make again, counted when they are lost: a hump."
 
 _NOW = (
     number(
@@ -100,7 +100,7 @@ _TIME = (
 _LOST = (
     Panel(
         "What holds GPUs without a step?",
-        "GPUs that are held and not productive at the moment, by what takes them: class of a failure, reason of a status, Saving, DataWait, Hang.",
+        "GPUs that are held and not productive at the moment, by what takes them: class of a failure, reason of a status, Saving, DataWait, Hang. What a restart lost is counted when it is lost: a peak.",
         Unit.GPUS,
         (Query(top(_S.slope(d.UNPRODUCTIVE, ["cause"], _TREND)), "{{cause}}"),),
         Look.STACK,

@@ -25,10 +25,6 @@ def _missed(window: str) -> str:
     return f"(1 - {_good(window)}) / (1 - max ({_S.once(d.SERVICE_SLO)}))"
 
 
-def _code(first: str) -> str:
-    return _S.rate(s.REQUESTS, code=f"{first}..")
-
-
 _NOW = (
     number(
         "Does it answer?",
@@ -125,10 +121,11 @@ _ANSWERS = (
     ),
     Panel(
         "Where do requests wait?",
-        f"Requests that wait for a server's compute thread, and those that gateways hold for a first replica. {_CALLS}",
+        f"Requests that wait for a server's compute thread, at a gateway for a replica that has room, and there for a first replica. {_CALLS}",
         Unit.COUNT,
         (
             Query(total(_S.series(s.QUEUE_DEPTH)), "at servers"),
+            Query(total(_S.series(s.QUEUED)), "at gateways"),
             Query(total(_S.series(s.HELD)), "for a first replica"),
         ),
         Look.STACK,
@@ -144,10 +141,19 @@ _REPLICAS = (
     ),
     Panel(
         "Where does a start lose its time?",
-        "Mean of each part of the starts of replicas, of all services together: a place, a bound pod, a running server, a loaded model, a gateway that sends it requests.",
+        "Mean of each part of the starts of replicas within the dashboard's time range, of all services together: a place, a bound pod, a running server, a loaded model, a gateway that sends it requests.",
         Unit.SECONDS,
-        (Query(_S.mean(d.START_STAGE, ["stage"]), "{{stage}}"),),
-        Look.STACK,
+        (Query(_S.mean(d.START_STAGE, ["stage"], RANGE), "{{stage}}"),),
+        Look.RANKING,
+    ),
+    Panel(
+        "How do rollouts go?",
+        "Phase of the rollout that goes on, or of the last one. RolledBack: status.rollout.reason and trainyard why say what was worse.",
+        Unit.YES,
+        (Query(f"max by (phase) ({_S.series(d.SERVICE_ROLLOUT)} == 1)", "{{phase}}"),),
+        Look.RIBBON,
+        colors={"Promoted": Color.GOOD, "Progressing": Color.IDLE, "Paused": Color.WAIT, "RolledBack": Color.BAD},
+        empty="no rollout",
     ),
     Panel(
         "Which replicas are put out?",

@@ -38,8 +38,8 @@ class Scope:
         unknown = set(matchers) - set(source.labels)
         if unknown:
             raise ValueError(f"{source.name} has the labels {', '.join(source.labels)}; got {', '.join(unknown)}")
-        chosen = {each: f"${each}" for each in (CLUSTER, *self.variables) if each in (CLUSTER, *source.labels)}
-        pairs = ", ".join(f'{label}=~"{value}"' for label, value in (chosen | matchers).items())
+        chosen = [(each, f"${each}") for each in (CLUSTER, *self.variables) if each in (CLUSTER, *source.labels)]
+        pairs = ", ".join(f'{label}=~"{value}"' for label, value in (*chosen, *matchers.items()))
         return f"{source.name}{suffix}{{{pairs}}}"
 
     def once(self, source: Source, **matchers: str) -> str:
@@ -51,8 +51,9 @@ class Scope:
         return total(f"rate({self.series(source, suffix, **matchers)}[{WINDOW}])", by)
 
     def increase(self, source: Source, by: Sequence[str] = (), window: str = WINDOW, **matchers: str) -> str:
-        """Increase of a counter within the window."""
-        return total(f"increase({self.series(source, **matchers)}[{window}])", by)
+        """Increase of a counter of events within the window. A series that began within it counts from 0: its first event made it."""
+        series = self.series(source, **matchers)
+        return total(f"({series} unless {series} offset {window}) or increase({series}[{window}])", by)
 
     def slope(self, source: Source, by: Sequence[str], window: str = WINDOW, **matchers: str) -> str:
         """Growth a second of a sum that falls when objects are deleted, which is no growth."""
@@ -63,9 +64,10 @@ class Scope:
         """Of a histogram, e.g. 0.95 for the 95th percentile."""
         return f"histogram_quantile({share:g}, {self.rate(source, ('le', *by), '_bucket', **matchers)})"
 
-    def mean(self, source: Source, by: Sequence[str] = (), **matchers: str) -> str:
-        """Of a histogram's observations."""
-        return f"{self.rate(source, by, '_sum', **matchers)} / {self.rate(source, by, '_count', **matchers)}"
+    def mean(self, source: Source, by: Sequence[str] = (), window: str = WINDOW) -> str:
+        """Of a histogram's observations within the window."""
+        parts = (total(f"increase({self.series(source, each)}[{window}])", by) for each in ("_sum", "_count"))
+        return " / ".join(parts)
 
 
 def total(expr: str, by: Sequence[str] = ()) -> str:

@@ -61,7 +61,7 @@ _NOW = (
         "How many promises were broken?",
         "Kept places that were moved later though no job ran longer than expected, within the dashboard's time range. Must stay 0.",
         Unit.COUNT,
-        total(f"increase({_S.series(d.KEPT_PLACES, result='broken')}[{RANGE}])"),
+        _S.increase(d.KEPT_PLACES, window=RANGE, result="broken"),
         *NEVER,
     ),
 )
@@ -128,14 +128,12 @@ _QUOTA = (
         f"Held beyond the guarantee, in units of the resource. {_BELOW}",
         Unit.COUNT,
         (Query(top(f"clamp_min({_USED} - {_GUARANTEED}, 0)"), "{{queue}}, {{flavor}}"),),
-        Look.STACK,
     ),
     Panel(
         "Who does not use what is guaranteed?",
         f"The part of the guarantee that the queue does not hold: lent to those who borrow, or idle. It comes back by making way. {_BELOW}",
         Unit.COUNT,
         (Query(top(f"clamp_min({_GUARANTEED} - {_USED}, 0)"), "{{queue}}, {{flavor}}"),),
-        Look.STACK,
     ),
     Panel(
         "Who is next when something is free?",

@@ -27,6 +27,7 @@ def _server(name: str, *own: str) -> Served:
 
 
 HELD = _gateway("held")
+QUEUED = _gateway("queued")
 HELD_REFUSED = _gateway("held_refused_total")
 EJECTIONS = _gateway("ejections_total")
 SLO_REQUESTS = _gateway("slo_requests_total")

@@ -10,6 +10,7 @@ _VARIABLES = (CLUSTERS, NAMESPACES, Variable("training_job", "Training job", d.J
 _S = scope(*_VARIABLES)
 _STEP, _SAVED, _STEPS = (_S.once(each) for each in (d.JOB_STEP, d.JOB_CHECKPOINT_STEP, d.JOB_TOTAL_STEPS))
 _RATE = f"max by (cluster, namespace, training_job) (deriv({_S.series(d.JOB_STEP)}[10m]))"
+_RUNS = f"and on (cluster, namespace, training_job) ({_S.once(d.JOB_PHASE, phase='Running')} == 1)"
 _WORKERS = {
     "desired": Color.PLAIN,
     "active": Color.IDLE,
@@ -32,18 +33,19 @@ _NOW = (
     ),
     number(
         "When was it last heard of?",
-        "Time since the last report of the trainer. Reports come at least each half minute while it makes steps.",
+        "Time since the last report of the trainer, while the job runs. Reports come at least each half minute while it makes steps.",
         Unit.SECONDS,
-        f"time() - max ({_S.once(d.JOB_LAST_PROGRESS)})",
+        f"time() - max ({_S.once(d.JOB_LAST_PROGRESS)} {_RUNS})",
         *growing(120, 600),
+        empty="it does not run",
     ),
     number(
         "What would a restart cost?",
         "Steps since the last durable checkpoint: a restart makes them again.",
         Unit.STEPS,
-        f"max ({_STEP} - {_SAVED})",
+        f"max (({_STEP} - {_SAVED}) {_RUNS})",
         *PLAIN,
-        empty="all: no checkpoint",
+        empty="no checkpoint, or it does not run",
     ),
     number(
         "Do checkpoints fail?",
@@ -104,7 +106,7 @@ _PROGRESS = (
         "How old is the last checkpoint, in work?",
         "Time that the steps since the last durable checkpoint took, at the rate of now.",
         Unit.SECONDS,
-        (Query(f"max (({_STEP} - {_SAVED}) / ({_RATE} > 0))", "work at risk"),),
+        (Query(f"max (({_STEP} - {_SAVED}) / ({_RATE} > 0) {_RUNS})", "work at risk"),),
         limits=growing(1800, 7200),
     ),
     Panel(

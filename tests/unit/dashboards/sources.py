@@ -75,7 +75,9 @@ def gateway_pages(folder: Path) -> Iterator[bytes]:
         Server("digits-replica-1", "10.0.0.1", 8080),
         Server("digits-replica-2", "10.0.0.2", 8080, running=False),
     )
-    sidecar.standing = sidecar.standing.seen(Observed("boot", servers, frozenset(), held=3), Membership(1, ()))
+    sidecar.standing = sidecar.standing.seen(
+        Observed("boot", servers, frozenset(), queued=2, held=3), Membership(1, ())
+    )
     sidecar.slowness = {"digits-replica-1": 2.0}
     yield generate_latest(endpoint._registry)
     sidecar.objective.requests, sidecar.objective.good = 50, 49

@@ -11,8 +11,10 @@ import pytest
 from dev.dashboards.board import Board
 from dev.dashboards.catalogue import ALL
 from dev.dashboards.panel import Panel, Query
+from dev.dashboards.query import Scope
 from dev.prometheus import Prometheus, Target, prometheus
 from tests.unit.dashboards.sources import SERVED, gateway_pages, operator_pages, server_pages
+from trainyard.metrics import definitions as d
 
 pytestmark = pytest.mark.slow
 
@@ -128,3 +130,20 @@ def test_what_a_standby_renders_too_counts_once(scraped: Prometheus) -> None:
     (gpus,) = (panel for panel in ALL[0].panels if panel.title == "How many GPUs are there?")
     assert scraped.value("count(trainyard_build_info)") == 2
     assert scraped.value(filled(gpus.queries[0].expr)) == 28
+
+
+def test_a_history_is_answered_at_its_time() -> None:
+    text = "".join(f'steps{{job="a"}} {each * 10} {1000 + each * 30}\n' for each in range(5)) + "# EOF\n"
+    with prometheus({}, history=text) as server:
+        (found,) = server.course("steps", 1000, 1120, 60)
+        assert found.values == ((1000.0, 0.0), (1060.0, 20.0), (1120.0, 40.0))
+        assert [each.value for each in server.query("steps", 1090)] == [30.0]
+        assert not server.query("steps", 1400), "it ended"
+
+
+def test_the_event_with_which_a_counter_begins_is_counted() -> None:
+    series = 'trainyard_preemptions_total{queue="a",by_queue="b"}'
+    text = f"other 1 1000\n{series} 1 2000\n{series} 2 2030\n{series} 2 2060\n# EOF\n"
+    with prometheus({}, history=text) as server:
+        expr = filled(Scope().increase(d.PREEMPTIONS, window="10m"))
+        assert [each.value for each in server.query(expr, 2060)] == [2.0]
