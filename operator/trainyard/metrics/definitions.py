@@ -313,7 +313,7 @@ JOB_STEP = _gauge("training_job_step", Group.TRAINING, "Optimizer steps made.", 
 JOB_TOTAL_STEPS = _gauge("training_job_total_steps", Group.TRAINING, "Optimizer steps in all.", *_JOB)
 JOB_LOSS = _gauge("training_job_loss", Group.TRAINING, "Training loss of the last report.", *_JOB)
 JOB_THROUGHPUT = _gauge(
-    "training_job_samples_per_second", Group.TRAINING, "Throughput over all workers together.", *_JOB
+    "training_job_samples_per_second", Group.TRAINING, "Throughput over all workers together, while they run.", *_JOB
 )
 JOB_METRIC = _gauge(
     "training_job_metric",

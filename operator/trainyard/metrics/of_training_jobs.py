@@ -49,14 +49,13 @@ def _life(name: tuple[str, str], job: TrainingJob) -> Iterator[Sample]:
 
 
 def _workers(name: tuple[str, str], job: TrainingJob, pods: tuple[PodState, ...]) -> Iterator[Sample]:
-    """Pods as they are now; what the status last counted once they are gone."""
+    """Pods as they are now; of those that are gone the status knows how many succeeded."""
     current = [pod for pod in pods if pod.attempt == job.status.attempt]
-    known = job.status.workers
     counts = {
         "desired": job.spec.pods(),
-        "active": sum(not pod.finished for pod in current) if current else known.active,
-        "ready": sum(pod.running and pod.ready for pod in current) if current else known.ready,
-        "succeeded": sum(pod.phase == "Succeeded" for pod in current) if current else known.succeeded,
+        "active": sum(not pod.finished for pod in current),
+        "ready": sum(pod.running and pod.ready for pod in current),
+        "succeeded": sum(pod.phase == "Succeeded" for pod in current) if current else job.status.workers.succeeded,
         "failed": sum(pod.phase == "Failed" for pod in current),
     }
     for state, count in counts.items():
@@ -74,7 +73,7 @@ def _progress(name: tuple[str, str], job: TrainingJob, report: Report | None, no
         yield Sample(d.JOB_TOTAL_STEPS, name, progress.total_steps)
     if progress.loss is not None:
         yield Sample(d.JOB_LOSS, name, progress.loss)
-    if progress.throughput is not None:
+    if progress.throughput is not None and job.status.phase == "Running":
         yield Sample(d.JOB_THROUGHPUT, name, progress.throughput)
     for measure in sorted(progress.metrics)[:_MEASURES]:
         yield Sample(d.JOB_METRIC, (*name, measure), progress.metrics[measure])

@@ -115,6 +115,20 @@ async def test_a_job_that_wants_no_place_does_not_wait(
     assert read(world, "queue_oldest_pending_seconds", queue="research") == 60  # the service's second replica
 
 
+async def test_a_job_that_lost_its_pods_has_none_that_are_ready_and_no_throughput(world: World) -> None:
+    assert read(world, "training_job_samples_per_second", **JOB) is not None
+    job = running_job()
+    job["status"] |= {"phase": "Pending", "workers": {"active": 2, "ready": 2, "succeeded": 1}}
+    for name in ("digits-2-0", "digits-2-1"):
+        world.observe("Pod", pod(name, running_job(), "node-1", "worker"), None)
+    world.observe("TrainingJob", job, job)
+    states = {
+        state: read(world, "training_job_workers", **JOB, state=state) for state in ("active", "ready", "succeeded")
+    }
+    assert states == {"active": 0, "ready": 0, "succeeded": 1}
+    assert read(world, "training_job_samples_per_second", **JOB) is None
+
+
 async def test_who_holds_a_job_up_is_told_with_the_node_while_it_does(world: World) -> None:
     assert read(world, "training_job_straggler_factor", **JOB, node="node-1") == 1.6
     assert read(world, "training_job_straggler_factor", **JOB, node="gone") is None, "that is over"
