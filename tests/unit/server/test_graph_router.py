@@ -21,6 +21,9 @@ ROW = [0.1 * value for value in range(16)]
 Json = dict[str, Any]
 
 
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+
+
 class Router:
     """A caller of one router."""
 
@@ -51,7 +54,7 @@ async def routing(*stages: Json, **environment: str) -> AsyncIterator[Router]:
         "TRAINYARD_DRAIN_SECONDS": "0",
     }
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "server.graph", env=os.environ | told | environment, stderr=asyncio.subprocess.DEVNULL
+        sys.executable, "-m", "server.graph", env=ENVIRONMENT | told | environment, stderr=asyncio.subprocess.DEVNULL
     )
     async with asyncio.timeout(120), aiohttp.ClientSession() as session:
         router = Router(session, f"http://127.0.0.1:{port}", process)
@@ -299,7 +302,7 @@ async def test_a_graph_that_is_none_ends_with_65_and_the_reason(tmp_path: Any) -
     reason = tmp_path / "reason"
     told = {"TRAINYARD_GRAPH": "{}", "TRAINYARD_MODEL_NAME": "chain", "TRAINYARD_TERMINATION_LOG": str(reason)}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "server.graph", env=os.environ | told, stderr=asyncio.subprocess.DEVNULL
+        sys.executable, "-m", "server.graph", env=ENVIRONMENT | told, stderr=asyncio.subprocess.DEVNULL
     )
     assert await process.wait() == 65
     assert "TRAINYARD_GRAPH holds no graph" in reason.read_text()
@@ -307,5 +310,5 @@ async def test_a_graph_that_is_none_ends_with_65_and_the_reason(tmp_path: Any) -
 
 async def test_a_router_loads_no_torch() -> None:
     code = "import sys, server.graph.app; sys.exit('torch' in sys.modules)"
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, env=ENVIRONMENT)
     assert await process.wait() == 0

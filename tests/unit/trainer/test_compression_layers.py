@@ -55,11 +55,27 @@ def test_a_layer_of_zeros_stays_one() -> None:
         assert not Int8DynamicLinear.of(linear)(torch.randn(2, 8)).any()
 
 
+def test_what_the_device_cannot_compute_is_refused_with_its_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_args: object) -> torch.Tensor:
+        raise RuntimeError("no such primitive. Set a variable")
+
+    parent = parent_of(exported(tmp_path / "parent", "mlp", "digits"))
+    monkeypatch.setattr(Int8WeightLinear, "forward", broken)
+    with pytest.raises(UnsuitableError, match=r"needs arithmetic that this device does not have: no such primitive$"):
+        make(Asked("small", "Int8Weights"), parent, ignore)
+
+
 @pytest.mark.parametrize("method", STORED)
 @pytest.mark.parametrize("model", ["mlp", "cnn", "resnet", "lstm", "transformer"])
 def test_a_stored_variant_answers_as_it_did_and_is_smaller(tmp_path: Path, model: str, method: str) -> None:
     parent = parent_of(exported(tmp_path / "parent", model, "digits"))
-    made = make(Asked("small", method), parent, ignore)
+    try:
+        made = make(Asked("small", method), parent, ignore)
+    except UnsuitableError as error:
+        assert (model, method) == ("lstm", "Float16")
+        pytest.skip(str(error))
     assert made.scheme is not None
     (tmp_path / "small").mkdir()
     card = {**parent.card, "architecture": dict(made.architecture), "compression": dict(made.scheme)}

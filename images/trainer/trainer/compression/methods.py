@@ -74,9 +74,15 @@ def _halved(asked: Asked, parent: Parent, _tick: Tick) -> Made:
 
 
 def _stored(module: nn.Module, asked: Asked, parent: Parent, names: list[str]) -> Made:
-    return Made(
-        module.to(parent.held_out.inputs.device).eval(), parent.architecture, {"method": asked.method, "layers": names}
-    )
+    """Raises UnsuitableError where this device cannot compute the model so, as CPUs without FP16 cannot an LSTM."""
+    module = module.to(parent.held_out.inputs.device).eval()
+    try:
+        with torch.inference_mode():
+            module(parent.held_out.inputs[:1])
+    except RuntimeError as error:
+        reason = str(error).partition(". ")[0]
+        raise UnsuitableError(f"needs arithmetic that this device does not have: {reason}") from error
+    return Made(module, parent.architecture, {"method": asked.method, "layers": names})
 
 
 def _pruned(asked: Asked, parent: Parent, tick: Tick) -> Made:
