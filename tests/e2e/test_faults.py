@@ -37,7 +37,7 @@ def test_a_full_volume_costs_checkpoints_and_no_training(platform: Platform) -> 
     before = rig.before()
     alarm = "the volume is full"
     platform.until("the alarm", lambda: alarm in rig.status()["progress"].get("warning", ""))
-    assert rig.progress()["step"] > before.step
+    platform.until("steps beside the full volume", lambda: rig.progress()["step"] > before.step)
     rig.empty_volume()
     full = rig.progress()["step"]
     platform.until("a checkpoint again", lambda: rig.checkpoint() > full)
