@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
 from tests.e2e.platform import Platform
 
 PLAIN_PORT, TLS_PORT = 8080, 8443
@@ -87,6 +89,11 @@ class Gateway:
         answer = self.infer(headers)
         assert answer.status == 200, answer
         return next(list(each["data"]) for each in answer.body["outputs"] if each["name"] == "logits")
+
+
+def near(logits: list[float]) -> Any:
+    """The same but for the last bits, which depend on who is computed together."""
+    return pytest.approx(logits, abs=1e-3)
 
 
 def _address(platform: Platform, service: str) -> str:
