@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from server.config import Settings
-from server.errors import Mismatch, NotReady, RequestError
+from server.errors import Mismatch, NotReady
 from server.metrics import Metrics
+from server.outcome import Outcome
 from server.protocol import InferRequest
 from server.repository import Repository
 from server.state import Phase, Serving, State
@@ -19,7 +20,6 @@ from server.tracing import TRACE
 SERVICE_HEADER = "X-Trainyard-Service"
 DIGEST_HEADER = "X-Trainyard-Digest"
 LARGE = 256 * 1024  # bytes of a request that take long enough to check to be worth another thread
-_CLIENT_LEFT = "499"
 Body = TypeVar("Body")
 Answer = TypeVar("Answer")
 Results = Mapping[str, Array]
@@ -66,24 +66,10 @@ class Inference:
         encode: Callable[[InferRequest, Serving, Results], Answer],
     ) -> Answer:
         """Answer one request, in flight and counted until then. read: the body and its bytes. Raises RequestError."""
-        started = time.perf_counter()
-        code = _CLIENT_LEFT
-        try:
-            with self.state.request(), self.time_limit():
-                serving = find()
-                with serving.in_use():
-                    answer = await self._timed(serving, headers, read, decode, encode)
-            code = "200"
-        except RequestError as error:
-            code = str(error.status)
-            raise
-        except Exception:
-            code = "500"
-            raise
-        finally:
-            self.metrics.requests(code).inc()
-            self.metrics.latency.observe(time.perf_counter() - started)
-        return answer
+        with Outcome(self.metrics.requests, self.metrics.latency), self.state.request(), self.time_limit():
+            serving = find()
+            with serving.in_use():
+                return await self._timed(serving, headers, read, decode, encode)
 
     async def _timed(
         self,

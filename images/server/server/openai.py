@@ -26,13 +26,13 @@ from server.language.requests import Generation, InvalidRequest, UnknownModel
 from server.language.sampling import Chosen
 from server.language.serving import Language
 from server.language.tokens import BYTES, Writer
+from server.outcome import CLIENT_LEFT
 from server.replies import ok
 from server.state import Serving
 from server.terms import Terms, terms_of
 
 _KINDS = {400: "invalid_request_error", 404: "invalid_request_error", 429: "rate_limit_error", 504: "timeout"}
 _EVENTS = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-_CLIENT_LEFT = "499"
 _log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Piece = tuple[Choice, str, list[Chosen]]
@@ -57,7 +57,7 @@ class OpenAiRoutes:
         """The handler as a request in flight, counted by its status, whose errors are told as OpenAI's clients read them."""
 
         async def counted(request: web.Request) -> web.StreamResponse:
-            started, code = time.perf_counter(), _CLIENT_LEFT
+            started, code = time.perf_counter(), CLIENT_LEFT
             metrics = self._inference.metrics
             try:
                 with self._inference.state.request():

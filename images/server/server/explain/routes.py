@@ -8,17 +8,16 @@ from functools import partial
 from aiohttp import web
 
 from server.bodies import Bodies
-from server.errors import RequestError
 from server.explain.explaining import explain
 from server.explain.gradients import require_explainable
 from server.explain.requests import Asked, decode, decode_v1, encode, encode_v1
 from server.inference import LARGE, Inference, Results
+from server.outcome import Outcome
 from server.protocol import LENGTH_HEADER
 from server.replies import tensors
 from server.state import Serving
 from server.terms import terms_of
 
-_CLIENT_LEFT = "499"
 Decode = Callable[[bytes, Serving], Asked]
 Encode = Callable[[Asked, Serving, Results], web.Response]
 
@@ -45,21 +44,10 @@ class ExplainRoutes:
         return await self._counted(request, partial(_decoded, request.headers.get(LENGTH_HEADER)), _encoded)
 
     async def _counted(self, request: web.Request, decode: Decode, encode: Encode) -> web.Response:
-        metrics, started, code = self._inference.metrics, time.perf_counter(), _CLIENT_LEFT
-        try:
-            with self._inference.state.request(), self._inference.time_limit():
-                response = await self._answer(request, decode, encode)
-            code = "200"
-        except RequestError as error:
-            code = str(error.status)
-            raise
-        except Exception:
-            code = "500"
-            raise
-        finally:
-            metrics.explanations.labels(code).inc()
-            metrics.explanation_seconds.observe(time.perf_counter() - started)
-        return response
+        metrics = self._inference.metrics
+        outcome = Outcome(metrics.explanations.labels, metrics.explanation_seconds)
+        with outcome, self._inference.state.request(), self._inference.time_limit():
+            return await self._answer(request, decode, encode)
 
     async def _answer(self, request: web.Request, decode: Decode, encode: Encode) -> web.Response:
         received = time.perf_counter()

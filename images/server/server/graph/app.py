@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 
 import aiohttp
 from aiohttp import web
@@ -15,6 +14,7 @@ from server.graph.metrics import RouterMetrics
 from server.graph.settings import RouterSettings
 from server.graph.stages import through
 from server.graph.tensors import Tensor, tensors_of
+from server.outcome import Outcome
 from server.protocol import LENGTH_HEADER, parse
 from server.replies import failure, ok, refusal
 from server.tensors import as_object, shown
@@ -22,7 +22,6 @@ from server.terms import terms_of, timeout_of
 
 MOST_GRAPHS = 8
 """One inside the other; more are taken for a circle that the operator has not seen yet."""
-_CLIENT_LEFT = "499"
 _log = logging.getLogger(__name__)
 
 
@@ -71,22 +70,12 @@ class Router:
         return web.Response(body=self.metrics.render(), content_type="text/plain", charset="utf-8")
 
     async def _counted(self, request: web.Request) -> web.Response:
-        started, code = time.perf_counter(), _CLIENT_LEFT
         self.in_flight += 1
         try:
-            response = await self._infer(request)
-            code = "200"
-        except RequestError as error:
-            code = str(error.status)
-            raise
-        except Exception:
-            code = "500"
-            raise
+            with Outcome(self.metrics.requests.labels, self.metrics.latency):
+                return await self._infer(request)
         finally:
             self.in_flight -= 1
-            self.metrics.requests.labels(code).inc()
-            self.metrics.latency.observe(time.perf_counter() - started)
-        return response
 
     async def _infer(self, request: web.Request) -> web.Response:
         self._require_meant_for_us(request)

@@ -12,13 +12,13 @@ from server.errors import RequestError
 from server.graph.metrics import RouterMetrics
 from server.graph.tensors import Tensor, Tensors, tensors_of
 from server.graph.wiring import Target
+from server.outcome import CLIENT_LEFT
 from server.terms import DEADLINE_HEADER, PRIORITY_HEADER
 
 DEPTH_HEADER = "X-Trainyard-Graph-Depth"
 FORWARDED = (PRIORITY_HEADER, "X-Request-Id", "traceparent", "tracestate")
 _OK, _FAILED = 200, 400
 _SHOWN = 500
-_CLIENT_LEFT = "499"
 
 
 class StageFailed(RequestError):  # noqa: N818 - named like its siblings
@@ -41,7 +41,7 @@ class Asker:
 
     async def ask(self, stage: str, target: Target, inputs: Tensors) -> dict[str, Tensor]:
         """Outputs by name. Raises StageFailed; a caller that leaves ends the request to the target, too."""
-        code = _CLIENT_LEFT
+        code = CLIENT_LEFT
         try:
             outputs = await self._asked(stage, target, inputs)
             code = "200"
