@@ -290,3 +290,14 @@ def test_roles_can_be_left_to_somebody_else() -> None:
     kinds = {each["kind"] for each in render(*settings)}
     assert not kinds & {"ClusterRole", "Role", "ServiceAccount"}
     assert pod(*settings)["serviceAccountName"] == "mine"
+
+
+def test_what_users_may_name_is_asked_of_a_policy_where_the_api_server_has_such() -> None:
+    policy, binding = only("ValidatingAdmissionPolicy"), only("ValidatingAdmissionPolicyBinding")
+    assert binding["spec"] == {"policyName": policy["metadata"]["name"], "validationActions": ["Deny"]}
+    resources = policy["spec"]["matchConstraints"]["resourceRules"][0]
+    assert (resources["apiGroups"], resources["resources"]) == ([GROUP], ["trainingjobs", "inferenceservices"])
+    assert not [each for each in render("admissionPolicy.create=false") if "AdmissionPolicy" in each["kind"]]
+    old = helm("template", "yard", str(CHART), "-n", "x", "--kube-version", "1.29.0")
+    assert old.returncode == 0, old.stderr
+    assert "AdmissionPolicy" not in old.stdout
