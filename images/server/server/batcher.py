@@ -1,8 +1,8 @@
 """Dynamic batching: greedy with no added delay, unless a latency budget allows a wait for company.
 
-One thread computes, or the event loop itself where a batch takes less than the way to the thread and back. Meanwhile
-requests wait in a bounded line; then all that wait and fit into one batch are taken, in order of their turns
-(lineup.py). So a lone request pays nothing, and under load batches grow by themselves. With a budget (budget.py) a
+Threads compute (threads.py), or the event loop itself where a batch takes less than the way to a thread and back. While
+none is free requests wait in a bounded line; then all that wait and fit into one batch are taken, in order of their
+turns (lineup.py). So a lone request pays nothing, and under load batches grow by themselves. With a budget (budget.py) a
 batch that is not full waits as long as everyone in it is still in time. A request whose caller has left, or whose
 deadline has come, is dropped before it costs anything.
 """
@@ -12,9 +12,10 @@ import logging
 import time
 from bisect import insort
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,6 +28,7 @@ from server.limits import Limits
 from server.lineup import Place, choose
 from server.metrics import Metrics
 from server.terms import PLAIN, Terms
+from server.threads import Threads, compute_threads
 from server.tracing import Waited, computed, waits
 
 Array = NDArray[Any]
@@ -50,21 +52,21 @@ def _turn(waiting: _Waiting) -> float:
 
 
 class Batcher:
-    """Line in front of one compute thread. Owned by one event loop; `run` must be running for answers to come."""
+    """Line in front of the threads that compute. Owned by one event loop; `run` must be running for answers to come."""
 
     def __init__(
         self,
         compute: Compute,
         limits: Limits,
         metrics: Metrics,
-        executor: Executor | None = None,
+        threads: Threads | None = None,
         measured: Mapping[int, Sequence[float]] | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """executor: of one thread.
+        """threads: one, unless they are given.
 
         measured: seconds of batches that were computed before, by their rows; None where rows alone do not tell the
-        time, as with texts of any length: then the thread computes them all.
+        time, as with texts of any length: then the threads compute them all.
         """
         self._compute = compute
         self.limits = limits
@@ -74,6 +76,7 @@ class Batcher:
         self._metrics = metrics
         self._clock = clock
         self._times = ComputeTimes()
+        self._measuring = Lock()
         self._known = measured is not None
         for size, times in (measured or {}).items():
             for seconds in times:
@@ -81,7 +84,8 @@ class Batcher:
         self._line: list[_Waiting] = []
         self._aside = Aside()
         self._arrived = asyncio.Event()
-        self._thread = executor or ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")
+        self._threads = threads or compute_threads(1, side_by_side=False)
+        self._fault: BaseException | None = None
 
     async def submit(self, rows: Array, terms: Terms = PLAIN) -> Outputs:
         """Outputs for rows (N, ...). Raises QueueFull at once, DeadlineExceeded when it is too late, ModelFailed later.
@@ -113,7 +117,7 @@ class Batcher:
                 timer.cancel()
 
     async def aside(self, work: Callable[[], Result]) -> Result:
-        """What work returns in the compute thread, which does it when no inference waits, or when it waited for a second."""
+        """What work returns in a compute thread, which does it when no inference waits, or when it waited for a second."""
         loop = asyncio.get_running_loop()
         piece = Piece(work, loop.time(), loop.create_future())
         self._aside.add(piece)
@@ -131,9 +135,13 @@ class Batcher:
         loop = asyncio.get_running_loop()
         while True:
             await self._arrived.wait()
+            if self._fault is not None:
+                raise self._fault
+            if not self._threads.free:
+                self._arrived.clear()
+                continue
             if (piece := self._aside.due(loop.time(), idle=not self._line)) is not None:
-                tell = await loop.run_in_executor(self._thread, piece.done)
-                tell()
+                self._threads.run(piece.done, company=bool(self._line)).add_done_callback(self._told)
                 continue
             if self._budget > 0:
                 await self._company(loop)
@@ -141,22 +149,41 @@ class Batcher:
             if not batch:
                 self._arrived.clear()
                 continue
-            requests, rows = [one.rows for one in batch], sum(one.place.rows for one in batch)
-            at_once = self._known and compute_at_once(rows, self._times.fastest)
-            began = time.perf_counter_ns()
-            if at_once:
-                answers = self._at_once(requests)
-            else:
-                answers = await loop.run_in_executor(self._thread, self._answers, requests)
-            if traced := [one.traced for one in batch if one.traced is not None]:
-                computed(traced, rows, began)
-            self._settle(batch, answers, loop.time())
-            if at_once:
+            rows = sum(one.place.rows for one in batch)
+            if self._known and compute_at_once(rows, self._times.fastest):
+                began = time.perf_counter_ns()
+                self._settle(batch, self._at_once(batch), began)
                 await asyncio.sleep(0)  # the loop reads what has come meanwhile: the next batch
+            else:
+                self._hand_over(batch)
 
     def close(self) -> None:
-        """Stop the compute thread after what it is doing."""
-        self._thread.shutdown(wait=True)
+        """Stop the compute threads after what they are doing."""
+        self._threads.close()
+
+    def _hand_over(self, batch: list[_Waiting]) -> None:
+        """Let a thread compute the batch while this loop goes on."""
+        requests = [one.rows for one in batch]
+        computing = self._threads.run(self._answers, requests, company=bool(self._line))
+        computing.add_done_callback(partial(self._computed, batch, time.perf_counter_ns()))
+
+    def _computed(
+        self, batch: list[_Waiting], began: int, computing: "asyncio.Future[list[Outputs | Exception]]"
+    ) -> None:
+        if self._ended(computing):
+            self._settle(batch, computing.result(), began)
+
+    def _told(self, piece: "asyncio.Future[Callable[[], None]]") -> None:
+        if self._ended(piece):
+            piece.result()()
+
+    def _ended(self, work: "asyncio.Future[Any]") -> bool:
+        """Its thread is free again. False where it has no result, which cannot happen; `run` then raises why."""
+        self._arrived.set()
+        if work.cancelled():
+            return False
+        self._fault = work.exception()
+        return self._fault is None
 
     async def _company(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let the next batch grow while its budget lasts; those of another kind that wait already are not made to."""
@@ -203,10 +230,10 @@ class Batcher:
         self._line.remove(waiting)
         self._metrics.saved_rows.labels(reason).inc(waiting.place.rows)
 
-    def _at_once(self, requests: list[Array]) -> list[Outputs | Exception]:
-        """Answers in order, computed by the loop; after a surprise the thread shows what the times have become."""
+    def _at_once(self, batch: list[_Waiting]) -> list[Outputs | Exception]:
+        """Answers in order, computed by the loop; after a surprise a thread shows what the times have become."""
         began = self._clock()
-        answers = self._answers(requests)
+        answers = self._answers([one.rows for one in batch])
         if self._clock() - began > NOT_AT_ONCE_SECONDS:
             self._times = ComputeTimes()
         return answers
@@ -225,10 +252,15 @@ class Batcher:
         seconds = self._clock() - started
         self._metrics.batch_rows.observe(len(rows))
         self._metrics.compute_seconds.observe(seconds)
-        self._times.measured(len(rows), seconds)
+        with self._measuring:
+            self._times.measured(len(rows), seconds)
         return _split(outputs, [len(one) for one in requests])
 
-    def _settle(self, batch: list[_Waiting], answers: list[Outputs | Exception], now: float) -> None:
+    def _settle(self, batch: list[_Waiting], answers: list[Outputs | Exception], began: int) -> None:
+        """Answer a batch whose computation began at that time of perf_counter_ns."""
+        if traced := [one.traced for one in batch if one.traced is not None]:
+            computed(traced, sum(one.place.rows for one in batch), began)
+        now = asyncio.get_running_loop().time()
         for one, answer in zip(batch, answers, strict=True):
             if one.answer.done():  # the caller left while its batch was computed
                 self._metrics.wasted_rows.labels(_CALLER_LEFT).inc(one.place.rows)

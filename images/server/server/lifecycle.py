@@ -27,7 +27,7 @@ from server.metrics import Metrics
 from server.model import Model
 from server.protocol import MODEL_VERSION
 from server.repository import Repository
-from server.starting import compute_thread, read_model, settle_memory
+from server.starting import read_model, settle_memory
 from server.state import Phase, State
 
 if TYPE_CHECKING:
@@ -127,10 +127,10 @@ class Server:
             await self.repository.load_all()
             _log.info("ready: %d models of %s", len(self.repository.serving), settings.repository)
             return
-        thread = compute_thread()
-        model = await asyncio.get_running_loop().run_in_executor(thread, self._read_model)
+        threads = self.repository.threads()
+        model = await asyncio.get_running_loop().run_in_executor(threads.first, self._read_model)
         name = settings.model_name or model.card.name
-        self.repository.add(name, MODEL_VERSION, model, thread)
+        self.repository.add(name, MODEL_VERSION, model, threads)
         _log.info("ready: model %s %s on %s", name, model.card.digest, model.device)
 
     def _read_model(self) -> Model:

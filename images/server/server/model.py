@@ -26,7 +26,7 @@ _TIMED = 3  # warm-up batches of each size whose time is taken
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded model on its device. Called from one thread at a time."""
+    """A loaded model on its device. On a CPU several threads may call it."""
 
     card: Card
     module: nn.Module
@@ -71,12 +71,17 @@ def prepare(loaded: Loaded, device: str, threads: int) -> Model:
     torch.backends.cuda.matmul.allow_tf32 = False  # offline evaluation is plain FP32, so is serving
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.deterministic = True
-    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    chosen = _chosen(device)
     try:
         module = loaded.module.to(torch.device(chosen))
     except (RuntimeError, AssertionError) as error:
         raise StartError(f"cannot use device {chosen!r}: {error}") from error
     return Model(loaded.card, module, loaded.raw_card, torch.device(chosen))
+
+
+def on_gpu(device: str) -> bool:
+    """Whether a model that asks for this device is on a GPU."""
+    return not _chosen(device).startswith("cpu")
 
 
 def warm_up(model: Model, max_batch: int) -> dict[int, list[float]] | None:
@@ -101,6 +106,10 @@ def warm_up(model: Model, max_batch: int) -> dict[int, list[float]] | None:
         ):
             raise StartError(f"the model answers {list(actual)}, but its card declares {list(card.output.shape)}")
     return None if -1 in card.input.shape[1:] else seconds
+
+
+def _chosen(device: str) -> str:
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
 
 def _seconds(model: Model, rows: Array) -> float:

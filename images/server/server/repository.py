@@ -1,7 +1,7 @@
 """The models of this server: which are loaded, which cannot be and why; loading and unloading while others serve.
 
-Each model has a line and a compute thread of its own. One thread for all would let a slow model hold up the fast
-ones; with a thread each the kernel shares the CPUs among them, and unloading ends the thread with the model.
+Each model has a line and compute threads of its own. The same for all would let a slow model hold up the fast ones;
+so the kernel shares the CPUs among them, and unloading ends the threads with the model.
 Loads and unloads happen one after another. What is replaced or unloaded first answers those who are with it.
 
 Where several servers share a repository behind one address, a request to load would reach one of them. So each follows
@@ -10,7 +10,6 @@ the folder by itself, and such requests are refused.
 
 import asyncio
 import logging
-from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,10 +23,11 @@ from server.folders import Mark, mark, models_in, require_no_pickles
 from server.language.serving import started_language
 from server.loading import CARD
 from server.metrics import Metrics
-from server.model import Model
-from server.starting import compute_thread, free_memory, read_model
+from server.model import Model, on_gpu
+from server.starting import free_memory, read_model
 from server.state import Serving
 from server.statistics import Statistics
+from server.threads import Threads, compute_threads
 
 _log = logging.getLogger(__name__)
 
@@ -110,9 +110,9 @@ class Repository:
             if entry.state is Availability.READY or not only_ready
         ]
 
-    def add(self, name: str, version: str, model: Model, thread: Executor) -> Serving:
-        """Serve a model that is warm, in the place of what had this name and version. thread: the one that loaded it. Returns it."""
-        serving = self._begin(name, version, model, thread)
+    def add(self, name: str, version: str, model: Model, threads: Threads) -> Serving:
+        """Serve a model that is warm, in the place of what had this name and version. threads: whose first loaded it. Returns it."""
+        serving = self._begin(name, version, model, threads)
         self._entries.setdefault(name, {})[version] = Entry(Availability.READY, serving=serving)
         self._tell()
         return serving
@@ -186,7 +186,7 @@ class Repository:
         await asyncio.to_thread(free_memory)
 
     async def close(self) -> None:
-        """End every compute thread after what it is doing."""
+        """End all compute threads after what they are doing."""
         for serving in list(self._computing):
             await self._end(serving)
 
@@ -211,16 +211,16 @@ class Repository:
             entries[version] = Entry(Availability.LOADING, "being loaded")
         limits = self._settings.limits_of(name)
         unchanged = None if before is None or before.serving is None else before.serving.model
-        thread = compute_thread()
+        threads = self.threads()
         try:
             loop = asyncio.get_running_loop()
-            model = await loop.run_in_executor(thread, self._read, folder, limits.max_batch, unchanged)
+            model = await loop.run_in_executor(threads.first, self._read, folder, limits.max_batch, unchanged)
             if model is unchanged:
-                thread.shutdown(wait=False)
+                threads.close(wait=False)
             else:
-                self.add(name, version, model, thread)
+                self.add(name, version, model, threads)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one model must not harm the others
-            thread.shutdown(wait=False)
+            threads.close(wait=False)
             reason = str(error) if isinstance(error, StartError) else f"{type(error).__name__}: {error}"
             if before is None or before.serving is None:
                 entries[version] = Entry(Availability.UNAVAILABLE, reason)
@@ -232,6 +232,11 @@ class Repository:
                 await self._finish(before.serving)
         return ""
 
+    def threads(self) -> Threads:
+        """For a model that is to be loaded. What is compiled is for all CPUs, and a GPU takes one batch after another."""
+        settings = self._settings
+        return compute_threads(settings.threads, side_by_side=not settings.compile and not on_gpu(settings.device))
+
     def _read(self, folder: Path, max_batch: int, unchanged: Model | None) -> Model:
         """The model in folder, or the one already there where the card is the same; in a thread."""
         try:
@@ -242,11 +247,11 @@ class Repository:
             return unchanged
         return read_model(folder, None, max_batch, self._settings, self._metrics)
 
-    def _begin(self, name: str, version: str, model: Model, thread: Executor) -> Serving:
+    def _begin(self, name: str, version: str, model: Model, threads: Threads) -> Serving:
         statistics = Statistics()
         metrics = self._metrics.of_model(statistics.waited)
         limits = self._settings.limits_of(name)
-        batcher = Batcher(statistics.timed(model.infer), limits, metrics, thread, measured=model.warm_seconds)
+        batcher = Batcher(statistics.timed(model.infer), limits, metrics, threads, measured=model.warm_seconds)
         language = started_language(
             name, model.module, model.raw_card, self._settings, self._metrics.language, self._ended
         )

@@ -3,7 +3,6 @@
 import ctypes
 import gc
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,17 +26,8 @@ def read_model(folder: Path, digest: str | None, max_batch: int, settings: Setti
     seconds = warm_up(model, max_batch)
     metrics.load_seconds.set(loaded_at - started)
     metrics.warm_up_seconds.set(time.perf_counter() - loaded_at)
-    # Kernels are for the compute thread's number of torch threads, so the event loop is not to use them.
+    # Kernels are for the compute threads' number of torch threads, so the event loop is not to use them.
     return replace(model, warm_seconds=seconds if model is loaded else None)
-
-
-def compute_thread() -> ThreadPoolExecutor:
-    """For one model, from its loading on.
-
-    torch keeps threads of its own for each thread that computes. Where there are more of them than CPUs they sleep
-    instead of waiting for one another, which cost a convolutional network a third of its speed.
-    """
-    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")
 
 
 def settle_memory() -> None:

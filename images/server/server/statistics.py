@@ -7,6 +7,7 @@ left of its time between checked input and result is the forward pass that it sh
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ class Duration:
 
 @dataclass(slots=True)
 class Statistics:
-    """Of one loaded model. `execution` runs in the compute thread, all else in the event loop."""
+    """Of one loaded model. `execution` runs in compute threads, all else in the event loop."""
 
     last_inference: int = 0  # milliseconds since the epoch
     inference_count: int = 0  # rows of answered requests
@@ -42,6 +43,7 @@ class Statistics:
     compute_infer: Duration = field(default_factory=Duration)
     compute_output: Duration = field(default_factory=Duration)
     batches: dict[int, Duration] = field(default_factory=dict)  # forward passes by rows
+    _counting: Lock = field(default_factory=Lock, repr=False)
     _waited: int = 0  # ns of waits that no answer has been told of yet
 
     def timed(self, compute: Callable[[NDArray[Any]], Outputs]) -> Callable[[NDArray[Any]], Outputs]:
@@ -50,7 +52,8 @@ class Statistics:
         def execution(rows: NDArray[Any]) -> Outputs:
             started = time.perf_counter_ns()
             outputs = compute(rows)
-            self.batches.setdefault(len(rows), Duration()).add(time.perf_counter_ns() - started)
+            with self._counting:
+                self.batches.setdefault(len(rows), Duration()).add(time.perf_counter_ns() - started)
             return outputs
 
         return execution

@@ -15,6 +15,7 @@ from server.explain.path import SLICE_SECONDS, Pace, points
 from server.limits import Limits
 from server.lineup import AGEING_SECONDS
 from server.metrics import Metrics
+from server.threads import Threads
 
 SERVICE_SECONDS = 0.01
 
@@ -35,7 +36,7 @@ async def computing(done: list[str]) -> AsyncIterator[Batcher]:
         done.append("inference")
         return {"y": rows}
 
-    batcher = Batcher(compute, Limits(max_batch=1), Metrics(), Thread())
+    batcher = Batcher(compute, Limits(max_batch=1), Metrics(), Threads([Thread()]))
     task = asyncio.create_task(batcher.run())
     try:
         yield batcher

@@ -134,7 +134,7 @@ async def test_one_bad_request_does_not_fail_those_batched_with_it() -> None:
     assert answers[2]["y"].tolist() == [[8, 8]]
 
 
-@pytest.mark.parametrize(("seconds", "thread"), [(0.0001, "MainThread"), (0.01, "compute_0")])
+@pytest.mark.parametrize(("seconds", "thread"), [(0.0001, "MainThread"), (0.01, "compute-0_0")])
 async def test_a_batch_that_takes_less_than_the_way_to_the_thread_is_computed_by_the_loop(
     seconds: float, thread: str
 ) -> None:
@@ -165,7 +165,7 @@ async def test_where_rows_do_not_tell_the_time_the_thread_computes_them_all() ->
         await batcher.submit(rows(1))
     task.cancel()
     batcher.close()
-    assert set(names) == {"compute_0"}
+    assert set(names) == {"compute-0_0"}
 
 
 async def test_a_model_that_became_slow_goes_back_to_the_thread() -> None:
@@ -182,7 +182,7 @@ async def test_a_model_that_became_slow_goes_back_to_the_thread() -> None:
         await batcher.submit(rows(1))
     task.cancel()
     batcher.close()
-    assert names == ["MainThread", "compute_0", "compute_0"]
+    assert names == ["MainThread", "compute-0_0", "compute-0_0"]
 
 
 async def test_what_the_loop_computes_itself_is_batched_too() -> None:

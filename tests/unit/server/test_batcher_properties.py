@@ -19,6 +19,7 @@ from server.errors import DeadlineExceeded, QueueFull
 from server.limits import Limits
 from server.metrics import Metrics
 from server.terms import Terms
+from server.threads import Threads
 
 MAX_BATCH, SERVICE_SECONDS, MEASURED_SECONDS = 4, 0.010, 0.002
 
@@ -81,7 +82,7 @@ def play(asked: list[Ask], limits: Limits) -> World:
     async def run() -> World:
         world = World(loop)
         clock = count(0, MEASURED_SECONDS).__next__  # looked at before and after each batch
-        batcher = Batcher(world.compute, limits, Metrics(), world, clock=clock)
+        batcher = Batcher(world.compute, limits, Metrics(), Threads([world]), clock=clock)
         serving = asyncio.create_task(batcher.run())
         tasks = []
         for number, ask in enumerate(asked):

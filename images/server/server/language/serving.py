@@ -23,12 +23,12 @@ class Language:
     """A model of text. Owned by one event loop; one thread computes for it, steps and embeddings in turn."""
 
     def __init__(
-        self, name: str, reader: Reader, limits: LanguageLimits, max_queue: int, metrics: LanguageMetrics
+        self, name: str, reader: Reader, limits: LanguageLimits, max_queue: int, metrics: LanguageMetrics, cpus: int
     ) -> None:
         self.name, self.reader = name, reader
         # max_queue: of sequences, and of requests for embeddings
         self._max_queue, self._embedding = max_queue, 0
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="language")
+        self._thread = ThreadPoolExecutor(1, "language", torch.set_num_threads, (cpus,))
         self.engine: Engine | None = None
         if isinstance(reader, Decoder):
             self.engine = Engine(name, reader, limits, max_queue, metrics, self._thread)
@@ -82,7 +82,8 @@ def started_language(
     reader = reader_of(module, card)
     if reader is None:
         return None
-    language = Language(name, reader, settings.language, settings.limits_of(name).max_queue, metrics)
+    max_queue = settings.limits_of(name).max_queue
+    language = Language(name, reader, settings.language, max_queue, metrics, settings.threads)
     language.start(ended)
     return language
 
