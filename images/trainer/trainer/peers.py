@@ -71,6 +71,16 @@ class Line:
         self._connection.close()
 
 
+def _hello(said: dict[str, Any] | None, ours: tuple[str, int]) -> tuple[int, str, bool] | None:
+    """Index, start and whether the program runs, as an agent of our attempt says it; None for anybody else."""
+    if said is None or (said.get("uid"), said.get("attempt")) != ours:
+        return None
+    index, start, running = said.get("index"), said.get("start"), said.get("running")
+    if not isinstance(index, int) or index < 0 or not isinstance(start, str) or not isinstance(running, bool):
+        return None
+    return index, start, running
+
+
 class Coordinator:
     """Pod 0's side: listens, and turns what agents say into orders to all of them."""
 
@@ -109,12 +119,11 @@ class Coordinator:
 
     def _serve(self, connection: socket.socket) -> None:
         line = Line(connection)
-        hello = line.receive()
-        ours = (self._environment.job_uid, self._environment.attempt)
-        if hello is None or (hello.get("uid"), hello.get("attempt")) != ours:
+        hello = _hello(line.receive(), (self._environment.job_uid, self._environment.attempt))
+        if hello is None:
             line.close()
             return
-        index, start = int(hello["index"]), str(hello["start"])
+        index, start, running = hello
         with self._lock:
             known = self._starts.setdefault(index, start)
             if start in self._replaced:
@@ -126,8 +135,7 @@ class Coordinator:
             if (before := self._lines.get(index)) is not None:
                 before.close()
             self._lines[index], self._starts[index] = line, start
-            running, now = bool(hello["running"]), time.monotonic()
-            self._send(self._rounds.joined(index, running=running, anew=known != start, now=now))
+            self._send(self._rounds.joined(index, running=running, anew=known != start, now=time.monotonic()))
             self._look_at_size()
         while (message := line.receive()) is not None:
             with self._lock:

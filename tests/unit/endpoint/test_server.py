@@ -1,5 +1,7 @@
 """The endpoint believes a pod about its own job or service, and nobody about anything else."""
 
+import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from random import Random
@@ -205,3 +207,24 @@ async def test_it_listens_with_its_certificate() -> None:
     await rig.endpoint.stop()
     await rig.endpoint.stop()
     await rig.http.close()
+
+
+async def test_it_speaks_nothing_older_than_tls_1_3_and_is_known_by_its_own_authority_alone() -> None:
+    rig, bundle = Rig(), up_to_date(None, "localhost", CLOCK.now())
+    rig.endpoint.use(bundle)
+    port = await rig.endpoint.start()
+    ours, older = ssl.create_default_context(cadata=bundle.authority.decode()), ssl.create_default_context()
+    older.load_verify_locations(cadata=bundle.authority.decode())
+    older.maximum_version = ssl.TLSVersion.TLSv1_2
+    stranger = ssl.create_default_context(cadata=up_to_date(None, "localhost", CLOCK.now()).authority.decode())
+    try:
+        _, writer = await asyncio.open_connection("localhost", port, ssl=ours)
+        assert writer.get_extra_info("cipher")[1] == "TLSv1.3"
+        writer.close()
+        await writer.wait_closed()
+        for refused in (older, stranger):
+            with pytest.raises((ssl.SSLError, ConnectionResetError)):
+                await asyncio.open_connection("localhost", port, ssl=refused)
+    finally:
+        await rig.endpoint.stop()
+        await rig.http.close()

@@ -2,6 +2,7 @@
 
 import aiohttp
 from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 
 from tests.hand_clock import HandClock
 from trainyard.runtime.health import HealthServer, Heartbeat
@@ -62,3 +63,13 @@ async def test_metrics_are_whatever_handler_was_given() -> None:
         assert await get(port, "/metrics") == (200, {"trainyard_up": 1})
     finally:
         await server.stop()
+
+
+async def test_it_tells_and_takes_nothing() -> None:
+    server = HealthServer("127.0.0.1", 0)
+    async with TestClient(TestServer(server.app())) as http:
+        for path in ("/healthz", "/readyz"):
+            async with http.post(path, json={}) as answer:
+                assert answer.status == 405
+        async with http.get("/v1/why/team/a") as answer:
+            assert answer.status == 404

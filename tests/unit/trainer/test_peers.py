@@ -137,3 +137,25 @@ def test_a_pod_that_was_replaced_ends_its_program_and_looks_for_nobody_any_more(
     assert stops[-1] is True
     assert peer.is_over
     assert peer.orders.get(timeout=5) == {"leave": REPLACED}
+
+
+@pytest.mark.parametrize(
+    "hello",
+    [
+        b'{"uid": "other", "attempt": 1, "index": 1, "start": "s", "running": true}\n',
+        b'{"uid": "u", "attempt": 2, "index": 1, "start": "s", "running": true}\n',
+        b'{"uid": "u", "attempt": 1}\n',
+        b'{"uid": "u", "attempt": 1, "index": "first", "start": "s", "running": true}\n',
+        b'{"uid": "u", "attempt": 1, "index": -1, "start": "s", "running": true}\n',
+        b"[]\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\xff\xfe\n",
+    ],
+)
+def test_whoever_is_no_agent_of_the_attempt_is_hung_up_on(pod0: Pod0, hello: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", pod0.port), timeout=10) as stranger:
+        stranger.sendall(hello)
+        assert stranger.recv(1) == b""
+    agent = pod0.agent("one")
+    until(lambda: 1 in pod0.coordinator._lines)
+    agent.close()
