@@ -19,7 +19,7 @@ from trainyard.admission.scheduler import Scheduler
 from trainyard.admission.vitals import Vitals
 from trainyard.api.failure import FailureRow
 from trainyard.api.inference_service import InferenceService
-from trainyard.api.names import MANAGED_BY, MANAGED_BY_LABEL
+from trainyard.api.names import MANAGED_BY, MANAGED_BY_LABEL, RESTORING
 from trainyard.api.reasons import ConditionType
 from trainyard.api.training_job import TrainingJob
 from trainyard.cluster.client import ClusterClient
@@ -285,7 +285,7 @@ class App:
         ):
             self.scheduler.poke()
         elif kind in ("TrainingJob", "InferenceService"):
-            if old is None or new is None or old["metadata"].get("generation") != new["metadata"].get("generation"):
+            if old is None or new is None or _asks(old) != _asks(new):
                 self.scheduler.poke()
             self.queue.add_after(Key("Queue", "", thing.get("spec", {}).get("queue", "")), _OVERVIEW_SECONDS)
         if kind in ("Node", "Flavor") and _node_gist(old) != _node_gist(new):
@@ -340,6 +340,11 @@ def _start(background: AsyncExitStack, work: Any, name: str) -> None:
         await asyncio.gather(task, return_exceptions=True)
 
     background.push_async_callback(end)
+
+
+def _asks(thing: Mapping[str, Any]) -> tuple[object, bool]:
+    """What of a job or service may change what it asks for: its spec, and the end of its restoring."""
+    return thing["metadata"].get("generation"), RESTORING in thing["metadata"].get("annotations", {})
 
 
 def _over(pod: Mapping[str, Any]) -> bool:

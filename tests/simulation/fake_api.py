@@ -23,7 +23,14 @@ from tests.simulation.fake_merge import matcher
 from tests.simulation.fake_storage import Storage, Watcher, copy_of
 from tests.simulation.fake_verbs import Refused, Verbs
 from trainyard.cluster.errors import Silent, Unreachable, error_from
-from trainyard.cluster.resources import ALL, SUBJECT_ACCESS_REVIEWS, TOKEN_REVIEWS, Object, Resource
+from trainyard.cluster.resources import (
+    ALL,
+    SELF_SUBJECT_ACCESS_REVIEWS,
+    SUBJECT_ACCESS_REVIEWS,
+    TOKEN_REVIEWS,
+    Object,
+    Resource,
+)
 from trainyard.cluster.transport import APPLY_PATCH, JSON, Response
 from trainyard.runtime.clock import Clock
 
@@ -148,7 +155,7 @@ class FakeApi:
         if kind == TOKEN_REVIEWS:
             unknown = {"authenticated": False, "error": "unknown token"}
             return body | {"status": self.tokens.get(body["spec"]["token"], unknown)}
-        if kind == SUBJECT_ACCESS_REVIEWS:
+        if kind in (SUBJECT_ACCESS_REVIEWS, SELF_SUBJECT_ACCESS_REVIEWS):
             return body | {"status": {"allowed": self.allows(body["spec"])}}
         raise Refused(404, "NotFound", f"no such review: {kind}")
 

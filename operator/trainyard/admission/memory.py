@@ -8,15 +8,14 @@ import json
 import logging
 from typing import Any, Protocol
 
+from trainyard.api.names import LEARNED, LEARNED_KEY
 from trainyard.cluster.errors import AlreadyExists, ClusterError
 from trainyard.cluster.resources import CONFIG_MAPS, Resource
 from trainyard.workloads.outlook import Outlooks
 
 log = logging.getLogger(__name__)
 
-CONFIG_MAP = "trainyard-learned"
 SAVE_SECONDS = 300.0
-_KEY = "learned.json"
 _MOST_BYTES = 900_000
 """A ConfigMap holds 1 MiB."""
 
@@ -44,15 +43,15 @@ class Memory:
     async def recall(self) -> None:
         """Call before anything is learned."""
         try:
-            found = await self._client.get(CONFIG_MAPS, self._namespace, CONFIG_MAP)
+            found = await self._client.get(CONFIG_MAPS, self._namespace, LEARNED)
             self._exists = found is not None
-            text = ((found or {}).get("data") or {}).get(_KEY)
+            text = ((found or {}).get("data") or {}).get(LEARNED_KEY)
             if text:
                 self._outlooks.recall(json.loads(text))
         except (ClusterError, ValueError) as error:
             log.warning(
                 "what was learned before is not known; it is learned anew",
-                extra={"configmap": f"{self._namespace}/{CONFIG_MAP}", "why": str(error)},
+                extra={"configmap": f"{self._namespace}/{LEARNED}", "why": str(error)},
             )
         self._saved = self._outlooks.learned
 
@@ -73,14 +72,14 @@ class Memory:
             self._saved = learned
             return
         try:
-            await self._write({"data": {_KEY: text}})
+            await self._write({"data": {LEARNED_KEY: text}})
             self._saved = learned
         except ClusterError as error:
             log.warning("what was learned could not be kept; tried again later", extra={"why": str(error)})
 
     async def _write(self, content: dict[str, Any]) -> None:
         if not self._exists:
-            meta = {"name": CONFIG_MAP, "namespace": self._namespace}
+            meta = {"name": LEARNED, "namespace": self._namespace}
             try:
                 await self._client.create(
                     CONFIG_MAPS, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, **content}
@@ -90,5 +89,5 @@ class Memory:
             else:
                 self._exists = True
                 return
-        await self._client.patch(CONFIG_MAPS, self._namespace, CONFIG_MAP, content)
+        await self._client.patch(CONFIG_MAPS, self._namespace, LEARNED, content)
         self._exists = True

@@ -208,6 +208,8 @@ class OverviewController:
     async def reconcile(self, key: Key) -> Again:
         thing = self._world.get(key)
         now = self._clock.now()
+        if isinstance(thing, Queue) and thing.metadata.restoring:
+            return NEVER  # its past is still to be written
         if isinstance(thing, Queue):
             held = self._held(thing)
             kept = account(thing, self._accounts.get(key), held.tree, now)

@@ -1,5 +1,6 @@
 """InferenceService: replicas of a model server behind a load balancer."""
 
+from datetime import datetime
 from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, Field
@@ -26,6 +27,7 @@ from trainyard.api.names import API_VERSION, GPU, MAX_NAME
 from trainyard.api.placement import FlavorChoices
 from trainyard.api.preemption import Nomination, Preemption, WorkloadReference
 from trainyard.api.quantity import whole
+from trainyard.api.restored import Restored
 from trainyard.api.rollout import Rollout, RolloutStatus
 from trainyard.api.slo import ServiceLevelObjective
 from trainyard.api.telemetry import Telemetry
@@ -252,6 +254,9 @@ class InferenceServiceStatus(Model):
     avoid: list[AvoidedNode] = Field(
         default_factory=list, max_length=64, description="Nodes that refused a replica a short time ago."
     )
+    restored: Restored | None = Field(
+        default=None, description="Who the service was before it was restored from a backup, if it was."
+    )
     ready_time: PreciseTime | None = Field(
         default=None, description="When the service became ready for the first time."
     )
@@ -283,6 +288,10 @@ class InferenceService(Model):
 
     plural: ClassVar[str] = "inferenceservices"
     short: ClassVar[str] = "tyi"
+
+    def since(self) -> datetime | None:
+        """When it was created; one that was restored, when it was at first."""
+        return self.status.restored.since if self.status.restored else self.metadata.creation_timestamp
 
     def gpus(self) -> int:
         """GPUs that all replicas ask for."""

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
+from trainyard.api.names import RESTORING
+
 
 class Model(BaseModel):
     """camelCase outside, snake_case inside, frozen, and strict about unknown fields only where the API server prunes them anyway."""
@@ -107,6 +109,11 @@ class ObjectMeta(Model):
     deletion_timestamp: datetime | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def restoring(self) -> bool:
+        """Whether the object is still being restored from a backup."""
+        return RESTORING in self.annotations
 
 
 class Condition(Model):

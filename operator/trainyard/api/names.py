@@ -32,6 +32,10 @@ MANAGED_BY = "trainyard"
 CHECKPOINT_REQUESTED = f"{GROUP}/checkpoint-requested"
 """Somebody wants a checkpoint now; another value asks again."""
 
+# Annotations on any of our kinds.
+RESTORING = f"{GROUP}/restoring"
+"""Digest of the backup that is being restored: until it is taken away, an object without a place is left alone."""
+
 # Annotations on what we make.
 CONTENT = f"{GROUP}/content"
 """On a Deployment: hash of what we applied."""
@@ -43,6 +47,9 @@ DO_NOT_DISRUPT = "karpenter.sh/do-not-disrupt"
 GPU = "nvidia.com/gpu"
 PRIORITY_CLASS = "trainyard-gang"
 """PriorityClass with preemptionPolicy Never, installed by the chart: who is preempted is our scheduler's decision."""
+LEARNED = "trainyard-learned"
+"""ConfigMap in which the operator keeps what it learned of how long jobs run and wait."""
+LEARNED_KEY = "learned.json"
 TOKEN_AUDIENCE = GROUP
 """Audience of the projected tokens with which pods speak to the operator."""
 FIELD_MANAGER = "trainyard"

@@ -39,6 +39,7 @@ class Reason(StrEnum):
     PODS_STARTING = "PodsStarting"  # admitted; pods are created, pulled or starting
     RUNNING = "Running"  # every pod of the gang runs
     RESTARTING = "Restarting"  # the gang is stopped and started again from its last checkpoint
+    RESTORED = "Restored"  # created anew from a backup; it goes on when it gets a place
     RESTARTED_IN_PLACE = "RestartedInPlace"  # the program was started again in the pods that are there
     POD_REPLACED = "PodReplaced"  # a pod was lost; another takes its part while the others wait
     SUSPENDED = "Suspended"  # stopped by spec.suspend

@@ -1,5 +1,6 @@
 """TrainingJob: a gang of PyTorch workers that train one model on one data set, or run the user's own command."""
 
+from datetime import datetime
 from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, Field
@@ -13,6 +14,7 @@ from trainyard.api.meta import Conditions, Model, ObjectMeta, PreciseTime, Time,
 from trainyard.api.names import API_VERSION, GPU, MAX_HOSTNAME, MAX_NAME, SPARE, WORKER
 from trainyard.api.preemption import Nomination, Preemption
 from trainyard.api.quantity import parse
+from trainyard.api.restored import Restored
 from trainyard.api.straggler import MAX_STRAGGLERS, Straggler
 from trainyard.api.tensorboard import TensorBoard
 from trainyard.api.training_job_spec import TrainingJobSpec
@@ -176,6 +178,9 @@ class TrainingJobStatus(Model):
         default=None,
         description="What the time since the job's creation was spent on. Written at transitions and with progress.",
     )
+    restored: Restored | None = Field(
+        default=None, description="Who the job was before it was restored from a backup, if it was."
+    )
     first_step_time: PreciseTime | None = Field(
         default=None, description="When the first step of the first attempt ended."
     )
@@ -218,6 +223,14 @@ class TrainingJob(Model):
 
     plural: ClassVar[str] = "trainingjobs"
     short: ClassVar[str] = "tyj"
+
+    def since(self) -> datetime | None:
+        """When it was created; one that was restored, when it was at first."""
+        return self.status.restored.since if self.status.restored else self.metadata.creation_timestamp
+
+    def first_uid(self) -> str:
+        """Its uid; of one that was restored, the one that it had at first."""
+        return self.status.restored.uid if self.status.restored else self.metadata.uid
 
     def counts(self) -> dict[str, int]:
         """Pods of each role that the gang has a place for, or would like to have while it waits."""

@@ -18,6 +18,8 @@ _COMMANDS = {
     "plan": _QUESTIONS,
     "top": _QUESTIONS,
     "simulate": "trainyard.cli.simulate",
+    "backup": "trainyard.cli.backup.command",
+    "restore": "trainyard.cli.backup.command",
 }
 """Where each is. What is not asked for is not loaded: it would take longer than the answer."""
 

@@ -24,6 +24,9 @@ _PROOFS = frozenset({"token", "client-certificate", "client-certificate-data", "
 """What a user's entry may hold to be read here."""
 
 
+SYSTEM_NAMESPACE = "trainyard-system"
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """What a kubeconfig comes to."""
@@ -41,10 +44,26 @@ class Access:
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
-    """Options of every command that asks a cluster, whatever it asks."""
+    """Options of every command that asks about a namespace, whatever it asks."""
+    add_kubeconfig_to(parser)
+    parser.add_argument("-n", "--namespace", help="namespace (default: that of the context)")
+
+
+def add_cluster_to(parser: argparse.ArgumentParser) -> None:
+    """Options of every command about a whole installation."""
+    add_kubeconfig_to(parser)
+    parser.add_argument(
+        "--system-namespace",
+        default=SYSTEM_NAMESPACE,
+        metavar="NAME",
+        help=f"namespace of the operator (default: {SYSTEM_NAMESPACE})",
+    )
+
+
+def add_kubeconfig_to(parser: argparse.ArgumentParser) -> None:
+    """Options that name a cluster."""
     parser.add_argument("--kubeconfig", type=Path, metavar="FILE", help="kubeconfig to use instead of your own")
     parser.add_argument("--context", help="context of the kubeconfig")
-    parser.add_argument("-n", "--namespace", help="namespace (default: that of the context)")
 
 
 def access(kubeconfig: Path | None, context: str | None) -> Access:

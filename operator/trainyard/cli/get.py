@@ -94,7 +94,7 @@ def _row(job: TrainingJob, now: datetime) -> list[str]:
         facts.gpus(job),
         facts.progress(job),
         facts.eta(job, now),
-        facts.age(job.metadata.creation_timestamp, now),
+        facts.age(job.since(), now),
     ]
 
 
@@ -115,7 +115,7 @@ def _print_detail(job: TrainingJob, now: datetime) -> None:
     output.print_line(f"TrainingJob {facts.name(job)}", f"in queue {spec.queue}, priority {spec.priority}")
     lines = {
         "phase:": f"{facts.phase(job)} ({status.reason or 'no reason yet'})",
-        "age:": facts.age(job.metadata.creation_timestamp, now),
+        "age:": facts.age(job.since(), now),
         "gang:": f"{_gang(job)}; {facts.gpus(job)} GPUs"
         + (f" of flavor {status.admission.flavor}" if status.admission else ""),
         "position:": facts.position(job),

@@ -21,7 +21,7 @@ from trainyard.inference.revision import is_of, shape_of
 from trainyard.inference.rollout.look import kept_apart, look_again, model_for, rollout_step
 from trainyard.inference.rollout.routing import is_canary
 from trainyard.inference.rollout.stages import canaries
-from trainyard.inference.workload import missing, role, wanted
+from trainyard.inference.workload import being_restored, missing, role, wanted
 from trainyard.scheduling.snapshot import Admit, Wait
 from trainyard.workloads import conditions
 from trainyard.workloads.deployments import ready_replicas
@@ -37,7 +37,7 @@ _CALM = frozenset({"conditions", "gateways", "gpus", "avoid", "eta", "remedies",
 
 def plan_inference_service(observed: Observed, now: datetime) -> Plan:
     """Replicas, gateway, status."""
-    if observed.service.metadata.deletion_timestamp:
+    if observed.service.metadata.deletion_timestamp or (being_restored(observed.service) and not observed.pods):
         return Plan()
     return _Round(observed, now).plan()
 

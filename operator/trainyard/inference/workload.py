@@ -20,6 +20,11 @@ def role(serial: int) -> str:
     return f"replica-{serial}"
 
 
+def being_restored(service: InferenceService) -> bool:
+    """Whether a restore has not come to its end yet. It never holds up a service that has replicas: anybody may write the mark."""
+    return service.metadata.restoring and not service.status.admission
+
+
 def workload_key(service: InferenceService, serial: int) -> WorkloadKey:
     return WorkloadKey("InferenceService", service.metadata.namespace, service.metadata.name, serial)
 
@@ -61,7 +66,7 @@ def workloads(observed: Observed, now: datetime) -> Iterator[Workload]:
     service = observed.service
     for each in service.status.admission:
         yield _workload(observed, each.serial, now, each)
-    if service.metadata.deletion_timestamp is None:
+    if service.metadata.deletion_timestamp is None and not being_restored(service):
         for serial in wanted(observed):
             yield _workload(observed, serial, now, None)
 
@@ -72,7 +77,7 @@ def _workload(observed: Observed, serial: int, now: datetime, held: ReplicaAdmis
         key=workload_key(service, serial),
         uid=service.metadata.uid,
         queue=service.spec.queue,
-        created=service.metadata.creation_timestamp or datetime.fromtimestamp(0, UTC),
+        created=service.since() or datetime.fromtimestamp(0, UTC),
         pods=pods,
         priority=service.spec.priority,
         nomination=None if held else _nomination(service, serial),

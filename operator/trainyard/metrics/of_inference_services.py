@@ -37,6 +37,6 @@ def _one(service: InferenceService, pods: tuple[PodState, ...]) -> Iterator[Samp
     if status.rollout is not None:
         for phase in d.SERVICE_ROLLOUT.values["phase"]:
             yield Sample(d.SERVICE_ROLLOUT, (*name, phase), float(phase == status.rollout.phase))
-    if status.ready_time and meta.creation_timestamp:
-        waited = (status.ready_time - meta.creation_timestamp).total_seconds()
+    if status.ready_time and (since := service.since()):
+        waited = (status.ready_time - since).total_seconds()
         yield Sample(d.SERVICE_START, name, waited)

@@ -89,4 +89,4 @@ def _waits_since(owner: Owner) -> datetime:
     said = conditions.find(status.conditions, ConditionType.ADMITTED)
     if said and said.status == "False" and placed_before:
         return said.last_transition_time
-    return owner.metadata.creation_timestamp or datetime.fromtimestamp(0, UTC)
+    return owner.since() or datetime.fromtimestamp(0, UTC)

@@ -41,8 +41,8 @@ def _life(name: tuple[str, str], job: TrainingJob) -> Iterator[Sample]:
     yield Sample(d.JOB_RESTARTS, (*name, "disruption"), status.disruptions)
     if status.checkpoint:
         yield Sample(d.JOB_CHECKPOINT_STEP, name, status.checkpoint.step)
-    if status.first_step_time and job.metadata.creation_timestamp:
-        waited = (status.first_step_time - job.metadata.creation_timestamp).total_seconds()
+    if status.first_step_time and (since := job.since()):
+        waited = (status.first_step_time - since).total_seconds()
         yield Sample(d.JOB_FIRST_STEP, name, waited)
     for each in current(status.stragglers):
         yield Sample(d.JOB_STRAGGLER, (*name, each.node), each.factor)

@@ -80,7 +80,7 @@ def _about(thing: Asked) -> Why:
         queue=thing.spec.queue,
         priority=thing.spec.priority,
         state="Waiting",
-        since=meta.creation_timestamp,
+        since=thing.since(),
     )
 
 

@@ -26,7 +26,7 @@ def opened(job: TrainingJob, now: datetime) -> Ledger:
     """The ledger as the status has it; one that has none yet was queued since its creation."""
     if job.status.ledger is not None:
         return job.status.ledger
-    since = job.metadata.creation_timestamp or now
+    since = job.since() or now
     return Ledger(current=Category.QUEUED, since=min(since, now), cause=Waiting.PENDING_EVALUATION.value)
 
 

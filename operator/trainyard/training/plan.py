@@ -22,7 +22,7 @@ from trainyard.training.resizing import watch_resize
 from trainyard.training.roles import success
 from trainyard.training.spares import watch_spares
 from trainyard.training.tensorboard import told
-from trainyard.training.workload import finished
+from trainyard.training.workload import being_restored, finished
 from trainyard.workloads import conditions
 from trainyard.workloads.plan import Note, Plan, sooner
 
@@ -38,6 +38,11 @@ def plan_training_job(observed: Observed, now: datetime) -> Plan:
 def being_deleted(case: Case) -> Plan | None:
     """The garbage collector deletes the children."""
     return Plan() if case.job.metadata.deletion_timestamp else None
+
+
+def restored(case: Case) -> Plan | None:
+    """What a backup knows of the job is still to be written: nothing is done, and nothing said, before."""
+    return Plan() if being_restored(case.job) and not case.observed.pods else None
 
 
 def over(case: Case) -> Plan | None:
@@ -87,6 +92,7 @@ def _suspend(case: Case, reason: Reason, why: str) -> Plan:
 
 RULES: tuple[Rule, ...] = (
     being_deleted,
+    restored,
     over,
     suspend,
     watch_budget,

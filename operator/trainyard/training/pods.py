@@ -131,8 +131,8 @@ def hang_seconds(job: TrainingJob) -> int:
 
 
 def folder(job: TrainingJob) -> str:
-    """The job's folder on its claim: a job created anew under an old name does not find the old one's checkpoints."""
-    return f"{job.metadata.name}-{job.metadata.uid[:8]}"
+    """The job's folder on its claim: a job created anew under an old name does not find the old one's checkpoints, one restored does."""
+    return f"{job.metadata.name}-{job.first_uid()[:8]}"
 
 
 def service_name(job: TrainingJob) -> str:

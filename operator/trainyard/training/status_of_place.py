@@ -7,7 +7,7 @@ from trainyard.api.admission import JobAdmission, RoleAssignment, compact
 from trainyard.api.names import WORKER
 from trainyard.api.preemption import Nomination, Preemption, WorkloadReference
 from trainyard.api.reasons import ConditionType, Reason, Waiting
-from trainyard.api.training_job import Resizing
+from trainyard.api.training_job import Resizing, WorkerCounts
 from trainyard.scheduling.snapshot import Assignment, Evict, Preempt, Verdict, WorkloadKey
 from trainyard.training.drafting import Drafting
 from trainyard.training.failure import Ended
@@ -116,6 +116,15 @@ class OfPlace(Drafting):
         self.set(phase="Pending", reason=Waiting.ON_HOLD.value)
         self.state(ConditionType.ADMITTED, False, Waiting.ON_HOLD, message)
         self.state(ConditionType.READY, False, Waiting.ON_HOLD, "waits for a place")
+
+    def came_back(self, attempt: int) -> None:
+        """Created anew from a backup: nothing is left of the place, or of the turn to get one."""
+        message = "restored from a backup; it goes on from its last checkpoint, if it has one, when it gets a place"
+        self.set(phase="Pending", reason=Reason.RESTORED.value, attempt=attempt, workers=WorkerCounts())
+        self.set(admission=None, nomination=None, preemption=None, resizing=None, replacing=[])
+        self.set(queue_position=None, eta=None, remedies=[])
+        self.state(ConditionType.ADMITTED, False, Reason.RESTORED, message)
+        self.state(ConditionType.READY, False, Reason.RESTORED, "waits for a place")
 
     def lost_place(self, message: str) -> None:
         """The place is given back; no pod of this attempt was made in it."""

@@ -28,6 +28,11 @@ def finished(job: TrainingJob) -> bool:
     )
 
 
+def being_restored(job: TrainingJob) -> bool:
+    """Whether a restore has not come to its end yet. It never holds up a job that has a place: anybody may write the mark."""
+    return job.metadata.restoring and job.status.admission is None
+
+
 def inactive(job: TrainingJob) -> Verdict | None:
     """Why the job neither has nor wants a place; None if it does."""
     if finished(job):
@@ -35,6 +40,10 @@ def inactive(job: TrainingJob) -> Verdict | None:
         return Verdict(Waiting.DEACTIVATED, f"the job ended as {job.status.phase}{_why_it_failed(job)}; {again}")
     if job.metadata.deletion_timestamp:
         return Verdict(Waiting.DEACTIVATED, "the job is being deleted")
+    if being_restored(job):
+        return Verdict(
+            Waiting.ADMISSION_GATED, "it is being restored from a backup; `trainyard restore` lets it go on at its end"
+        )
     if job.status.admission is None and job.spec.suspend:
         return Verdict(Waiting.SUSPENDED, "spec.suspend is true; set it to false and the job asks for a place")
     if job.status.admission is None and exhausted(job):
@@ -60,7 +69,7 @@ def workload(observed: Observed, now: datetime) -> Workload | None:
         key=WorkloadKey("TrainingJob", job.metadata.namespace, job.metadata.name),
         uid=job.metadata.uid,
         queue=spec.queue,
-        created=job.metadata.creation_timestamp or datetime.fromtimestamp(0, UTC),
+        created=job.since() or datetime.fromtimestamp(0, UTC),
         pods=pods,
         priority=spec.priority,
         admission=place_of(job),

@@ -8,7 +8,8 @@ import pytest
 
 from tests import builders as b
 from tests.hand_clock import HandClock
-from trainyard.admission.memory import CONFIG_MAP, Memory
+from trainyard.admission.memory import Memory
+from trainyard.api.names import LEARNED
 from trainyard.api.training_job import TrainingJob
 from trainyard.cluster.errors import AlreadyExists, Forbidden, Unreachable
 from trainyard.cluster.resources import Resource
@@ -27,7 +28,7 @@ class OneConfigMap:
         self.hidden = False
 
     async def get(self, _resource: Resource, _namespace: str | None, name: str) -> dict[str, Any] | None:
-        assert name == CONFIG_MAP
+        assert name == LEARNED
         self._fail()
         return None if self.hidden else self.obj
 
