@@ -44,7 +44,7 @@ check: $(STAMP) ## lint, types, import contracts, chart
 generate: $(STAMP) ## write what is generated: CRDs, the chart's copies, dashboards and rules, three pages of docs
 	$(BIN)/python -m trainyard.api.crds crds
 	$(BIN)/python -m dev.chart sync
-	$(BIN)/python -m trainyard.metrics.document docs/metrics.md
+	PYTHONPATH=images/telemetry:images/server:images/gateway $(BIN)/python -m dev.metrics
 	$(BIN)/python -m trainyard.training.failure_document docs/failure-classes.md
 	$(BIN)/python -m dev.dashboards
 	$(BIN)/python -m dev.alerting

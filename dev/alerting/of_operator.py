@@ -7,6 +7,10 @@ _LOGS = "kubectl logs -n trainyard-system -l app.kubernetes.io/component=operato
 _EARLIER_LOGS = f"{_LOGS} --previous"
 _LEASE = "kubectl get lease trainyard-operator -n trainyard-system -o yaml"
 _API_SERVER = "kubectl get --raw='/readyz?verbose'"
+_FORBIDDEN = 'trainyard_kube_requests_total{code=~"401|403"}'
+_CERTIFICATE_END = "max by (certificate) (trainyard_certificate_expiry_timestamp_seconds)"
+_CERTIFICATE_START = "max by (certificate) (trainyard_certificate_start_timestamp_seconds)"
+_GENERATIONS = "custom-columns=NAMESPACE:.metadata.namespace,NAME:.metadata.name,IS:.metadata.generation,SEEN:.status.observedGeneration"
 
 _LEADER = (
     Alert(
@@ -107,7 +111,8 @@ _EYES = (
     Alert(
         name="TrainyardRequestsForbidden",
         severity=Severity.WARNING,
-        expr='sum by (verb, resource) (increase(trainyard_kube_requests_total{code=~"401|403"}[15m])) > 0',
+        # The first refusal of a kind begins a series, in which nothing has increased yet.
+        expr=f"sum by (verb, resource) (({_FORBIDDEN} unless {_FORBIDDEN} offset 15m) or increase({_FORBIDDEN}[15m])) > 0",
         after="5m",
         summary="The operator may not {{ $labels.verb }} {{ $labels.resource }}",
         description="The API server refuses what the operator asks: its rights are not those that its version needs, or an admission controller forbids it.",
@@ -119,13 +124,34 @@ _EYES = (
         remedy="Upgrade the chart with the operator, so that both are of one version; with rbac.create=false compare your roles with those of the chart. A ResourceQuota or a policy of one namespace answers 403, too.",
     ),
 )
+_CERTIFICATE = (
+    Alert(
+        name="TrainyardCertificateExpires",
+        severity=Severity.WARNING,
+        # An authority lives for years, and nobody renews it: a third of that would be an alert for years.
+        expr=f"""
+            ({_CERTIFICATE_END} - time()) < ({_CERTIFICATE_END} - {_CERTIFICATE_START}) / 3
+            unless on (certificate) trainyard_certificate_expiry_timestamp_seconds{{certificate="authority"}} - time() > 90 * 86400
+        """,
+        after="3h",
+        summary="The {{ $labels.certificate }} certificate of the operator's endpoint ends in {{ $value | humanizeDuration }}",
+        description="Less than a third of the certificate's life is left, 90 days for its authority, and it has not been renewed. The operator looks each hour whether its serving certificate must be.",
+        impact="When it has ended, trainers and gateways do not reach the operator: jobs report no progress, and gateways keep the replicas that they know.",
+        diagnosis=(
+            f"{_LOGS} | grep 'certificate'",
+            "kubectl get secret trainyard-operator-tls -n trainyard-system -o yaml",
+            "kubectl auth can-i patch secrets/trainyard-operator-tls -n trainyard-system --as=system:serviceaccount:trainyard-system:trainyard",
+        ),
+        remedy="serving: the log says why it could not be stored, usually rights on the Secret; after that restart the operator. authority: delete the Secret and restart the operator, which makes both anew; pods that run trust the old one until they are replaced, so do it in a quiet hour.",
+    ),
+)
 _WORK = (
     Alert(
         name="TrainyardReconcilesFail",
         severity=Severity.WARNING,
         expr='sum by (kind) (rate(trainyard_reconcile_total{result="error"}[10m])) / sum by (kind) (rate(trainyard_reconcile_total[10m])) > 0.1',
         after="15m",
-        summary="{{ $value | humanizePercentage }} of the reconciles end with an error",
+        summary="{{ $value | humanizePercentage }} of the reconciles of kind {{ $labels.kind }} end with an error",
         description="More than one reconcile in ten raises an error: many objects are concerned.",
         impact="Those objects are tried again and again, later each time, and do not move on.",
         diagnosis=(_LOGS, "trainyard get -A", _API_SERVER),
@@ -136,7 +162,7 @@ _WORK = (
         severity=Severity.INFO,
         expr='sum by (kind) (increase(trainyard_reconcile_total{result="error"}[15m])) > 0',
         after="45m",
-        summary="Some reconcile has failed for most of an hour",
+        summary="Some {{ $labels.kind }} has failed to be reconciled for most of an hour",
         description="There was an error in each quarter of an hour. Few objects are concerned, or TrainyardReconcilesFail would fire.",
         impact="At least one object does not move on.",
         diagnosis=(_LOGS,),
@@ -147,11 +173,27 @@ _WORK = (
         severity=Severity.WARNING,
         expr="max by (kind) (trainyard_reconcile_oldest_age_seconds) > 120",
         after="5m",
-        summary="A change has waited for {{ $value | humanizeDuration }} to be looked at",
+        summary="A change of kind {{ $labels.kind }} has waited for {{ $value | humanizeDuration }} to be looked at",
         description="Objects that are due wait for a worker for minutes; usually they wait for milliseconds.",
         impact="Starts, restarts and scaling are late by that time.",
         diagnosis=("kubectl top pods -n trainyard-system", _API_SERVER, _LOGS),
         remedy="Slow requests to the API server: see there. A busy CPU: raise operator.resources.requests.cpu. Neither: raise operator.workers.",
+    ),
+    Alert(
+        name="TrainyardStatusBehind",
+        severity=Severity.WARNING,
+        expr="max by (kind) (trainyard_objects_unobserved) > 0",
+        after="15m",
+        summary="The status of {{ $value }} objects of kind {{ $labels.kind }} does not describe their newest spec",
+        description="Objects were made or changed a quarter of an hour ago, and their status.observedGeneration is still older than metadata.generation. Usually that takes a second.",
+        impact="What their owners wrote has no effect yet, and nobody says why.",
+        diagnosis=(
+            f"kubectl get trainingjobs -A -o {_GENERATIONS}",
+            f"kubectl get tyi -A -o {_GENERATIONS}",
+            f"kubectl get queues -o {_GENERATIONS}",
+            f"{_LOGS} | grep 'cannot be read'",
+        ),
+        remedy="An object that cannot be read is named in the log with the field that is wrong: it was written under an older definition, so correct or delete it. Otherwise see TrainyardReconcileLate and TrainyardObjectKeepsFailing.",
     ),
     Alert(
         name="TrainyardEventLoopBlocked",
@@ -240,4 +282,4 @@ _PROMISES = (
     ),
 )
 
-OPERATOR = Group("Operator", (), (*_LEADER, *_EYES, *_WORK, *_PROMISES))
+OPERATOR = Group("Operator", (), (*_LEADER, *_EYES, *_CERTIFICATE, *_WORK, *_PROMISES))

@@ -110,4 +110,17 @@ _HOLD = (
         remedy="Raise the guarantee of the queue, or give those that cause it a queue with a guarantee of their own. A service that scales up and down all the time: lengthen spec.autoscaling.stableWindowSeconds.",
     ),
 )
-QUEUES = Group("Queues", _RECORDINGS, (*_WAIT, *_HOLD))
+_BUDGETS = (
+    Alert(
+        name="TrainyardQueueBudgetUsedUp",
+        severity=Severity.INFO,
+        expr="max by (queue) (trainyard_queue_budget_used_gpu_seconds) >= on (queue) max by (queue) (trainyard_queue_budget_gpu_seconds)",
+        after="1m",
+        summary="Queue {{ $labels.queue }} has used its GPU time of this period",
+        description="The jobs of the queue have used what spec.budget allows them in the current period.",
+        impact="What runs goes on. Nothing new of the queue starts before the next period.",
+        diagnosis=(_QUEUE, _WAITING, _TOP),
+        remedy="Nothing, if that is what the budget is for. Otherwise raise spec.budget.gpuHours: it has effect at once.",
+    ),
+)
+QUEUES = Group("Queues", _RECORDINGS, (*_WAIT, *_HOLD, *_BUDGETS))

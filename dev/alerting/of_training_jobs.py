@@ -20,6 +20,8 @@ _CHECKPOINT_FAILURES = "training_job:trainyard_training_job_checkpoint_failures:
 _LEDGER = "queue:trainyard_training_job_ledger_seconds:max"
 _GROWN = "queue:trainyard_training_job_ledger_seconds:grown6h"
 _HELD = f'sum by (queue) ({_GROWN}{{category!~"queued|suspended"}})'
+_SAVED = "max by (namespace, training_job) (trainyard_training_job_checkpoint_step)"
+_SAVED_EARLIER = "max by (namespace, training_job) (trainyard_training_job_checkpoint_step offset 3h)"
 _RUNS = 'max by (namespace, training_job) (trainyard_training_job_phase{phase="Running"}) == 1'
 
 _RECORDINGS = (
@@ -140,11 +142,25 @@ _FAIL = (
         remedy="A full volume: enlarge the claim, or delete old checkpoints and lower what spec.training keeps. A read-only volume: its storage is at fault.",
     ),
     Alert(
+        name="TrainyardCheckpointOverdue",
+        severity=Severity.WARNING,
+        expr=f"""
+            {_STEP} - on (namespace, training_job) ({_SAVED} or {_STEP} * 0)
+            > on (namespace, training_job) 2 * max by (namespace, training_job) (trainyard_training_job_checkpoint_interval_steps)
+            and on (namespace, training_job) {_RUNS}
+        """,
+        after="10m",
+        summary="{{ $labels.namespace }}/{{ $labels.training_job }} has made {{ $value }} steps since its last checkpoint",
+        description="The job has made twice as many steps as there are from one checkpoint to the next (spec.training.checkpointEverySteps, or an epoch), and no new one is durable.",
+        impact="A restart would make all those steps again.",
+        diagnosis=("trainyard logs JOB -n NAMESPACE --rank 0 --tail 100", _GET, "kubectl get pvc -n NAMESPACE"),
+        remedy="Checkpoints that fail: see TrainyardCheckpointsFail. Those that take longer than the steps between them: a faster volume, or a larger spec.training.checkpointEverySteps. Reports without checkpoints: the log of rank 0 says what it saves.",
+    ),
+    Alert(
         name="TrainyardNoNewCheckpoint",
         severity=Severity.WARNING,
         expr=f"""
-            max by (namespace, training_job) (trainyard_training_job_checkpoint_step)
-            == max by (namespace, training_job) (trainyard_training_job_checkpoint_step offset 3h)
+            {_SAVED} == {_SAVED_EARLIER}
             and on (namespace, training_job) {_STEP} > {_STEP} offset 3h
             and on (namespace, training_job) {_RUNS}
         """,

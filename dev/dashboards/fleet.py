@@ -9,6 +9,13 @@ _VARIABLES = (CLUSTERS, FLAVORS)
 _S = scope(*_VARIABLES)
 _GPUS = _S.once(d.NODE_GPUS)
 STATES = {"allocated": Color.BUSY, "free": Color.GOOD, "cordoned": Color.DOUBT, "unhealthy": Color.BAD}
+NODES = {
+    "ready": Color.GOOD,
+    "cordoned": Color.DOUBT,
+    "leaving": Color.OFF,
+    "broken": Color.BAD,
+    "not_ready": Color.WORSE,
+}
 PHASES = {
     "Pending": Color.WAIT,
     "Admitted": Color.IDLE,
@@ -137,6 +144,14 @@ _HELD = (
     ),
 )
 _SICK = (
+    Panel(
+        "In which state are nodes?",
+        "Nodes by state: not_ready; broken, as a monitor says by a condition; leaving, by a taint or the kubelet's word; cordoned; else ready.",
+        Unit.COUNT,
+        (Query(total(_S.once(d.NODE_STATE), ["state"]), "{{state}}"),),
+        Look.STACK,
+        colors=NODES,
+    ),
     Panel(
         "How many nodes are sick?",
         "Nodes that a monitor calls broken, on which several workloads failed lately (suspect), or that are not ready.",

@@ -136,14 +136,44 @@ _REPLICAS = (
         "Are there as many replicas as are wanted?",
         "Replicas asked for (desired), holding a place (admitted), answering (ready). Not admitted: the queue is full; not ready: the image or the model loads.",
         Unit.COUNT,
-        (Query(f"max by (state) ({_S.series(d.SERVICE_REPLICAS)})", "{{state}}"),),
+        (
+            Query(f"max by (state) ({_S.series(d.SERVICE_REPLICAS)})", "{{state}}"),
+            Query(total(_S.series(s.READY)), "ready, as they say themselves"),
+        ),
         colors=_STATES,
+    ),
+    Panel(
+        "Which model is served?",
+        f"Replicas by the digest of the model that they have loaded, and the one that the service's status names. {_CALLS}",
+        Unit.COUNT,
+        (
+            Query(top(total(_S.series(s.MODEL), ["digest"])), "{{digest}}"),
+            Query(top(f"max by (digest) ({_S.once(d.SERVICE_INFO)})"), "status.model: {{digest}}"),
+        ),
     ),
     Panel(
         "Where does a start lose its time?",
         "Mean of each part of the starts of replicas within the dashboard's time range, of all services together: a place, a bound pod, a running server, a loaded model, a gateway that sends it requests.",
         Unit.SECONDS,
         (Query(_S.mean(d.START_STAGE, ["stage"], RANGE), "{{stage}}"),),
+        Look.RANKING,
+    ),
+    Panel(
+        "How long did its first start take?",
+        "From the service's creation to its becoming ready for the first time, the wait for quota included.",
+        Unit.SECONDS,
+        (Query(f"max ({_S.once(d.SERVICE_START)})", "first start"),),
+        Look.RANKING,
+        empty="not yet",
+    ),
+    Panel(
+        "How long do replicas load and warm up?",
+        f"Time to check and load the model, and to compute the warm-up batches, of the slowest replicas. {_CALLS}",
+        Unit.SECONDS,
+        (
+            Query(top(total(_S.series(s.LOAD_SECONDS), ["pod"])), "{{pod}} loads"),
+            Query(top(total(_S.series(s.WARM_UP_SECONDS), ["pod"])), "{{pod}} warms up"),
+        ),
         Look.RANKING,
     ),
     Panel(
@@ -154,6 +184,18 @@ _REPLICAS = (
         Look.RIBBON,
         colors={"Promoted": Color.GOOD, "Progressing": Color.IDLE, "Paused": Color.WAIT, "RolledBack": Color.BAD},
         empty="no rollout",
+    ),
+    Panel(
+        "Does a shadow answer as the stable model does?",
+        f"With copies of requests to a canary: sent, come to nothing, compared, and found to differ. {_CALLS}",
+        Unit.COUNT,
+        (
+            Query(_S.increase(s.COPIES_SENT, window="$__interval"), "sent"),
+            Query(_S.increase(s.COPIES_DROPPED, window="$__interval"), "came to nothing"),
+            Query(_S.increase(s.ANSWERS_COMPARED, window="$__interval"), "compared"),
+            Query(_S.increase(s.ANSWERS_DIFFERENT, window="$__interval"), "differ"),
+        ),
+        colors={"sent": Color.IDLE, "came to nothing": Color.OFF, "compared": Color.GOOD, "differ": Color.BAD},
     ),
     Panel(
         "Which replicas are put out?",
@@ -172,9 +214,12 @@ _REPLICAS = (
     ),
     Panel(
         "Do gateways follow?",
-        f"Servers that gateways know, by state, of the gateway that knows the most. {_CALLS}",
+        f"Servers that gateways know, by state, of the gateway that knows the most; and by how many lists of members the slowest gateway is behind. {_CALLS}",
         Unit.COUNT,
-        (Query(f"max by (state) ({_S.series(s.MEMBERS)})", "{{state}}"),),
+        (
+            Query(f"max by (state) ({_S.series(s.MEMBERS)})", "{{state}}"),
+            Query(f"max ({_S.series(s.GENERATION)}) - min ({_S.series(s.GENERATION)})", "lists behind"),
+        ),
         colors={"UP": Color.GOOD, "DOWN": Color.BAD, "DRAIN": Color.OFF},
     ),
     Panel(
@@ -185,6 +230,7 @@ _REPLICAS = (
             Query(f"max by (state) ({_S.series(d.SERVICE_GATEWAYS)})", "{{state}}"),
             Query(total(_S.series(s.OPERATOR_AWAY)), "without the operator"),
             Query(_S.increase(s.HAPROXY_RESTARTS), "HAProxy restarts"),
+            Query(_S.increase(s.SYNCS, result="failed"), "failed calls to the operator"),
         ),
         colors=_STATES | {"without the operator": Color.DOUBT, "HAProxy restarts": Color.BAD},
     ),
@@ -208,11 +254,12 @@ _REPLICAS = (
 _LANGUAGE = (
     Panel(
         "How soon does the first token come?",
-        f"From the request to its first token, and from one token to the next; 95th percentile by model. {_CALLS}",
+        f"From the request to its first token, from one token to the next, and a step of all that run; 95th percentile by model. {_CALLS}",
         Unit.SECONDS,
         (
             Query(_S.quantile(0.95, s.FIRST_TOKEN, ["model"]), "first, {{model}}"),
             Query(_S.quantile(0.95, s.NEXT_TOKEN, ["model"]), "next, {{model}}"),
+            Query(_S.quantile(0.95, s.STEP_SECONDS, ["model"]), "a step, {{model}}"),
         ),
         empty="no language model",
     ),
@@ -237,15 +284,53 @@ _LANGUAGE = (
     ),
     Panel(
         "How many sequences run and wait?",
-        f"Sequences that have blocks of the cache, that wait for some, and that were sent back because blocks ran out. {_CALLS}",
+        f"Sequences that have blocks of the cache, that wait for some, that were sent back because blocks ran out, and that ended at their deadline. {_CALLS}",
         Unit.COUNT,
         (
             Query(total(_S.series(s.RUNNING)), "run"),
             Query(total(_S.series(s.WAITING)), "wait"),
             Query(_S.increase(s.SENT_BACK), "sent back"),
+            Query(_S.increase(s.EXPIRED), "ended at their deadline"),
         ),
-        colors={"run": Color.GOOD, "wait": Color.WAIT, "sent back": Color.BAD},
+        colors={
+            "run": Color.GOOD,
+            "wait": Color.WAIT,
+            "sent back": Color.BAD,
+            "ended at their deadline": Color.WORSE,
+        },
         empty="no language model",
+    ),
+)
+_OTHERS = (
+    Panel(
+        "How do explanations end?",
+        f"Explanations a second by HTTP status; inferences do not count them. {_CALLS}",
+        Unit.REQUESTS,
+        (Query(top(_S.rate(s.EXPLANATIONS, ["code"])), "{{code}}"),),
+        Look.STACK,
+        empty="none",
+    ),
+    Panel(
+        "How long does an explanation take?",
+        f"From the end of the headers to the explanation. {_CALLS}",
+        Unit.SECONDS,
+        tuple(Query(_S.quantile(share, s.EXPLANATION_SECONDS), f"p{share * 100:g}") for share in (0.5, 0.95)),
+        empty="none",
+    ),
+    Panel(
+        "Which stage of a graph takes the time?",
+        f"95th percentile of what a stage took, targets and combination together. {_CALLS}",
+        Unit.SECONDS,
+        (Query(top(_S.quantile(0.95, s.STAGE_SECONDS, ["stage"])), "{{stage}}"),),
+        empty="no graph",
+    ),
+    Panel(
+        "How do the stages of a graph end?",
+        f"Requests a second to the targets of stages by HTTP status: 499 was given up, 502 had no answer. {_CALLS}",
+        Unit.REQUESTS,
+        (Query(top(_S.rate(s.STAGE_REQUESTS, ["stage", "code"])), "{{stage}}, {{code}}"),),
+        Look.STACK,
+        empty="no graph",
     ),
 )
 BOARD = Board(
@@ -258,5 +343,6 @@ BOARD = Board(
         Row("Answers", _ANSWERS),
         Row("Replicas and gateways", _REPLICAS),
         Row("Language models", _LANGUAGE),
+        Row("Explanations and graphs", _OTHERS),
     ),
 )

@@ -1,13 +1,12 @@
 """The operator itself: does one lead, does it see the cluster, does it keep up."""
 
 from dev.dashboards.board import CLUSTERS, OPERATOR, Board, Row, scope
-from dev.dashboards.panel import NEVER, Color, Limit, Look, Panel, Query, Unit, growing, number
+from dev.dashboards.panel import NEVER, Color, Limit, Look, Panel, Query, Unit, falling, growing, number
 from dev.dashboards.query import RANGE, top
 from trainyard.metrics import definitions as d
 
 _VARIABLES = (CLUSTERS,)
 _S = scope(*_VARIABLES)
-_RESULTS = {"ok": Color.GOOD, "error": Color.BAD}
 
 _NOW = (
     number(
@@ -50,22 +49,45 @@ _NOW = (
         *NEVER,
     ),
     number(
+        "How many statuses are behind?",
+        "Objects whose status does not describe their newest spec. For more than moments: the operator cannot read them, or does not come to them.",
+        Unit.COUNT,
+        f"sum ({_S.once(d.UNOBSERVED)})",
+        *growing(1, 100),
+    ),
+    number(
         "How many series are left out?",
         "Series left out of a scrape because their family is at its cap.",
         Unit.COUNT,
         f"max ({_S.series(d.SERIES_DROPPED)})",
         *NEVER,
+        width=8,
         empty="none",
+    ),
+    number(
+        "How long is the certificate valid?",
+        "What is left of the life of the endpoint's serving certificate. It is renewed when a third is left, ten days of thirty.",
+        Unit.SECONDS,
+        f"min ({_S.once(d.CERTIFICATE_END, certificate='serving')}) - time()",
+        *falling(86400, 9 * 86400),
+        width=8,
+    ),
+    number(
+        "How long is its authority valid?",
+        "What is left of the life of the authority that clients of the endpoint trust. Nobody renews it: see the runbook TrainyardCertificateExpires.",
+        Unit.SECONDS,
+        f"min ({_S.once(d.CERTIFICATE_END, certificate='authority')}) - time()",
+        *falling(30 * 86400, 365 * 86400),
+        width=8,
     ),
 )
 _WORK = (
     Panel(
         "How much does it reconcile?",
-        "Reconciles a second by result. Errors are tried again, later each time; the log says which.",
+        "Reconciles a second by kind and result. Errors are tried again, later each time; the log says which.",
         Unit.PER_SECOND,
-        (Query(_S.rate(d.RECONCILES, ["result"]), "{{result}}"),),
+        (Query(_S.rate(d.RECONCILES, ["kind", "result"]), "{{kind}}, {{result}}"),),
         Look.STACK,
-        colors=_RESULTS,
     ),
     Panel(
         "How long does a reconcile take?",
@@ -112,6 +134,12 @@ _SIGHT = (
         Unit.SECONDS,
         (Query(top(f"max by (resource) ({_S.series(d.WATCH_AGE)})"), "{{resource}}"),),
         limits=growing(300, 600),
+    ),
+    Panel(
+        "Which statuses are behind?",
+        "Objects whose status does not describe their newest spec, by kind.",
+        Unit.COUNT,
+        (Query(f"max by (kind) ({_S.series(d.UNOBSERVED)})", "{{kind}}"),),
     ),
     Panel(
         "How much does it remember?",

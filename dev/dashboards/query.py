@@ -38,7 +38,8 @@ class Scope:
         unknown = set(matchers) - set(source.labels)
         if unknown:
             raise ValueError(f"{source.name} has the labels {', '.join(source.labels)}; got {', '.join(unknown)}")
-        chosen = [(each, f"${each}") for each in (CLUSTER, *self.variables) if each in (CLUSTER, *source.labels)]
+        asked = dict.fromkeys((CLUSTER, *self.variables))
+        chosen = [(each, f"${each}") for each in asked if each in (CLUSTER, *source.labels)]
         pairs = ", ".join(f'{label}=~"{value}"' for label, value in (*chosen, *matchers.items()))
         return f"{source.name}{suffix}{{{pairs}}}"
 

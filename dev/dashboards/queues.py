@@ -151,6 +151,15 @@ _QUOTA = (
         empty="no limits",
     ),
     Panel(
+        "Whose budget comes to its end?",
+        "GPU time that the queue's jobs used in the current period, as a share of spec.budget. At 100 % what runs goes on, and nothing new starts.",
+        Unit.SHARE,
+        (Query(top(f"{_S.once(d.QUEUE_BUDGET_USED)} / {_S.once(d.QUEUE_BUDGET)}"), "{{queue}}"),),
+        Look.RANKING,
+        limits=growing(0.8, 1),
+        empty="no budgets",
+    ),
+    Panel(
         "Who makes way for whom?",
         "Jobs and replicas that were asked to make way, within the dashboard's time range, by both queues; the ten largest.",
         Unit.COUNT,

@@ -21,7 +21,12 @@ _WORKERS = {
 
 _NOW = (
     number(
-        "How far is it?", "Optimizer steps made, as a share of all.", Unit.SHARE, f"max ({_STEP} / {_STEPS})", *PLAIN
+        "How far is it?",
+        "Optimizer steps made, as a share of all.",
+        Unit.SHARE,
+        f"max ({_STEP} / {_STEPS})",
+        *PLAIN,
+        width=3,
     ),
     number(
         "How long will it take?",
@@ -29,6 +34,7 @@ _NOW = (
         Unit.SECONDS,
         f"max ({_S.once(d.JOB_ETA)})",
         *PLAIN,
+        width=3,
         empty="unknown",
     ),
     number(
@@ -37,6 +43,7 @@ _NOW = (
         Unit.SECONDS,
         f"time() - max ({_S.once(d.JOB_LAST_PROGRESS)} {_RUNS})",
         *growing(120, 600),
+        width=3,
         empty="it does not run",
     ),
     number(
@@ -45,7 +52,26 @@ _NOW = (
         Unit.STEPS,
         f"max (({_STEP} - {_SAVED}) {_RUNS})",
         *PLAIN,
+        width=3,
         empty="no checkpoint, or it does not run",
+    ),
+    number(
+        "How old is the last checkpoint?",
+        "Time since the last durable checkpoint became known; it grows while the job waits, too.",
+        Unit.SECONDS,
+        f"time() - max ({_S.once(d.JOB_CHECKPOINT_TIME)})",
+        *PLAIN,
+        width=3,
+        empty="no checkpoint",
+    ),
+    number(
+        "How much of the budget is used?",
+        "GPU time used, as a share of spec.budget. At 80 % the owner is warned, at 100 % the job is suspended after a checkpoint.",
+        Unit.SHARE,
+        f"max ({_S.once(d.JOB_BUDGET_USED)} / {_S.once(d.JOB_BUDGET)})",
+        *growing(0.8, 1),
+        width=3,
+        empty="no budget",
     ),
     number(
         "Do checkpoints fail?",
@@ -53,6 +79,7 @@ _NOW = (
         Unit.COUNT,
         f"max ({_S.once(d.JOB_CHECKPOINT_FAILURES)})",
         *NEVER,
+        width=3,
     ),
     number(
         "How often did it restart?",
@@ -60,6 +87,7 @@ _NOW = (
         Unit.COUNT,
         f"sum ({_S.once(d.JOB_RESTARTS)})",
         *growing(1, 5),
+        width=3,
     ),
 )
 _LIFE = (
@@ -101,6 +129,14 @@ _PROGRESS = (
         Unit.STEPS,
         (Query(f"max ({_STEP})", "made"), Query(f"max ({_SAVED})", "saved")),
         colors={"made": Color.GOOD, "saved": Color.IDLE},
+    ),
+    Panel(
+        "Do checkpoints come in time?",
+        "Steps since the last durable checkpoint, as a multiple of those from one to the next. Above 2 one is overdue.",
+        Unit.FACTOR,
+        (Query(f"max (({_STEP} - {_SAVED}) / {_S.once(d.JOB_CHECKPOINT_INTERVAL)} {_RUNS})", "since the last"),),
+        limits=growing(1.5, 2),
+        empty="no checkpoint, or its own program",
     ),
     Panel(
         "How old is the last checkpoint, in work?",

@@ -40,6 +40,7 @@ from trainyard.cluster.resources import (
 )
 from trainyard.inference.board import GatewayBoard
 from trainyard.inference.controller import InferenceController
+from trainyard.metrics.collector import WorldCollector
 from trainyard.metrics.instruments import Metrics
 from trainyard.questions.picture import Picture
 from trainyard.runtime.clock import Clock
@@ -211,6 +212,21 @@ class App:
         """All caches by the name under which requests are counted too."""
         ours = {OURS[kind].plural: cache for kind, cache in self.caches.items()}
         return {**ours, **{informer.resource.plural: informer for informer in self.informers.values()}}
+
+    def collector(self, leads: Callable[[], bool]) -> WorldCollector:
+        """What a scrape reads; for the registry."""
+        return WorldCollector(
+            self.world,
+            self.ground.clock,
+            leads,
+            pod=self.ground.identity,
+            backlog=self.queue,
+            caches=self.by_resource(),
+            ours=self.caches,
+            events=self.events,
+            reports=self.reports.of,
+            vitals=self.vitals,
+        )
 
     def picture(self) -> Picture:
         """The cluster at this moment, as the scheduler sees it."""

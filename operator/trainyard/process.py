@@ -21,13 +21,12 @@ from trainyard.cluster.tokens import TokenReviewer
 from trainyard.cluster.transport import KubeTransport
 from trainyard.config import Config
 from trainyard.endpoint.callers import Callers
-from trainyard.endpoint.certificates import Bundle
+from trainyard.endpoint.certificates import Bundle, validity
 from trainyard.endpoint.identity import ensure_bundle
 from trainyard.endpoint.people import People
 from trainyard.endpoint.questions import Questions
 from trainyard.endpoint.server import Endpoint
 from trainyard.handlers.watch import KindWatch
-from trainyard.metrics.collector import WorldCollector
 from trainyard.metrics.instruments import Metrics
 from trainyard.metrics.loop_lag import watch_event_loop
 from trainyard.runtime import logging as json_logging
@@ -106,7 +105,7 @@ class Process:
         return lease.acquired.is_set() and not self.stop.is_set()
 
     async def _lead(self, app: App, client: ClusterClient) -> None:
-        self.bundle = await ensure_bundle(client, self.config.namespace, self.config.endpoint_host, self.clock)
+        bundle = await self._renewed(client)
         callers = Callers(TokenReviewer(client, self.clock), app.informers["Pod"].get)
         endpoint = Endpoint(
             self.config.host,
@@ -120,7 +119,7 @@ class Process:
             app.look_in,
             Questions(People(client), app.picture),
         )
-        endpoint.use(self.bundle)
+        endpoint.use(bundle)
         await endpoint.start()
         background = [
             asyncio.create_task(self._renew(client, endpoint), name="certificate"),
@@ -144,10 +143,16 @@ class Process:
         while True:
             await asyncio.sleep(_CERTIFICATE_CHECK_SECONDS)
             try:
-                self.bundle = await ensure_bundle(client, self.config.namespace, self.config.endpoint_host, self.clock)
-                endpoint.use(self.bundle)
+                endpoint.use(await self._renewed(client))
             except Exception:
                 log.exception("the serving certificate could not be checked; tried again in an hour")
+
+    async def _renewed(self, client: ClusterClient) -> Bundle:
+        bundle = await ensure_bundle(client, self.config.namespace, self.config.endpoint_host, self.clock)
+        self.bundle = bundle
+        self.metrics.certificate("authority", *validity(bundle.authority))
+        self.metrics.certificate("serving", *validity(bundle.certificate))
+        return bundle
 
     def _ground(self, client: ClusterClient, lease: LeaseThread) -> Ground:
         return Ground(
@@ -178,19 +183,7 @@ class Process:
         )
 
     def _health(self, app: App, lease: LeaseThread) -> HealthServer:
-        self.metrics.registry.register(
-            WorldCollector(
-                app.world,
-                self.clock,
-                lambda: lease.is_leader,
-                pod=self.identity,
-                queues=[app.queue],
-                caches=app.by_resource(),
-                events=app.events,
-                reports=app.reports.of,
-                vitals=app.vitals,
-            )
-        )
+        self.metrics.registry.register(app.collector(lambda: lease.is_leader))
         health = HealthServer(self.config.host, self.config.http_port, self.metrics.handler())
         heartbeat = health.watch(Heartbeat("event loop", _HEARTBEAT_SECONDS, self.clock))
         asyncio.get_running_loop().create_task(_beat(heartbeat), name="heartbeat")
@@ -209,7 +202,8 @@ class Process:
 
     async def _connect_plain(self) -> ClusterClient:
         """A client of its own for the election's thread."""
-        return ClusterClient(await KubeTransport.connect(self.config.kubeconfig), self.clock, Random())  # noqa: S311  jitter
+        transport = await KubeTransport.connect(self.config.kubeconfig)
+        return ClusterClient(transport, self.clock, Random(), observer=self.metrics.kube_call)  # noqa: S311  jitter
 
 
 async def _beat(heartbeat: Heartbeat) -> None:

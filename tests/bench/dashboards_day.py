@@ -13,7 +13,6 @@ from tests import builders as b
 from tests.simulation.operator_sim import CLOCK, Simulation
 from trainyard.api.training_job import TrainingJob
 from trainyard.cluster.resources import INFERENCE_SERVICES, QUEUES
-from trainyard.metrics.collector import WorldCollector
 from trainyard.metrics.loop_lag import watch_event_loop
 from trainyard.workloads.keys import Key
 
@@ -73,19 +72,7 @@ async def _live(day: Day, minutes: int, random: Random) -> None:
 def _registry(sim: Simulation) -> CollectorRegistry:
     app = sim.process.app
     registry = app.ground.metrics.registry
-    registry.register(
-        WorldCollector(
-            app.world,
-            CLOCK,
-            lambda: True,
-            pod="trainyard-0",
-            queues=[app.queue],
-            caches=app.by_resource(),
-            events=app.events,
-            reports=app.reports.of,
-            vitals=app.vitals,
-        )
-    )
+    registry.register(app.collector(lambda: True))
     return registry
 
 

@@ -64,7 +64,6 @@ class Endpoint(Collector):
         yield _gauge(f"{prefix}_generation", "Newest membership generation that HAProxy follows.", standing.applied)
         yield _gauge(f"{prefix}_ready", "1 while /readyz answers 200.", self._ready() and not self.stopping)
         yield _gauge(f"{prefix}_operator_away", "1 while the operator does not answer.", sidecar.operator_away)
-        yield _gauge(f"{prefix}_last_sync_timestamp_seconds", "When the operator last answered.", sidecar.last_sync)
         observed = standing.observed
         held = 0 if observed is None else observed.held
         yield _gauge(f"{prefix}_held", "Requests that wait for a first replica.", held)

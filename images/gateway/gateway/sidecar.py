@@ -59,7 +59,6 @@ class Sidecar:
         self.standing = Standing()
         self.syncs = 0
         self.failed_syncs = 0
-        self.last_sync = 0.0
 
     @property
     def operator_away(self) -> bool:
@@ -116,7 +115,6 @@ class Sidecar:
         self._failing_since = None
         self._heard = True
         self.syncs += 1
-        self.last_sync = time.time()
         if not self._settings.grpc:
             wanted = wanted.without_grpc()
         if wanted != self._wanted:

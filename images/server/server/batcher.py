@@ -110,7 +110,6 @@ class Batcher:
         except asyncio.CancelledError:
             if waiting in self._line:
                 self._drop(waiting, _CALLER_LEFT)
-            self._metrics.cancelled.inc()
             raise
         finally:
             if timer is not None:

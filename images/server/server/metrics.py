@@ -45,11 +45,6 @@ class Metrics:
         self.ready = self._gauge("ready", "1 while the readiness probe answers 200.")
         self.load_seconds = self._gauge("load_seconds", "Time to check and load the model.")
         self.warm_up_seconds = self._gauge("warm_up_seconds", "Time to compute the warm-up batches.")
-        self.cancelled = Counter(
-            "trainyard_server_cancelled",
-            "Requests whose caller left while they waited or were computed.",
-            registry=self.registry,
-        )
         self.saved_rows = Counter(
             "trainyard_server_saved_rows",
             "Rows dropped before they were computed, by reason: deadline, cancelled.",
@@ -62,6 +57,9 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
+        for reason in ("deadline", "cancelled"):
+            self.saved_rows.labels(reason)
+            self.wasted_rows.labels(reason)
         self._model = Gauge(
             "trainyard_server_model_info", "Always 1; what is served.", ["model", "digest"], registry=self.registry
         )

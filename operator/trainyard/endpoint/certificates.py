@@ -38,6 +38,12 @@ def up_to_date(bundle: Bundle | None, host: str, now: datetime) -> Bundle:
     return _serving(bundle.authority, bundle.authority_key, host, now)
 
 
+def validity(certificate: bytes) -> tuple[datetime, datetime]:
+    """From when on and until when a certificate in PEM is valid."""
+    read = x509.load_pem_x509_certificate(certificate)
+    return read.not_valid_before_utc, read.not_valid_after_utc
+
+
 def _authority(now: datetime) -> tuple[bytes, bytes]:
     key = ec.generate_private_key(_CURVE)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "trainyard operator authority")])

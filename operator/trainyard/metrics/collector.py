@@ -2,18 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 
 from prometheus_client.metrics_core import Metric as Family
 
 from trainyard.admission.vitals import Vitals
 from trainyard.api.inference_service import InferenceService
+from trainyard.api.queue import Queue
 from trainyard.api.training_job import TrainingJob
 from trainyard.metrics.of_inference_services import inference_service_samples
 from trainyard.metrics.of_ledgers import ledger_samples
 from trainyard.metrics.of_nodes import node_samples
-from trainyard.metrics.of_operator import Backlog, Cache, EventCounts, operator_samples
+from trainyard.metrics.of_operator import Backlog, Cache, EventCounts, operator_samples, unobserved_samples
 from trainyard.metrics.of_queues import queue_samples
 from trainyard.metrics.of_scheduling import scheduling_samples
 from trainyard.metrics.of_training_jobs import training_job_samples
@@ -41,16 +42,18 @@ class WorldCollector:
         leader: Callable[[], bool],
         *,
         pod: str = "",
-        queues: Iterable[Backlog] = (),
+        backlog: Backlog | None = None,
         caches: Mapping[str, Cache] | None = None,
+        ours: Mapping[str, Cache] | None = None,
         events: EventCounts | None = None,
         reports: Reports = lambda _uid: None,
         vitals: Vitals | None = None,
         cap: int = CAP,
     ) -> None:
+        """caches: all of them, by resource; ours: those of our kinds, by kind."""
         self._world, self._clock, self._leader, self._pod = world, clock, leader, pod
-        self._queues, self._caches, self._events, self._reports = queues, caches or {}, events, reports
-        self._vitals, self._cap = vitals, cap
+        self._backlog, self._caches, self._ours = backlog, caches or {}, ours or {}
+        self._events, self._reports, self._vitals, self._cap = events, reports, vitals, cap
         self._loop = _running_loop()
 
     def describe(self) -> list[Family]:
@@ -66,6 +69,7 @@ class WorldCollector:
             picture = asyncio.run_coroutine_threadsafe(self._look_there(), loop).result(_PATIENCE_SECONDS)
         parts = (
             iter(picture.operator),
+            unobserved_samples(picture),
             queue_samples(picture),
             node_samples(picture.snapshot),
             training_job_samples(picture),
@@ -89,13 +93,15 @@ class WorldCollector:
             services=services,
             pods={uid: pods for uid in uids if (pods := world.pods_of(uid))},
             reports={job.metadata.uid: report for job in jobs if (report := self._reports(job.metadata.uid))},
+            queues={each.metadata.name: each.status for each in world.of_kind("Queue") if isinstance(each, Queue)},
+            stored={kind: tuple(cache.store.values()) for kind, cache in self._ours.items()},
             snapshot=world.snapshot(()),
             operator=self._operator(),
         )
 
     def _operator(self) -> tuple[Sample, ...]:
         found = operator_samples(
-            self._pod, self._leader(), self._caches, self._queues, self._events, self._clock.monotonic()
+            self._pod, self._leader(), self._caches, self._backlog, self._events, self._clock.monotonic()
         )
         return tuple(found)
 

@@ -6,6 +6,7 @@ belongs to one object is rendered by `collector` instead.
 
 import platform
 from collections.abc import Collection
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
@@ -17,10 +18,13 @@ from trainyard.api.reasons import Reason, Waiting
 from trainyard.metrics import definitions as d
 from trainyard.metrics.exposition import HttpHandler, metrics_handler
 from trainyard.scheduling.snapshot import Admit, Decision
+from trainyard.workloads.keys import Key
 
 OTHER = "other"
 _REASONS = frozenset(each.value for kind in (Reason, Waiting, Invariant) for each in kind)
 _QUEUES = 1000
+_PAIRED = 32
+"""Of so many queues each pair has its count of preemptions from the start; beyond them it would be too many series of zeros."""
 
 
 class Metrics:
@@ -50,9 +54,17 @@ class Metrics:
             self._violations.labels(invariant)
         for stage in d.START_STAGES:
             self._start_stages.labels(stage)
+        for result in d.CYCLE_SECONDS.values["result"]:
+            self._cycle.labels(result)
+        for kind in d.KINDS:
+            self._reconcile_seconds.labels(kind)
+            self._reconcile_wait.labels(kind)
+            for result in d.RECONCILES.values["result"]:
+                self._reconciles.labels(kind, result)
+        self._certificate_start, self._certificate_end = map(self._gauge, (d.CERTIFICATE_START, d.CERTIFICATE_END))
         self._queues: set[str] = set()
-        build = d.BUILD_INFO
-        Gauge(build.name, build.meaning, build.labels, registry=registry).labels(
+        self._paired: list[str] = []
+        self._gauge(d.BUILD_INFO).labels(
             _version("trainyard"), revision, platform.python_version(), _version("kopf")
         ).set(1)
 
@@ -64,11 +76,11 @@ class Metrics:
         if verb != "watch":
             self._kube_seconds.labels(verb, name, status).observe(seconds)
 
-    def reconciled(self, queue: str, *, waited: float, worked: float, failed: bool) -> None:
-        """A reconcile ended. A `runtime.work_queue.QueueObserver`; the queue's name is the kind."""
-        self._reconciles.labels(queue, "error" if failed else "ok").inc()
-        self._reconcile_seconds.labels(queue).observe(worked)
-        self._reconcile_wait.labels(queue).observe(max(0.0, waited))
+    def reconciled(self, key: Key, *, waited: float, worked: float, failed: bool) -> None:
+        """A reconcile ended. A `runtime.work_queue.QueueObserver`."""
+        self._reconciles.labels(key.kind, "error" if failed else "ok").inc()
+        self._reconcile_seconds.labels(key.kind).observe(worked)
+        self._reconcile_wait.labels(key.kind).observe(max(0.0, waited))
 
     def cycle(self, seconds: float, decisions: Collection[Decision]) -> None:
         """An admission cycle ended with these decisions."""
@@ -84,12 +96,15 @@ class Metrics:
     def has_queue(self, queue: str) -> None:
         """The queue is there. Its counters begin at 0: Prometheus sees no increase in a series that begins with its first event."""
         name = self._known(queue)
+        self._admission_wait.labels(name)
+        self._eta_error.labels(name)
         for result in d.COMPLETIONS.values["result"]:
             self._completions.labels(name, result)
         for kind in FailureClass:
             self._failures.labels(name, kind.value)
         self._stragglers.labels(name)
         self._preempted_seconds.labels(name)
+        self._pair(name)
 
     def completed(self, queue: str, result: Literal["complete", "failed"]) -> None:
         """A job ended for good."""
@@ -135,6 +150,20 @@ class Metrics:
         """Serves this registry; for `runtime.health.HealthServer`."""
         return metrics_handler(self.registry)
 
+    def certificate(self, name: str, start: datetime, end: datetime) -> None:
+        """A certificate of the endpoint is in use. name: one of CERTIFICATES."""
+        self._certificate_start.labels(name).set(start.timestamp())
+        self._certificate_end.labels(name).set(end.timestamp())
+
+    def _pair(self, name: str) -> None:
+        """Begin the counts of who makes way for whom, with those known already."""
+        if name in self._paired or len(self._paired) >= _PAIRED:
+            return
+        self._paired.append(name)
+        for other in self._paired:
+            self._preemptions.labels(name, other)
+            self._preemptions.labels(other, name)
+
     def _known(self, queue: str) -> str:
         """The queue's name, for so many of them. These series outlive their queue, so somebody who makes and deletes queues in a loop ends in one series."""
         if queue not in self._queues and len(self._queues) >= _QUEUES:
@@ -144,6 +173,9 @@ class Metrics:
 
     def _counter(self, metric: d.Metric) -> Counter:
         return Counter(metric.family, metric.meaning, metric.labels, registry=self.registry)
+
+    def _gauge(self, metric: d.Metric) -> Gauge:
+        return Gauge(metric.name, metric.meaning, metric.labels, registry=self.registry)
 
     def _histogram(self, metric: d.Metric) -> Histogram:
         return Histogram(metric.name, metric.meaning, metric.labels, buckets=metric.buckets, registry=self.registry)

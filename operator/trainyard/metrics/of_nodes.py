@@ -1,4 +1,4 @@
-"""GPUs of every node by what they are doing, and which nodes hold jobs up."""
+"""The state of every node, what its GPUs are doing, and which nodes hold jobs up."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -20,6 +20,7 @@ def node_samples(snapshot: Snapshot) -> Iterator[Sample]:
         if not pod.finished:
             used[pod.node] += pod.requests.get(GPU, 0)
     for node in snapshot.nodes:
+        yield Sample(d.NODE_STATE, (node.name, _state(node)), 1)
         if total := node.allocatable.get(GPU, 0):
             flavor = flavor_of(node, snapshot.flavors)
             allocated = min(used[node.name], total)
@@ -35,6 +36,11 @@ def flavor_of(node: NodeView, flavors: Mapping[str, FlavorSpec]) -> str:
     """The flavor with the narrowest selector, so that sums over flavors count no node twice."""
     fitting = [name for name, flavor in flavors.items() if of_flavor(node, flavor)]
     return min(fitting, key=lambda name: (-len(flavors[name].node_selector), name), default=NO_FLAVOR)
+
+
+def _state(node: NodeView) -> str:
+    told = {"not_ready": not node.ready, "broken": node.broken, "leaving": node.leaving, "cordoned": node.unschedulable}
+    return next((state for state, holds in told.items() if holds), "ready")
 
 
 def _rest(node: NodeView, flavor: FlavorSpec | None) -> str:

@@ -1,11 +1,14 @@
 """How the operator itself is doing: leadership, caches and backlogs, read when somebody asks."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sized
-from typing import Protocol
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol
 
 from trainyard.metrics import definitions as d
+from trainyard.metrics.picture import Object, Picture
 from trainyard.metrics.sample import Sample
+from trainyard.workloads.keys import Key
 
 
 class Cache(Protocol):
@@ -16,19 +19,13 @@ class Cache(Protocol):
     repaired: int
 
     @property
-    def store(self) -> Sized: ...
+    def store(self) -> Mapping[Any, Object]: ...
 
 
 class Backlog(Protocol):
-    """A `runtime.work_queue.WorkQueue`, as far as it is measured."""
+    """The `runtime.work_queue.WorkQueue` of our objects, as far as it is measured."""
 
-    name: str
-
-    @property
-    def depth(self) -> int: ...
-
-    @property
-    def oldest_age(self) -> float: ...
+    def waiting(self) -> Iterable[tuple[Key, float]]: ...
 
 
 class EventCounts(Protocol):
@@ -41,7 +38,7 @@ def operator_samples(
     pod: str,
     leads: bool,
     caches: Mapping[str, Cache],
-    backlogs: Iterable[Backlog],
+    backlog: Backlog | None,
     events: EventCounts | None,
     monotonic: float,
 ) -> Iterator[Sample]:
@@ -52,8 +49,29 @@ def operator_samples(
         yield Sample(d.CACHE_REPAIRED, (resource,), cache.repaired)
         if cache.synced.is_set():
             yield Sample(d.WATCH_AGE, (resource,), max(0.0, monotonic - cache.last_activity))
-    for backlog in backlogs:
-        yield Sample(d.QUEUE_DEPTH, (backlog.name,), backlog.depth)
-        yield Sample(d.QUEUE_AGE, (backlog.name,), max(0.0, backlog.oldest_age))
+    if backlog is not None:
+        yield from _backlog(backlog)
     if events is not None:
         yield Sample(d.EVENTS_DROPPED, (), events.dropped)
+
+
+def _backlog(backlog: Backlog) -> Iterator[Sample]:
+    depth, oldest = Counter[str](), dict.fromkeys(d.KINDS, 0.0)
+    for key, seconds in backlog.waiting():
+        depth[key.kind] += 1
+        oldest[key.kind] = max(oldest[key.kind], seconds)
+    for kind in d.KINDS:
+        yield Sample(d.QUEUE_DEPTH, (kind,), depth[kind])
+        yield Sample(d.QUEUE_AGE, (kind,), oldest[kind])
+
+
+def unobserved_samples(picture: Picture) -> Iterator[Sample]:
+    """By kind. What is being deleted changes for the last time, and nobody describes that."""
+    for kind, objects in picture.stored.items():
+        yield Sample(d.UNOBSERVED, (kind,), sum(map(_unobserved, objects)))
+
+
+def _unobserved(obj: Object) -> bool:
+    meta = obj["metadata"]
+    described = (obj.get("status") or {}).get("observedGeneration") or 0
+    return described < meta.get("generation", 0) and not meta.get("deletionTimestamp")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from trainyard.api.inference_service import InferenceService
+from trainyard.api.queue import QueueSpec
 from trainyard.api.reasons import ConditionType, Waiting
 from trainyard.api.training_job import TrainingJob, TrainingJobStatus
 from trainyard.inference.observed import Observed as ServiceObserved
@@ -13,7 +14,7 @@ from trainyard.inference.workload import workloads as service_workloads
 from trainyard.metrics import definitions as d
 from trainyard.metrics.picture import Picture
 from trainyard.metrics.sample import Sample
-from trainyard.scheduling import quota
+from trainyard.scheduling import accounts, quota
 from trainyard.scheduling.resources import parse
 from trainyard.scheduling.snapshot import Workload
 from trainyard.training.observed import Observed as JobObserved
@@ -22,6 +23,7 @@ from trainyard.workloads import conditions
 
 UNKNOWN_QUEUE = "(unknown)"
 """Stands for every queue that jobs name and that is not there: any user can make up names."""
+_HOUR = 3600.0
 _WAITING = frozenset(each.value for each in Waiting)
 
 
@@ -45,11 +47,21 @@ def queue_samples(picture: Picture) -> Iterator[Sample]:
         if name in tree:
             share = tree.share(name)
             yield Sample(d.BORROWED_SHARE, (name,), share[-1] if share else 0.0)
+        yield from _budget(name, queue, picture)
     admitted = Counter(each.queue for each in held)
     for name in snapshot.queues:
         yield Sample(d.ADMITTED, (name,), admitted[name])
     waiting = [(each.queue, owner) for each, owner in all_of_them if not each.admission]
     yield from _pending(waiting, set(snapshot.queues), picture.now)
+
+
+def _budget(name: str, queue: QueueSpec, picture: Picture) -> Iterator[Sample]:
+    if queue.budget is None:
+        return
+    used, start = picture.queues[name].budget, accounts.period_start(queue.budget, picture.now)
+    hours = used.gpu_hours if used is not None and used.period_start == start else 0.0
+    yield Sample(d.QUEUE_BUDGET, (name,), parse(queue.budget.gpu_hours) / 1000 * _HOUR)
+    yield Sample(d.QUEUE_BUDGET_USED, (name,), hours * _HOUR)
 
 
 def _pending(waiting: Iterable[tuple[str, Owner]], queues: set[str], now: datetime) -> Iterator[Sample]:

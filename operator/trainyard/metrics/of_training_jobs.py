@@ -8,6 +8,7 @@ from trainyard.api.training_job import Progress, TrainingJob
 from trainyard.metrics import definitions as d
 from trainyard.metrics.picture import Picture
 from trainyard.metrics.sample import Sample
+from trainyard.training.budget import used_gpu_hours
 from trainyard.training.observed import Report
 from trainyard.training.status import Draft
 from trainyard.training.stragglers import current
@@ -16,6 +17,7 @@ from trainyard.workloads.pod_state import PodState
 _LONGEST = 256
 """Characters of a label's value: no name of Kubernetes is longer, an image reference may be."""
 _MEASURES = 16
+_HOUR = 3600.0
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
 
@@ -24,6 +26,7 @@ def training_job_samples(picture: Picture) -> Iterator[Sample]:
     for job in picture.jobs:
         name, uid = (job.metadata.namespace, job.metadata.name), job.metadata.uid
         yield from _life(name, job)
+        yield from _budget(name, job, picture.now)
         yield from _workers(name, job, picture.pods.get(uid, ()))
         yield from _progress(name, job, picture.reports.get(uid), picture.now)
 
@@ -41,11 +44,19 @@ def _life(name: tuple[str, str], job: TrainingJob) -> Iterator[Sample]:
     yield Sample(d.JOB_RESTARTS, (*name, "disruption"), status.disruptions)
     if status.checkpoint:
         yield Sample(d.JOB_CHECKPOINT_STEP, name, status.checkpoint.step)
+        if status.checkpoint.time:
+            yield Sample(d.JOB_CHECKPOINT_TIME, name, status.checkpoint.time.timestamp())
     if status.first_step_time and (since := job.since()):
         waited = (status.first_step_time - since).total_seconds()
         yield Sample(d.JOB_FIRST_STEP, name, waited)
     for each in current(status.stragglers):
         yield Sample(d.JOB_STRAGGLER, (*name, each.node), each.factor)
+
+
+def _budget(name: tuple[str, str], job: TrainingJob, now: datetime) -> Iterator[Sample]:
+    if job.spec.budget is not None:
+        yield Sample(d.JOB_BUDGET, name, job.spec.budget.max_gpu_hours * _HOUR)
+        yield Sample(d.JOB_BUDGET_USED, name, used_gpu_hours(job, now) * _HOUR)
 
 
 def _workers(name: tuple[str, str], job: TrainingJob, pods: tuple[PodState, ...]) -> Iterator[Sample]:
@@ -71,6 +82,8 @@ def _progress(name: tuple[str, str], job: TrainingJob, report: Report | None, no
     yield Sample(d.JOB_CHECKPOINT_FAILURES, name, progress.checkpoint_failures)
     if progress.total_steps is not None:
         yield Sample(d.JOB_TOTAL_STEPS, name, progress.total_steps)
+    if interval := _checkpoint_interval(job, progress.total_steps):
+        yield Sample(d.JOB_CHECKPOINT_INTERVAL, name, interval)
     if progress.loss is not None:
         yield Sample(d.JOB_LOSS, name, progress.loss)
     if progress.throughput is not None and job.status.phase == "Running":
@@ -80,6 +93,14 @@ def _progress(name: tuple[str, str], job: TrainingJob, report: Report | None, no
     if progress.eta:
         since = (now - progress.updated_at).total_seconds()
         yield Sample(d.JOB_ETA, name, max(0.0, seconds_of(progress.eta) - max(0.0, since)))
+
+
+def _checkpoint_interval(job: TrainingJob, total_steps: int | None) -> float | None:
+    """As the trainer does it: so many steps, or an epoch."""
+    training = job.spec.training
+    if job.spec.storage is None or job.spec.model is None:
+        return None
+    return training.checkpoint_every_steps or (total_steps / training.epochs if total_steps else None)
 
 
 def newest(job: TrainingJob, report: Report | None) -> Progress | None:

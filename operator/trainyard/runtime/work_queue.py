@@ -9,10 +9,10 @@ the controllers of `training` and `inference` are its reconcile functions. It kn
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterator
 from dataclasses import dataclass
 from random import Random
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from trainyard.runtime.backoff import BackoffPolicy
 from trainyard.runtime.clock import Clock
@@ -37,7 +37,7 @@ Reconcile = Callable[[K], Awaitable[Again]]
 class QueueObserver(Protocol):
     """Told about every reconcile, for metrics."""
 
-    def __call__(self, queue: str, *, waited: float, worked: float, failed: bool) -> None:
+    def __call__(self, key: Any, *, waited: float, worked: float, failed: bool) -> None:
         """`waited`: seconds from becoming due to a worker's start; `worked`: seconds the reconcile took."""
         ...
 
@@ -90,11 +90,11 @@ class WorkQueue(Generic[K]):
         """Keys that a worker holds now."""
         return len(self._busy)
 
-    @property
-    def oldest_age(self) -> float:
-        """Seconds that the longest waiting key has been due; 0 when none waits."""
-        due = min((*self._ready.values(), *self._dirty.values()), default=None)
-        return 0.0 if due is None else self._clock.monotonic() - due
+    def waiting(self) -> Iterator[tuple[K, float]]:
+        """Keys that are due and wait for a worker, and for how many seconds they have been."""
+        now = self._clock.monotonic()
+        for key, due in (*self._ready.items(), *self._dirty.items()):
+            yield key, now - due
 
     def failures_of(self, key: K) -> int:
         """Failures in a row of this key."""
@@ -187,7 +187,7 @@ class WorkQueue(Generic[K]):
         finally:
             self._busy.discard(key)
         if self._observer is not None:
-            self._observer(self.name, waited=waited, worked=self._clock.monotonic() - started, failed=failed)
+            self._observer(key, waited=waited, worked=self._clock.monotonic() - started, failed=failed)
         dirtied = self._dirty.pop(key, None)
         # After a failure the backoff stands even if the key got dirty meanwhile: the retry sees the change as well.
         if dirtied is not None and not failed:

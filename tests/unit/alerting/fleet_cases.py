@@ -99,6 +99,21 @@ CASES = (
         labels={"queue": "q"},
     ),
     Case(
+        "TrainyardQueueBudgetUsedUp",
+        at="10m",
+        fires={
+            series("queue_budget_gpu_seconds", queue="q"): "3600x20",
+            series("queue_budget_used_gpu_seconds", queue="q"): "3600x20",
+        },
+        quiet=(
+            {
+                series("queue_budget_gpu_seconds", queue="q"): "3600x20",
+                series("queue_budget_used_gpu_seconds", queue="q"): "3599x20",
+            },
+        ),
+        labels={"queue": "q"},
+    ),
+    Case(
         "TrainyardNodesNotReady",
         at="20m",
         fires={_sick("not_ready"): "1x30"},

@@ -13,7 +13,16 @@ def _requests(code: str) -> str:
 
 
 def _reconciles(result: str) -> str:
-    return series("reconcile_total", kind="objects", result=result)
+    return series("reconcile_total", kind="TrainingJob", result=result)
+
+
+def _certificate(name: str, since_days: int, until_days: int) -> dict[str, str]:
+    """Of a certificate that is valid from then until then; the rules are tried on the first day of 1970."""
+    days = {"start": since_days, "expiry": until_days}
+    return {
+        series(f"certificate_{end}_timestamp_seconds", certificate=name): f"{86_400 * day}x60"
+        for end, day in days.items()
+    }
 
 
 CASES = (
@@ -71,8 +80,8 @@ CASES = (
     Case(
         "TrainyardRequestsForbidden",
         at="20m",
-        fires={_requests("403"): "0+1x40"},
-        quiet=({_requests("404"): "0+1x40"},),
+        fires={_requests("403"): "_x10 1x30"},  # a single one, with which the series begins
+        quiet=({_requests("404"): "0+1x40"}, {_requests("403"): "1x40"}),
         labels={"verb": "get", "resource": "pods"},
     ),
     Case(
@@ -80,21 +89,47 @@ CASES = (
         at="40m",
         fires={_reconciles("ok"): "0+80x60", _reconciles("error"): "0+20x60"},
         quiet=({_reconciles("ok"): "0+80x60", _reconciles("error"): "0+2x60"}, {_reconciles("ok"): "0+80x60"}),
-        labels={"kind": "objects"},
+        labels={"kind": "TrainingJob"},
     ),
     Case(
         "TrainyardObjectKeepsFailing",
         at="70m",
         fires={_reconciles("ok"): "0+800x80", _reconciles("error"): "0+1x80"},
         quiet=({_reconciles("ok"): "0+800x80", _reconciles("error"): "0+1x10 10x70"},),
-        labels={"kind": "objects"},
+        labels={"kind": "TrainingJob"},
     ),
     Case(
         "TrainyardReconcileLate",
         at="20m",
-        fires={series("reconcile_oldest_age_seconds", kind="objects"): "0+30x40"},
-        quiet=({series("reconcile_oldest_age_seconds", kind="objects"): "1x40"},),
-        labels={"kind": "objects"},
+        fires={series("reconcile_oldest_age_seconds", kind="TrainingJob"): "0+30x40"},
+        quiet=({series("reconcile_oldest_age_seconds", kind="TrainingJob"): "1x40"},),
+        labels={"kind": "TrainingJob"},
+    ),
+    Case(
+        "TrainyardCertificateExpires",
+        at="6h",
+        step="10m",
+        fires=_certificate("serving", since_days=-21, until_days=9),
+        quiet=(
+            _certificate("serving", since_days=-19, until_days=11),
+            _certificate("authority", since_days=-3000, until_days=650),
+        ),
+        labels={"certificate": "serving"},
+    ),
+    Case(
+        "TrainyardCertificateExpires",
+        at="6h",
+        step="10m",
+        fires=_certificate("authority", since_days=-3590, until_days=60),
+        quiet=(_certificate("authority", since_days=-60, until_days=3590),),
+        labels={"certificate": "authority"},
+    ),
+    Case(
+        "TrainyardStatusBehind",
+        at="30m",
+        fires={series("objects_unobserved", kind="TrainingJob"): "2x40"},
+        quiet=({series("objects_unobserved", kind="TrainingJob"): "0x14 2x10 0x1 2x10"},),
+        labels={"kind": "TrainingJob"},
     ),
     Case(
         "TrainyardEventLoopBlocked",

@@ -109,6 +109,33 @@ CASES = (
         labels=JOB,
     ),
     Case(
+        "TrainyardCheckpointOverdue",
+        at="60m",
+        fires={
+            of_job("step"): "0+5x70",
+            of_job("checkpoint_interval_steps"): "100x70",
+            of_job("checkpoint_step"): "20x70",
+        },
+        quiet=(
+            {
+                of_job("step"): "0+5x70",
+                of_job("checkpoint_interval_steps"): "100x70",
+                of_job("checkpoint_step"): "100x70",
+            },
+            {of_job("step"): "0+5x70", of_job("checkpoint_step"): "0x70"},  # its own program
+        ),
+        labels=JOB,
+        also=_RUNS,
+    ),
+    Case(
+        "TrainyardCheckpointOverdue",
+        at="60m",
+        fires={of_job("step"): "0+5x70", of_job("checkpoint_interval_steps"): "100x70"},  # it has none at all
+        quiet=({of_job("step"): "0+3x70", of_job("checkpoint_interval_steps"): "100x70"},),
+        labels=JOB,
+        also=_RUNS,
+    ),
+    Case(
         "TrainyardNoNewCheckpoint",
         at="300m",
         step="5m",

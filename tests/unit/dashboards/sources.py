@@ -15,13 +15,13 @@ from gateway.observed import Observed, Server
 from gateway.runtime import Runtime
 from gateway.sidecar import Sidecar
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.metrics_core import Metric
+from server.graph.metrics import RouterMetrics
 from server.metrics import Metrics as ServerMetrics
 
 from tests.unit.metrics.scripted_world import (
+    KEY,
     ago,
     collector_of,
-    full_registry,
     running_job,
     scripted_world,
     used_metrics,
@@ -52,7 +52,7 @@ def _happens(metrics: Metrics) -> None:
     for code in (200, 409):
         metrics.kube_call("list", "pods", code, 0.01, 2000)
     for failed in (False, True):
-        metrics.reconciled("TrainingJob", waited=0.1, worked=0.2, failed=failed)
+        metrics.reconciled(KEY, waited=0.1, worked=0.2, failed=failed)
     metrics.cycle(0.02, [])
     metrics.admitted("research", 12.0)
     metrics.completed("research", "complete")
@@ -104,19 +104,24 @@ def _answers(metrics: ServerMetrics) -> None:
     metrics.in_flight.set(3)
     metrics.saved_rows.labels("deadline").inc()
     metrics.wasted_rows.labels("cancelled").inc()
+    metrics.explanations.labels("200").inc()
+    metrics.load_seconds.set(3)
+    metrics.warm_up_seconds.set(1)
+    metrics.ready.set(1)
     language = metrics.language
-    for counter in (language.prompt_tokens, language.cached_tokens, language.generated_tokens, language.preemptions):
+    counters = (language.prompt_tokens, language.cached_tokens, language.generated_tokens)
+    for counter in (*counters, language.preemptions, language.expired):
         counter.labels("writer").inc(20)
     for gauge in (language.running, language.waiting, language.cache_used):
         gauge.labels("writer").set(0.5)
-    for seconds in (language.first_token, language.next_token):
+    for seconds in (language.first_token, language.next_token, language.step):
         seconds.labels("writer").observe(0.05)
 
 
-def families(folder: Path) -> dict[str, Metric]:
-    """Every family that operator, gateway and server can render, by its name in queries."""
-    pages = CollectorRegistry()
-    settings = Settings("digits", "uid-service", folder=folder, slo_milliseconds=250)
-    pages.register(Endpoint(settings, Sidecar(settings, Runtime(settings))))
-    found = [*full_registry().collect(), *pages.collect(), *ServerMetrics().registry.collect()]
-    return {f"{each.name}_total" if each.type == "counter" else each.name: each for each in found}
+def router_pages() -> Iterator[bytes]:
+    """Of a router of a graph, before and after a request."""
+    metrics = RouterMetrics()
+    for _ in range(2):
+        metrics.stage_requests.labels("scale", "200").inc()
+        metrics.stage_seconds.labels("scale").observe(0.02)
+        yield metrics.render()

@@ -11,13 +11,13 @@ from dev.dashboards import fleet, goodput, queues
 from dev.dashboards.catalogue import ALL, FOLDER, files, write
 from dev.dashboards.query import Scope
 from dev.dashboards.served import ALL as SERVED
-from tests.unit.dashboards.sources import families
+from dev.dashboards.served import Served
+from dev.metrics.served import of_gateways, of_routers, of_servers
 from trainyard.api.ledger import Category
 from trainyard.api.reasons import Waiting
 from trainyard.metrics import definitions as d
 
 Object = dict[str, Any]
-_NAME = re.compile(r"\btrainyard_\w+")
 _UNBOUNDED = {
     "namespace",
     "training_job",
@@ -77,18 +77,6 @@ def test_a_legend_names_labels_that_the_query_keeps(panel: Object) -> None:
 
 
 @every_board
-def test_every_series_exists(board: Object, tmp_path: Path) -> None:
-    known = set()
-    for name, family in families(tmp_path).items():
-        parts = ("_bucket", "_sum", "_count") if family.type == "histogram" else ("",)
-        known |= {name + part for part in parts}
-    known |= {d.SERIES_DROPPED.name}  # there when a family is at its cap
-    asked = {name for expr in expressions(board) for name in _NAME.findall(expr)}
-    assert asked
-    assert asked <= known
-
-
-@every_board
 def test_every_variable_selects_something(board: Object) -> None:
     for each in board["templating"]["list"]:
         if each["name"] != "datasource":
@@ -145,14 +133,10 @@ def test_names_are_used_once() -> None:
     assert all(len(board["uid"]) <= 40 for board in BOARDS.values())
 
 
-def test_what_gateways_and_servers_are_asked_for_has_those_labels(tmp_path: Path) -> None:
-    known = families(tmp_path)
-    labels = {
-        name: {label for each in family.samples for label in each.labels} - {"le"} for name, family in known.items()
-    }
-    for each in SERVED:
-        assert each.name in known
-        assert not labels[each.name] or labels[each.name] == set(each.own), each.name
+@pytest.mark.parametrize("source", SERVED, ids=lambda source: source.name)
+def test_what_gateways_and_servers_are_asked_for_has_those_labels(source: Served) -> None:
+    (labels,) = (each.labels for each in (*of_gateways(), *of_servers(), *of_routers()) if each.name == source.name)
+    assert labels == source.own
 
 
 @pytest.mark.parametrize(
@@ -162,8 +146,9 @@ def test_what_gateways_and_servers_are_asked_for_has_those_labels(tmp_path: Path
         (goodput.CATEGORIES, [each.value for each in Category]),
         (fleet.PHASES, d.PHASES),
         (fleet.STATES, d.NODE_GPUS.values["state"]),
+        (fleet.NODES, d.NODE_STATE.values["state"]),
     ],
-    ids=["reasons", "categories", "phases", "states"],
+    ids=["reasons", "categories", "phases", "states", "nodes"],
 )
 def test_every_value_has_a_color(colors: dict[str, str], values: list[str]) -> None:
     assert set(colors) == set(values)

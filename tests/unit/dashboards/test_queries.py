@@ -2,6 +2,7 @@
 
 import math
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,10 +11,10 @@ import pytest
 
 from dev.dashboards.board import Board
 from dev.dashboards.catalogue import ALL
-from dev.dashboards.panel import Panel, Query
+from dev.dashboards.panel import Look, Panel, Query
 from dev.dashboards.query import Scope
-from dev.prometheus import Prometheus, Target, prometheus
-from tests.unit.dashboards.sources import SERVED, gateway_pages, operator_pages, server_pages
+from dev.prometheus import Prometheus, Series, Target, prometheus
+from tests.unit.dashboards.sources import SERVED, gateway_pages, operator_pages, router_pages, server_pages
 from trainyard.metrics import definitions as d
 
 pytestmark = pytest.mark.slow
@@ -47,14 +48,47 @@ class Pages:
     now: dict[str, bytes] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Moment:
+    """Answers of one moment: a scrape that comes too late afterwards, on a busy machine, takes nothing away."""
+
+    server: Prometheus
+    at: float
+
+    def query(self, expression: str) -> list[Series]:
+        return self.server.query(expression, self.at)
+
+    def value(self, expression: str) -> float:
+        (found,) = self.query(expression)
+        return found.value
+
+
+_LATER = """
+    count(trainyard_training_job_step == 160) == 2
+    and on () trainyard_gateway_slo_requests_total == 50
+    and on () min(count_over_time(up[1m])) >= 4
+    and on () count(up == 1) == 5
+"""
+
+
+def await_moment(server: Prometheus) -> Moment:
+    """One at which everything is there, as it is later."""
+    deadline = time.monotonic() + 60
+    while not server.query(_LATER, at := time.time()):
+        assert time.monotonic() < deadline, server.targets()
+        time.sleep(0.1)
+    return Moment(server, at)
+
+
 @pytest.fixture(scope="module")
-def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moment]:
     """It saw the pages before and after something happened, the operator's of two operators."""
     pages = Pages()
     kinds = {
         "/operator": operator_pages(),
         "/gateway": gateway_pages(tmp_path_factory.mktemp("gateway")),
         "/server": server_pages(),
+        "/router": router_pages(),
     }
     pages.now = {path: next(each) for path, each in kinds.items()}
     with _Server(pages) as address:
@@ -63,15 +97,12 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
             "standby": Target(address, "/operator"),
             "gateway": Target(address, "/gateway", labels=SERVED),
             "server": Target(address, "/server", labels=SERVED),
+            "router": Target(address, "/router", labels=SERVED),
         }
         with prometheus(targets, interval=0.5) as server:
-            server.wait_for("count(up == 1) == 4")
+            server.wait_for("count(up == 1) == 5")
             pages.now = {path: next(each) for path, each in kinds.items()}
-            server.wait_for(
-                "count(trainyard_training_job_step == 160) == 2 and on () trainyard_gateway_slo_requests_total == 50"
-            )
-            server.wait_for("min(count_over_time(up[1m])) >= 4")
-            yield server
+            yield await_moment(server)
 
 
 class _Server:
@@ -110,23 +141,23 @@ def filled(expr: str) -> str:
 
 
 @pytest.mark.parametrize(("board", "panel", "query"), QUERIES)
-def test_a_query_has_an_answer(scraped: Prometheus, board: Board, panel: Panel, query: Query) -> None:
+def test_a_query_has_an_answer(scraped: Moment, board: Board, panel: Panel, query: Query) -> None:
     found = scraped.query(filled(query.expr))
     if panel.title in _SILENT:
         assert not found
         return
     assert found
     assert any(math.isfinite(each.value) for each in found), found
-    assert len(found) <= 16, "a legend that long is not read"
+    assert len(found) <= 16 or panel.look is Look.HEAT, "a legend that long is not read"
 
 
-def test_a_variable_offers_the_values_of_its_label(scraped: Prometheus) -> None:
+def test_a_variable_offers_the_values_of_its_label(scraped: Moment) -> None:
     for board in ALL:
         for each in board.variables[1:]:
             assert scraped.query(f'count by ({each.label}) ({each.source.name}{{{each.label}!=""}})'), each
 
 
-def test_what_a_standby_renders_too_counts_once(scraped: Prometheus) -> None:
+def test_what_a_standby_renders_too_counts_once(scraped: Moment) -> None:
     (gpus,) = (panel for panel in ALL[0].panels if panel.title == "How many GPUs are there?")
     assert scraped.value("count(trainyard_build_info)") == 2
     assert scraped.value(filled(gpus.queries[0].expr)) == 28

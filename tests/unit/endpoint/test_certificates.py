@@ -10,7 +10,7 @@ from cryptography import x509
 from tests.simulation.fake_api import FakeApi
 from trainyard.cluster.client import ClusterClient
 from trainyard.cluster.resources import SECRETS
-from trainyard.endpoint.certificates import RENEW_DAYS, SERVING_DAYS, Bundle, up_to_date
+from trainyard.endpoint.certificates import RENEW_DAYS, SERVING_DAYS, Bundle, up_to_date, validity
 from trainyard.endpoint.identity import SECRET, ensure_bundle
 from trainyard.runtime.clock import LoopClock
 
@@ -31,6 +31,12 @@ def test_a_certificate_is_renewed_before_it_ends_by_the_same_authority(bundle: B
     renewed = up_to_date(bundle, "operator.ns.svc", NOW + timedelta(days=SERVING_DAYS - RENEW_DAYS, hours=1))
     assert (renewed.authority, renewed.authority_key) == (bundle.authority, bundle.authority_key)
     assert renewed.certificate != bundle.certificate
+
+
+def test_a_certificate_tells_from_when_until_when_it_is_valid(bundle: Bundle) -> None:
+    start, end = validity(bundle.certificate)
+    assert start < NOW < end
+    assert end == NOW + timedelta(days=SERVING_DAYS)
 
 
 @pytest.mark.parametrize("host", ["other.ns.svc", "10.0.0.7", "::1"])

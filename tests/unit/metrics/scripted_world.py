@@ -1,7 +1,7 @@
 """A small cluster in which every metric has something to say, as the API server would send it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,10 +18,12 @@ from trainyard.scheduling.engine import Counters
 from trainyard.scheduling.health import Health
 from trainyard.scheduling.snapshot import Admit, Assignment, WorkloadKey
 from trainyard.training.observed import Report
-from trainyard.workloads.world import World
+from trainyard.workloads.keys import Key
+from trainyard.workloads.world import KINDS, World
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 Object = dict[str, Any]
+KEY = Key("TrainingJob", "team", "digits")
 
 
 class FixedClock:
@@ -39,14 +41,13 @@ class Cache:
     synced: asyncio.Event = field(default_factory=asyncio.Event)
     last_activity: float = 997.0
     repaired: int = 2
-    store: Mapping[str, int] = field(default_factory=lambda: {"a": 1, "b": 2, "c": 3})
+    store: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {name: {"metadata": {}} for name in "abc"})
 
 
-@dataclass
 class Backlog:
-    name: str = "TrainingJob"
-    depth: int = 4
-    oldest_age: float = 1.5
+    def waiting(self) -> Iterator[tuple[Key, float]]:
+        for number in range(4):
+            yield Key("TrainingJob", "team", f"job-{number}"), 1.5 - number / 10
 
 
 @dataclass
@@ -107,7 +108,13 @@ def flavor(name: str = "h200", **selector: str) -> Object:
 
 def queue(name: str = "research", gpus: int = 8) -> Object:
     quota = {"name": "h200", "resources": [{"name": GPU, "guaranteed": gpus, "limit": 2 * gpus}]}
-    return {"kind": "Queue", "metadata": {"name": name}, "spec": {"flavors": [quota]}}
+    used = {"periodStart": ago(hours=12), "gpuHours": 2.0, "updatedAt": ago(minutes=1)}
+    return {
+        "kind": "Queue",
+        "metadata": {"name": name, "generation": 2},
+        "spec": {"flavors": [quota], "budget": {"gpuHours": 8, "periodSeconds": 86_400}},
+        "status": {"observedGeneration": 1, "budget": used},
+    }
 
 
 def waiting(reason: str, **time: float) -> Object:
@@ -145,6 +152,9 @@ def running_job() -> Object:
     runs = [{"node": "1", "count": 2}]
     return training_job(
         "digits",
+        training={"epochs": 4},
+        storage={"claimName": "results"},
+        budget={"maxGPUHours": 10},
         status={
             "phase": "Running",
             "attempt": 2,
@@ -188,7 +198,7 @@ def running_job() -> Object:
                     "since": ago(minutes=9),
                 },
             ],
-            "checkpoint": {"step": 90, "path": "x"},
+            "checkpoint": {"step": 90, "path": "x", "time": ago(minutes=3)},
             "result": {"claimName": "results", "path": "p", "digest": "sha256:ab"},
             "progress": {
                 "phase": "training",
@@ -271,8 +281,10 @@ def used_metrics(registry: CollectorRegistry) -> Metrics:
     metrics = Metrics(registry, revision="abc")
     metrics.kube_call("list", "pods", 200, 0.01, 2000)
     metrics.kube_call("watch", "pods", 200, 0.0, 0)
-    metrics.reconciled("TrainingJob", waited=0.1, worked=0.2, failed=False)
-    metrics.reconciled("TrainingJob", waited=0.1, worked=0.2, failed=True)
+    metrics.reconciled(KEY, waited=0.1, worked=0.2, failed=False)
+    metrics.reconciled(KEY, waited=0.1, worked=0.2, failed=True)
+    metrics.certificate("authority", NOW - timedelta(days=10), NOW + timedelta(days=3640))
+    metrics.certificate("serving", NOW - timedelta(days=10), NOW + timedelta(days=20))
     metrics.cycle(0.02, [Admit(WorkloadKey("TrainingJob", "team", "digits"), "uid", Assignment("h200", {}))])
     metrics.admitted("research", 12.0)
     metrics.completed("research", "complete")
@@ -304,8 +316,12 @@ def collector_of(world: World, *, report: Report | None = None, **options: Any) 
         FixedClock(),
         lambda: True,
         pod="trainyard-0",
-        queues=[Backlog()],
+        backlog=Backlog(),
         caches={"pods": cache, "nodes": Cache()},
+        ours={
+            kind: Cache(store={str(each): obj for each, obj in world.raw.items() if each.kind == kind})
+            for kind in KINDS
+        },
         events=EventCounts(),
         reports=lambda uid: report if uid == "uid-digits" else None,
         vitals=seen_vitals(),

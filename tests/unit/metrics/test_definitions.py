@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from dev.metrics.page import page
 from tests.unit.metrics.scripted_world import full_registry
 from trainyard.metrics.definitions import ALL, PREFIX, SERIES_DROPPED, Kind, Metric
-from trainyard.metrics.document import document
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -44,4 +44,4 @@ async def test_nothing_is_left_out_of_an_ordinary_scrape() -> None:
 
 
 def test_the_documentation_is_up_to_date() -> None:
-    assert (REPOSITORY / "docs" / "metrics.md").read_text() == document()
+    assert (REPOSITORY / "docs" / "metrics.md").read_text() == page()

@@ -9,7 +9,7 @@ from prometheus_client import parser as plain_text
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.openmetrics import parser as open_metrics
 
-from tests.unit.metrics.scripted_world import collector_of, running_job, scripted_world, used_metrics, value
+from tests.unit.metrics.scripted_world import collector_of, running_job, scripted_world, used_metrics, value, values
 from trainyard.api.reasons import Waiting
 from trainyard.metrics.definitions import ALL
 from trainyard.metrics.instruments import Metrics
@@ -64,6 +64,32 @@ def test_the_counters_of_a_queue_begin_before_their_first_event() -> None:
     )
     assert value(metrics.registry, "trainyard_training_job_completions_total", queue="research", result="failed") == 0
     assert value(metrics.registry, "trainyard_preempted_gpu_seconds_lost_total", queue="research") == 0
+
+
+def test_who_makes_way_for_whom_is_counted_from_0_for_a_bounded_number_of_queues() -> None:
+    metrics = Metrics(CollectorRegistry())
+    for name in ("research", "production", "research"):
+        metrics.has_queue(name)
+    name = "trainyard_preemptions_total"
+    pairs = [("production", "research"), ("research", "production"), ("research", "research")]
+    assert [value(metrics.registry, name, queue=queue, by_queue=other) for queue, other in pairs] == [0, 0, 0]
+    for number in range(200):
+        metrics.has_queue(f"queue-{number}")
+    assert len([series for series, _ in values(metrics.registry) if series == name]) == 32**2
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("reconcile_total", {"kind": "Queue", "result": "error"}),
+        ("reconcile_duration_seconds_count", {"kind": "TrainingJob"}),
+        ("admission_cycle_seconds_count", {"result": "admitted"}),
+        ("inference_service_start_stage_seconds_count", {"stage": "image"}),
+        ("invariant_violations_total", {"invariant": "OverQuota"}),
+    ],
+)
+def test_what_is_counted_by_known_values_begins_with_the_operator(name: str, labels: dict[str, str]) -> None:
+    assert value(Metrics(CollectorRegistry()).registry, f"trainyard_{name}", **labels) == 0
 
 
 def test_failures_are_counted_by_class() -> None:

@@ -240,10 +240,73 @@ async def test_the_age_of_a_watch_is_absent_before_its_first_list(world: World) 
     assert read(world, "cache_objects", resource="nodes") == 3
 
 
+async def test_a_node_is_in_one_state(world: World) -> None:
+    broken = node("node-5", 8, unschedulable=True)
+    broken["status"]["conditions"].append({"type": "GPUMissing", "status": "True"})
+    world.observe("Node", None, broken)
+    found = {
+        dict(labels)["node"]: dict(labels)["state"]
+        for name, labels in values(full_registry(world))
+        if name == "trainyard_node_state"
+    }
+    assert found == {
+        "node-1": "ready",
+        "node-2": "cordoned",
+        "node-3": "not_ready",
+        "node-4": "ready",
+        "node-5": "broken",
+    }
+
+
+async def test_a_status_that_describes_an_older_spec_is_counted_and_one_of_what_is_deleted_is_not(world: World) -> None:
+    assert read(world, "objects_unobserved", kind="Queue") == 1
+    assert read(world, "objects_unobserved", kind="TrainingJob") == 2
+    assert read(world, "objects_unobserved", kind="Flavor") == 0
+    seen = training_job("waits", status={"observedGeneration": 1})
+    going = training_job("going")
+    going["metadata"]["deletionTimestamp"] = ago(seconds=1)
+    for job in (seen, going):
+        world.observe("TrainingJob", None, job)
+    assert read(world, "objects_unobserved", kind="TrainingJob") == 1
+
+
+async def test_budgets_are_told_in_seconds_of_gpus(world: World) -> None:
+    assert read(world, "queue_budget_gpu_seconds", queue="research") == 8 * 3600
+    assert read(world, "queue_budget_used_gpu_seconds", queue="research") == 2 * 3600
+    assert read(world, "training_job_budget_gpu_seconds", **JOB) == 10 * 3600
+    assert read(world, "training_job_budget_used_gpu_seconds", **JOB) == 5880 + 2 * 60, "two GPUs, a minute ago"
+
+
+async def test_a_period_that_began_since_the_status_was_written_has_used_nothing(world: World) -> None:
+    old = queue()
+    old["status"]["budget"]["periodStart"] = ago(hours=36)
+    world.observe("Queue", queue(), old)
+    assert read(world, "queue_budget_used_gpu_seconds", queue="research") == 0
+
+
+async def test_checkpoints_have_a_time_and_an_interval_in_steps(world: World) -> None:
+    assert read(world, "training_job_checkpoint_timestamp_seconds", **JOB) == NOW.timestamp() - 180
+    assert read(world, "training_job_checkpoint_interval_steps", **JOB) == 250, "a quarter of 1000 steps in 4 epochs"
+    job = running_job()
+    job["spec"]["training"]["checkpointEverySteps"] = 30
+    world.observe("TrainingJob", running_job(), job)
+    assert read(world, "training_job_checkpoint_interval_steps", **JOB) == 30
+
+
+@pytest.mark.parametrize("without", ["storage", "model"])
+async def test_who_writes_no_checkpoints_of_ours_has_no_interval(world: World, without: str) -> None:
+    job = running_job()
+    del job["spec"][without]
+    job["spec"] |= {"entrypoint": {"command": ["x"]}} if without == "model" else {}
+    world.observe("TrainingJob", running_job(), job)
+    assert read(world, "training_job_checkpoint_interval_steps", **JOB) is None
+
+
 async def test_leadership_backlog_and_lost_events_are_told(world: World) -> None:
     assert read(world, "operator_leader", pod="trainyard-0") == 1
     assert read(world, "reconcile_queue_depth", kind="TrainingJob") == 4
     assert read(world, "reconcile_oldest_age_seconds", kind="TrainingJob") == 1.5
+    assert read(world, "reconcile_queue_depth", kind="Queue") == 0
     assert read(world, "events_dropped_total") == 7
 
 

@@ -223,18 +223,18 @@ async def test_stopping_lets_work_in_hand_end_and_starts_nothing_new() -> None:
 async def test_age_depth_and_durations_are_reported() -> None:
     heard: list[tuple[str, float, float, bool]] = []
 
-    def observe(queue: str, *, waited: float, worked: float, failed: bool) -> None:
-        heard.append((queue, round(waited, 2), round(worked, 2), failed))
+    def observe(key: str, *, waited: float, worked: float, failed: bool) -> None:
+        heard.append((key, round(waited, 2), round(worked, 2), failed))
 
     queue: WorkQueue[str] = WorkQueue("jobs", CLOCK, Random(1), observer=observe)
-    assert queue.oldest_age == 0
+    assert list(queue.waiting()) == []
     queue.add("a")
     await asyncio.sleep(3)
     queue.add("b")
-    assert queue.oldest_age == pytest.approx(3)
+    assert [(key, round(seconds)) for key, seconds in queue.waiting()] == [("a", 3), ("b", 0)]
     async with running(queue, Recorder(), workers=1):
         await asyncio.sleep(5)
-    assert heard == [("jobs", 3, 1, False), ("jobs", 1, 1, False)]
+    assert heard == [("a", 3, 1, False), ("b", 1, 1, False)]
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -15,7 +15,7 @@ from trainyard.inference.autoscale.demand import Meter
 from trainyard.inference.autoscale.forecast import HALF_HOURS, DailyProfile
 from trainyard.inference.autoscale.latency import LatencyModel
 from trainyard.inference.autoscale.limits import in_force
-from trainyard.inference.autoscale.starts import Starts, Told
+from trainyard.inference.autoscale.starts import Starts, StartWatch, Told
 from trainyard.inference.autoscale.tracker import Moment, Replicas, Tracker
 from trainyard.inference.observed import Observed
 from trainyard.inference.workload import active
@@ -55,26 +55,26 @@ class Autoscaler:
 
     def __init__(self, monotonic: Callable[[], float], told: Told = lambda _stage, _seconds: None) -> None:
         """told: hears how long each stage of each start took."""
-        self._monotonic, self._told = monotonic, told
+        self._monotonic, self._starts = monotonic, StartWatch(told)
         self._services: dict[Key, _Service] = {}
 
     def forget(self, key: Key) -> None:
-        """The service is gone, or asks for no autoscaling."""
+        """The service is gone."""
         self._services.pop(key, None)
+        self._starts.forget(key)
 
     def look(self, observed: Observed, now: datetime) -> Scaling | None:
         """What status.scaling should be: the decision of this moment, or the one that stands. None without autoscaling."""
         service = observed.service
         key = Key("InferenceService", service.metadata.namespace, service.metadata.name)
-        autoscaling = service.spec.autoscaling
+        starts, autoscaling = self._starts.look(key, observed, now), service.spec.autoscaling
         if autoscaling is None:
-            self.forget(key)
+            self._services.pop(key, None)
             return None
-        known = self._of(key, service, autoscaling)
-        known.starts.look(observed, now, self._told)
+        known = self._of(key, service, autoscaling, starts)
         return self._decided(known, observed, autoscaling, now)
 
-    def _of(self, key: Key, service: InferenceService, autoscaling: Autoscaling) -> _Service:
+    def _of(self, key: Key, service: InferenceService, autoscaling: Autoscaling, starts: Starts) -> _Service:
         known, windows = self._services.get(key), (autoscaling.stable_window_seconds, autoscaling.panic_window_seconds)
         if known is None or known.uid != service.metadata.uid or known.windows != windows:
             before = service.status.scaling
@@ -85,7 +85,7 @@ class Autoscaler:
                     service_seconds=before.service_seconds if before else None,
                     profile=_profile(before),
                 ),
-                Starts(before.cold_start if before else None),
+                starts,
                 windows,
                 written=(self._monotonic(), (0, 0)),
             )

@@ -10,6 +10,7 @@ from trainyard.api.autoscaling import ColdStart, StartStage
 from trainyard.inference.names import pod_name
 from trainyard.inference.observed import Observed
 from trainyard.inference.workload import wanted
+from trainyard.workloads.keys import Key
 
 STAGES = ("quota", "scheduling", "image", "load", "gateway")
 """Wanted, then a place, a bound pod, a running server, a loaded and warmed-up model, and a gateway that sends it requests."""
@@ -102,6 +103,29 @@ class Starts:
             p90_seconds=_quantile(totals, 0.9),
             stages=stages,
         )
+
+
+class StartWatch:
+    """The starts of all services, whether or not their number of replicas is left to us. told: hears how long each stage took."""
+
+    def __init__(self, told: Told) -> None:
+        self._told = told
+        self._services: dict[Key, tuple[str, Starts]] = {}
+
+    def look(self, key: Key, observed: Observed, now: datetime) -> Starts:
+        """What is known of the service's starts now."""
+        service = observed.service
+        uid, starts = self._services.get(key, ("", Starts()))
+        if uid != service.metadata.uid:
+            before = service.status.scaling
+            starts = Starts(before.cold_start if before else None)
+            self._services[key] = (service.metadata.uid, starts)
+        starts.look(observed, now, self._told)
+        return starts
+
+    def forget(self, key: Key) -> None:
+        """The service is gone."""
+        self._services.pop(key, None)
 
 
 def _spans(times: tuple[datetime, ...]) -> Iterator[float]:

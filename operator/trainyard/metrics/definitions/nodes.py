@@ -12,7 +12,14 @@ NODE_GPUS = gauge(
     "state",
     state=("allocated", "free", "cordoned", "unhealthy"),
 )
-
+NODE_STATE = gauge(
+    "node_state",
+    Group.NODES,
+    "1 for the state that a node is in, of several the first of these; no series for the others.",
+    "node",
+    "state",
+    state=("not_ready", "broken", "leaving", "cordoned", "ready"),
+)
 NODE_SLOWNESS = gauge(
     "node_slowness",
     Group.NODES,

@@ -29,19 +29,37 @@ CACHE_REPAIRED = counter(
     "Objects that a list found different from the cache: changes that the watch had missed.",
     "resource",
 )
-RECONCILES = counter("reconcile", Group.OPERATOR, "Reconciles that ended.", "kind", "result", result=("ok", "error"))
+KINDS = ("Flavor", "InferenceService", "Queue", "TrainingJob")
+UNOBSERVED = gauge(
+    "objects_unobserved",
+    Group.OPERATOR,
+    "Objects whose status does not describe their newest spec yet: for moments after a change, for good where the object cannot be read.",
+    "kind",
+    kind=KINDS,
+)
+RECONCILES = counter(
+    "reconcile", Group.OPERATOR, "Reconciles that ended.", "kind", "result", kind=KINDS, result=("ok", "error")
+)
 RECONCILE_SECONDS = histogram(
-    "reconcile_duration_seconds", Group.OPERATOR, "One reconcile, from start to end.", _SHORT, "kind"
+    "reconcile_duration_seconds", Group.OPERATOR, "One reconcile, from start to end.", _SHORT, "kind", kind=KINDS
 )
 RECONCILE_WAIT_SECONDS = histogram(
-    "reconcile_wait_seconds", Group.OPERATOR, "From a key becoming due to the start of its reconcile.", _SHORT, "kind"
+    "reconcile_wait_seconds",
+    Group.OPERATOR,
+    "From a key becoming due to the start of its reconcile.",
+    _SHORT,
+    "kind",
+    kind=KINDS,
 )
-QUEUE_DEPTH = gauge("reconcile_queue_depth", Group.OPERATOR, "Keys that are due and wait for a worker.", "kind")
+QUEUE_DEPTH = gauge(
+    "reconcile_queue_depth", Group.OPERATOR, "Keys that are due and wait for a worker.", "kind", kind=KINDS
+)
 QUEUE_AGE = gauge(
     "reconcile_oldest_age_seconds",
     Group.OPERATOR,
     "How long the longest waiting key has been due; 0 when none waits.",
     "kind",
+    kind=KINDS,
 )
 KUBE_REQUESTS = counter(
     "kube_requests",
@@ -96,6 +114,21 @@ SERIES_DROPPED = gauge(
     Group.OPERATOR,
     "Series left out of this scrape because their family is at its cap; absent when none are.",
     "family",
+)
+CERTIFICATES = ("authority", "serving")
+CERTIFICATE_START = gauge(
+    "certificate_start_timestamp_seconds",
+    Group.OPERATOR,
+    "From when on a certificate of the operator's HTTPS endpoint is valid, in Unix time; of the leader only.",
+    "certificate",
+    certificate=CERTIFICATES,
+)
+CERTIFICATE_END = gauge(
+    "certificate_expiry_timestamp_seconds",
+    Group.OPERATOR,
+    "Until when it is, in Unix time. The serving one is renewed when a third of its life is left.",
+    "certificate",
+    certificate=CERTIFICATES,
 )
 VIOLATIONS = counter(
     "invariant_violations",

@@ -65,6 +65,18 @@ PREEMPTED_SECONDS = counter(
     "GPU-seconds of work after the last durable checkpoint of jobs that made way.",
     "queue",
 )
+QUEUE_BUDGET = gauge(
+    "queue_budget_gpu_seconds",
+    Group.QUEUES,
+    "GPU time that the queue's jobs may use in a period (spec.budget); absent without a budget.",
+    "queue",
+)
+QUEUE_BUDGET_USED = gauge(
+    "queue_budget_used_gpu_seconds",
+    Group.QUEUES,
+    "GPU time that they have used in the current period, as the queue's status says; absent without a budget.",
+    "queue",
+)
 KEPT_PLACES = counter(
     "kept_places",
     Group.QUEUES,

@@ -66,10 +66,34 @@ JOB_LAST_PROGRESS = gauge(
 JOB_CHECKPOINT_STEP = gauge(
     "training_job_checkpoint_step", Group.TRAINING, "Step of the last durable checkpoint.", *_JOB
 )
+JOB_CHECKPOINT_TIME = gauge(
+    "training_job_checkpoint_timestamp_seconds",
+    Group.TRAINING,
+    "When the last durable checkpoint became known, in Unix time.",
+    *_JOB,
+)
+JOB_CHECKPOINT_INTERVAL = gauge(
+    "training_job_checkpoint_interval_steps",
+    Group.TRAINING,
+    "Steps from one checkpoint to the next, as spec.training says; absent without a claim, and for programs of the user's own.",
+    *_JOB,
+)
 JOB_CHECKPOINT_FAILURES = counter(
     "training_job_checkpoint_failures",
     Group.TRAINING,
     "Checkpoints that could not be written since the program was started last, e.g. since the volume is full.",
+    *_JOB,
+)
+JOB_BUDGET = gauge(
+    "training_job_budget_gpu_seconds",
+    Group.TRAINING,
+    "GPU time that the job may use in all (spec.budget); absent without a budget.",
+    *_JOB,
+)
+JOB_BUDGET_USED = gauge(
+    "training_job_budget_used_gpu_seconds",
+    Group.TRAINING,
+    "GPU time that it has used until now; absent without a budget.",
     *_JOB,
 )
 JOB_FIRST_STEP = gauge(
