@@ -142,11 +142,42 @@ _LOST = (
         Look.BARS,
     ),
 )
+_INCIDENTS = (
+    Panel(
+        "How fast are interruptions noticed?",
+        "From the fault until it was noticed, 95 of 100 at most, by class; of a hang since the last step. Interruptions that somebody decided on are left out.",
+        Unit.SECONDS,
+        (Query(_S.quantile(0.95, d.INCIDENT_DETECTION, ["class"]), "{{class}}"),),
+        limits=growing(60, 600),
+    ),
+    Panel(
+        "How fast do jobs go on?",
+        "From the fault to the first new step, a wait for a place included: half of the interruptions, and 95 of 100, by class.",
+        Unit.SECONDS,
+        (
+            Query(_S.quantile(0.5, d.INCIDENT_RECOVERY, ["class"]), "half, {{class}}"),
+            Query(_S.quantile(0.95, d.INCIDENT_RECOVERY, ["class"]), "95 of 100, {{class}}"),
+        ),
+        limits=growing(120, 900),
+    ),
+    Panel(
+        "What did interruptions cost?",
+        "GPU hours held until the first new step, and of steps that were made again, by class, counted when the interruption is over. `trainyard incidents` names each.",
+        Unit.GPU_HOURS,
+        (Query(f"{_S.increase(d.INCIDENT_LOST, ['class'], '$__interval')} / 3600", "{{class}}"),),
+        Look.BARS,
+    ),
+)
 BOARD = Board(
     GOODPUT,
     "Goodput",
     "How much of the GPU time makes steps that last, and what takes the rest?",
     _VARIABLES,
-    (Row("Now", _NOW), Row("What time is spent on", _TIME), Row("What is lost, and to what", _LOST)),
+    (
+        Row("Now", _NOW),
+        Row("What time is spent on", _TIME),
+        Row("What is lost, and to what", _LOST),
+        Row("Interruptions", _INCIDENTS),
+    ),
     hours=24,
 )

@@ -12,14 +12,17 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from trainyard.admission.auditor import Auditor, Finding, Sighting
+from trainyard.admission.incident_log import IncidentLog
 from trainyard.admission.memory import Memory
 from trainyard.admission.overview import FRESH_SECONDS, OverviewController
 from trainyard.admission.scheduler import Scheduler
 from trainyard.admission.vitals import Vitals
 from trainyard.api.failure import FailureRow
 from trainyard.api.inference_service import InferenceService
-from trainyard.api.names import MANAGED_BY, MANAGED_BY_LABEL, RESTORING
+from trainyard.api.names import INCIDENTS, INCIDENTS_KEY, MANAGED_BY, MANAGED_BY_LABEL, RESTORING
 from trainyard.api.reasons import ConditionType
 from trainyard.api.training_job import TrainingJob
 from trainyard.cluster.client import ClusterClient
@@ -48,6 +51,7 @@ from trainyard.runtime.compute import Compute, in_thread
 from trainyard.runtime.work_queue import Again, WorkQueue
 from trainyard.scheduling.snapshot import Workload
 from trainyard.training.controller import TrainingController
+from trainyard.training.incidents import closed_since, of_deleted, told_apart
 from trainyard.training.making_way import lost_gpu_seconds
 from trainyard.training.reports import ReportBoard
 from trainyard.training.stragglers import added_to
@@ -112,7 +116,11 @@ class App:
         for kind, cache in (*self.caches.items(), *self.informers.items()):
             cache.on_change(self._follow(kind))
         self.outlooks, self.vitals = Outlooks(clock, ground.metrics.missed), Vitals(clock)
-        self.memory = Memory(client, self.outlooks, ground.namespace)
+        self.incidents = IncidentLog()
+        self._memories = (
+            Memory(client, self.outlooks, ground.namespace),
+            Memory(client, self.incidents, ground.namespace, INCIDENTS, INCIDENTS_KEY),
+        )
         self.auditor = Auditor(self._sighting, clock, self._violated, ground.compute)
         self.scheduler = Scheduler(
             self.world,
@@ -170,8 +178,11 @@ class App:
                 _start(background, informer.run(), f"informer-{kind}")
             await asyncio.gather(*(informer.synced.wait() for informer in self.informers.values()), self.repair())
             self.synced = True
-            await self.memory.recall()
+            for memory in self._memories:
+                await memory.recall()
             self.outlooks.ended_before(each for each in self.world.training_jobs() if finished(each))
+            for job in self.world.training_jobs():
+                self.incidents.over(told_apart(job, each) for each in job.status.incidents if each.ended_at)
             log.info(
                 "caches are filled",
                 extra={
@@ -182,12 +193,14 @@ class App:
             )
             _start(background, self.scheduler.run(), "scheduler")
             _start(background, self.auditor.run(), "auditor")
-            _start(background, self.memory.run(), "memory")
+            for memory in self._memories:
+                _start(background, memory.run(), "memory")
             _start(background, self.events.run(), "events")
             _start(background, self._repair_now_and_then(), "repair")
             self.scheduler.poke()
             await self.queue.run(self.reconcile, workers=self.ground.workers, stop=stop, limit=120)
-        await self.memory.save()
+        for memory in self._memories:
+            await memory.save()
         await self.events.flush()
 
     async def repair(self) -> None:
@@ -279,6 +292,8 @@ class App:
                 # A pod changes several times in a moment: created, bound, started. One look is enough for all.
                 self.queue.add_after(key, _POD_SECONDS if kind == "Pod" and new is not None else 0.0)
             self._spread(kind, old, new)
+            if kind == "TrainingJob" and old is not None and new is None:
+                self._job_deleted(old)
             if kind == "Queue" and old is None and new is not None:
                 self.ground.metrics.has_queue(new["metadata"]["name"])
 
@@ -336,6 +351,10 @@ class App:
             metrics.preempted(queue, lost_gpu_seconds(before, self.ground.clock.now()))
         if after.status.last_failure is not None and before.status.last_failure != after.status.last_failure:
             metrics.failed(queue, after.status.last_failure.kind)
+        over = closed_since(before, after)
+        self.incidents.over(over)
+        for each in over:
+            metrics.interrupted(each)
         for _ in added_to(before.status.stragglers, after.status.stragglers):
             metrics.straggler(queue)
         if finished(after) and not finished(before):
@@ -343,6 +362,14 @@ class App:
             metrics.completed(
                 queue, "complete" if conditions.holds(after.status.conditions, ConditionType.COMPLETE) else "failed"
             )
+
+    def _job_deleted(self, raw: Mapping[str, Any]) -> None:
+        """Its status goes with it: what interrupted it is remembered."""
+        try:
+            job = TrainingJob.model_validate(raw)
+        except ValidationError:
+            return  # `_unreadable` told of it
+        self.incidents.over(of_deleted(job, self.ground.clock.now()))
 
     def _unreadable(self, key: Key, why: str) -> None:
         log.error("object cannot be read and is left alone", extra={"object": str(key), "why": why})

@@ -117,7 +117,7 @@ class Process:
             app.gateways,
             app.inference.membership,
             app.look_in,
-            Questions(People(client), app.picture),
+            Questions(People(client), app.picture, app.incidents.all),
         )
         endpoint.use(bundle)
         await endpoint.start()

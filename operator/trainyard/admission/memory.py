@@ -1,17 +1,18 @@
-"""What was learned of how long jobs run and wait, kept in a ConfigMap: an operator that starts anew, or another one, goes on with it.
+"""What an operator knows beyond what objects say, kept in a ConfigMap: one that starts anew, or another one, goes on with it.
 
-Written seldom, and only if something was learned; whoever cannot read or write it learns anew, and says so in the log.
+That is how long jobs run and wait, and what interrupted jobs that are gone. Written seldom, and only if there is news; whoever cannot
+read or write it begins anew, and says so in the log.
 """
 
 import asyncio
 import json
 import logging
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from trainyard.api.names import LEARNED, LEARNED_KEY
 from trainyard.cluster.errors import AlreadyExists, ClusterError
 from trainyard.cluster.resources import CONFIG_MAPS, Resource
-from trainyard.workloads.outlook import Outlooks
 
 log = logging.getLogger(__name__)
 
@@ -32,28 +33,50 @@ class Client(Protocol):
     ) -> dict[str, Any]: ...
 
 
+class Kept(Protocol):
+    """What is to be kept."""
+
+    learned: int
+    """Counted up whenever there is something new in it."""
+
+    def to_dict(self) -> dict[str, Any]: ...
+
+    def recall(self, kept: Mapping[str, Any], /) -> None:
+        """The inverse. Raises ValueError if it is damaged."""
+        ...
+
+
 class Memory:
     """Of one operator."""
 
-    def __init__(self, client: Client, outlooks: Outlooks, namespace: str) -> None:
-        self._client, self._outlooks, self._namespace = client, outlooks, namespace
+    def __init__(
+        self,
+        client: Client,
+        kept: Kept,
+        namespace: str,
+        name: str = LEARNED,
+        key: str = LEARNED_KEY,
+    ) -> None:
+        """name, key: of the ConfigMap, and what stands in it."""
+        self._client, self._kept, self._namespace = client, kept, namespace
+        self._name, self._key = name, key
         self._exists = False
         self._saved = 0
 
     async def recall(self) -> None:
         """Call before anything is learned."""
         try:
-            found = await self._client.get(CONFIG_MAPS, self._namespace, LEARNED)
+            found = await self._client.get(CONFIG_MAPS, self._namespace, self._name)
             self._exists = found is not None
-            text = ((found or {}).get("data") or {}).get(LEARNED_KEY)
+            text = ((found or {}).get("data") or {}).get(self._key)
             if text:
-                self._outlooks.recall(json.loads(text))
+                self._kept.recall(json.loads(text))
         except (ClusterError, ValueError) as error:
             log.warning(
-                "what was learned before is not known; it is learned anew",
-                extra={"configmap": f"{self._namespace}/{LEARNED}", "why": str(error)},
+                "what was kept before is not known; it is begun anew",
+                extra={"configmap": f"{self._namespace}/{self._name}", "why": str(error)},
             )
-        self._saved = self._outlooks.learned
+        self._saved = self._kept.learned
 
     async def run(self) -> None:
         """Write now and then, until cancelled."""
@@ -63,23 +86,29 @@ class Memory:
 
     async def save(self) -> None:
         """Write what was learned since the last time, if anything was."""
-        learned = self._outlooks.learned
+        learned = self._kept.learned
         if learned == self._saved:
             return
-        text = json.dumps(self._outlooks.to_dict(), separators=(",", ":"))
+        text = json.dumps(self._kept.to_dict(), separators=(",", ":"))
         if len(text) > _MOST_BYTES:
-            log.warning("what was learned is too much for a ConfigMap and is not kept", extra={"bytes": len(text)})
+            log.warning(
+                "what was learned is too much for a ConfigMap and is not kept",
+                extra={"configmap": f"{self._namespace}/{self._name}", "bytes": len(text)},
+            )
             self._saved = learned
             return
         try:
-            await self._write({"data": {LEARNED_KEY: text}})
+            await self._write({"data": {self._key: text}})
             self._saved = learned
         except ClusterError as error:
-            log.warning("what was learned could not be kept; tried again later", extra={"why": str(error)})
+            log.warning(
+                "what was learned could not be kept; tried again later",
+                extra={"configmap": self._name, "why": str(error)},
+            )
 
     async def _write(self, content: dict[str, Any]) -> None:
         if not self._exists:
-            meta = {"name": LEARNED, "namespace": self._namespace}
+            meta = {"name": self._name, "namespace": self._namespace}
             try:
                 await self._client.create(
                     CONFIG_MAPS, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, **content}
@@ -89,5 +118,5 @@ class Memory:
             else:
                 self._exists = True
                 return
-        await self._client.patch(CONFIG_MAPS, self._namespace, LEARNED, content)
+        await self._client.patch(CONFIG_MAPS, self._namespace, self._name, content)
         self._exists = True

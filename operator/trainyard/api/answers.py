@@ -6,6 +6,7 @@ from pydantic import Field
 
 from trainyard.api.autoscaling import Scaling
 from trainyard.api.forecast import Remedy, StartEstimate
+from trainyard.api.incident import Incident
 from trainyard.api.ledger import Spent
 from trainyard.api.meta import Model, Time
 from trainyard.api.rollout import RolloutStatus
@@ -59,6 +60,9 @@ class Why(Model):
     )
     stragglers: list[Straggler] = Field(default_factory=list, description="Workers that hold it up, if it runs.")
     helps: list[str] = Field(default_factory=list, description="What helps against these.")
+    incidents: list[Incident] = Field(
+        default_factory=list, description="What interrupted a job last, the newest first."
+    )
     spent: Spent | None = Field(
         default=None, description="What a job's time was spent on; nothing before it had a place for the first time."
     )

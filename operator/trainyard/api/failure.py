@@ -103,3 +103,6 @@ class Failure(Model):
     message: str = Field(default="", max_length=1024, description="What it said last.")
     remedy: str = Field(default="", max_length=512, description="What usually helps.")
     time: PreciseTime = Field(description="When it was noticed.")
+    happened: PreciseTime | None = Field(
+        default=None, description="When it happened, if the pod, its node or the trainer says so."
+    )

@@ -9,8 +9,9 @@ from trainyard.api.admission import AvoidedNode, JobAdmission
 from trainyard.api.compression import MAX_VARIANTS, ParentModel, Variant
 from trainyard.api.failure import Failure
 from trainyard.api.forecast import Remedy, StartEstimate
+from trainyard.api.incident import MAX_INCIDENTS, Incident
 from trainyard.api.ledger import Ledger
-from trainyard.api.meta import Conditions, Model, ObjectMeta, PreciseTime, Time, rules
+from trainyard.api.meta import Conditions, Model, ObjectMeta, PreciseTime, Time, list_map, rules
 from trainyard.api.names import API_VERSION, GPU, MAX_HOSTNAME, MAX_NAME, SPARE, WORKER
 from trainyard.api.preemption import Nomination, Preemption
 from trainyard.api.quantity import parse
@@ -180,6 +181,12 @@ class TrainingJobStatus(Model):
     )
     restored: Restored | None = Field(
         default=None, description="Who the job was before it was restored from a backup, if it was."
+    )
+    incidents: list[Incident] = Field(
+        default_factory=list,
+        max_length=MAX_INCIDENTS,
+        description="The last interruptions, each from the fault to the first new step. Written with the transitions that they tell of.",
+        json_schema_extra=list_map("number"),
     )
     first_step_time: PreciseTime | None = Field(
         default=None, description="When the first step of the first attempt ended."

@@ -17,6 +17,7 @@ _COMMANDS = {
     "why": _QUESTIONS,
     "plan": _QUESTIONS,
     "top": _QUESTIONS,
+    "incidents": "trainyard.cli.incidents",
     "simulate": "trainyard.cli.simulate",
     "backup": "trainyard.cli.backup.command",
     "restore": "trainyard.cli.backup.command",

@@ -17,14 +17,17 @@ from trainyard.cluster.errors import NoClusterError
 _Answer = TypeVar("_Answer", bound=Model)
 
 
-def add_to(parser: argparse.ArgumentParser) -> None:
-    """Options of every command that asks the scheduler."""
+def add_to(parser: argparse.ArgumentParser, outputs: tuple[str, ...] = ("text", "json")) -> None:
+    """Options of every command that asks the operator."""
     access.add_to(parser)
     parser.add_argument(
         "--server", metavar="URL", help=f"ask the operator there instead of reading the cluster yourself (or {SERVER})"
     )
     parser.add_argument("--server-ca", type=Path, metavar="FILE", help="its certificate authority")
-    parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="text (default) or json")
+    first, *others = outputs
+    parser.add_argument(
+        "-o", "--output", choices=outputs, default=first, help=f"{first} (default) or {', '.join(others)}"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from trainyard.cli import access, jobs, output
 from trainyard.cli import job_facts as facts
 from trainyard.cli.api_server import ApiServer
 from trainyard.cli.errors import USAGE, CliError
+from trainyard.cli.incident_table import print_incidents
 from trainyard.cli.naming import job_name
 from trainyard.cli.spending import held_up_by, print_spent
 from trainyard.cli.variants import print_variants
@@ -149,6 +150,8 @@ def _print_detail(job: TrainingJob, now: datetime) -> None:
     ]
     if rows:
         output.print_table("conditions:", ("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"), rows)
+    if status.incidents:
+        print_incidents("what interrupted it, seconds after the fault:", status.incidents[::-1])
     if status.ledger is not None:
         print_spent(status.ledger.spent(now, job.held_gpus()))
 

@@ -11,6 +11,7 @@ from trainyard.api.forecast import Remedy
 from trainyard.api.meta import Model
 from trainyard.cli import asking, output
 from trainyard.cli.asking import Question, ask
+from trainyard.cli.incident_table import print_incidents
 from trainyard.cli.manifests import manifests
 from trainyard.cli.naming import kind_and_name
 from trainyard.cli.operator_endpoint import Server
@@ -94,6 +95,8 @@ def _print_why(answer: Why) -> None:
         output.print_line("held up by:", held_up_by(answer.stragglers, SystemClock().now()))
     for text in answer.helps:
         output.print_line("what helps:", text)
+    if answer.incidents:
+        print_incidents("what interrupted it last, seconds after the fault:", answer.incidents)
     if answer.spent is not None:
         print_spent(answer.spent)
 

@@ -1,23 +1,26 @@
-"""GET /v1/why, POST /v1/plan and GET /v1/top: the operator's own scheduler answers people who may not read the whole cluster.
+"""GET /v1/why, POST /v1/plan, GET /v1/top and GET /v1/incidents: the operator answers people who may not read the whole cluster.
 
 Whoever may get a job in a namespace may ask why it waits; whoever may create one may ask what it would do. Names of other namespaces'
 objects do not leave. One question is worked on at a time, in a thread; nothing is written.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import orjson
 from aiohttp import web
 from pydantic import ValidationError
 
+from trainyard.api.incident import JobIncident
 from trainyard.api.meta import Model
 from trainyard.cluster.resources import INFERENCE_SERVICES, TRAINING_JOBS
 from trainyard.endpoint.callers import refused
 from trainyard.endpoint.people import People
 from trainyard.questions.anonymous import anonymous
 from trainyard.questions.hurry import in_a_hurry
+from trainyard.questions.incidents import Wanted, incidents
 from trainyard.questions.picture import Asked, NotPlannedError, Picture, planned
 from trainyard.questions.plan import plan
 from trainyard.questions.top import top
@@ -27,6 +30,7 @@ from trainyard.scheduling.whatif import Settler
 
 _PATIENCE_SECONDS = 20.0
 _MOST_MANIFESTS = 50
+_INCIDENTS_QUERY = frozenset({"namespace", "job", "node", "class", "since", "planned"})
 _PLURALS = {"TrainingJob": TRAINING_JOBS.plural, "InferenceService": INFERENCE_SERVICES.plural}
 _Answer = TypeVar("_Answer", bound=Model)
 
@@ -34,9 +38,11 @@ _Answer = TypeVar("_Answer", bound=Model)
 class Questions:
     """The routes for people."""
 
-    def __init__(self, people: People, take: Callable[[], Picture]) -> None:
-        """take: a picture of this moment."""
-        self._people, self._take = people, take
+    def __init__(
+        self, people: People, take: Callable[[], Picture], remembered: Callable[[], Sequence[JobIncident]]
+    ) -> None:
+        """take: a picture of this moment. remembered: incidents of jobs, also of those that are gone."""
+        self._people, self._take, self._remembered = people, take, remembered
         self._turn = asyncio.Semaphore(1)
         self._settler = Settler()
 
@@ -44,6 +50,7 @@ class Questions:
         router.add_get("/v1/why/{namespace}/{name}", self._why)
         router.add_post("/v1/plan", self._plan)
         router.add_get("/v1/top", self._top)
+        router.add_get("/v1/incidents", self._incidents)
 
     async def _why(self, request: web.Request) -> web.Response:
         namespace, name = request.match_info["namespace"], request.match_info["name"]
@@ -92,8 +99,17 @@ class Questions:
         picture = self._take()
         return await self._answer(picture, namespace, lambda: top(self._settler.settle(picture.snapshot, picture.now)))
 
+    async def _incidents(self, request: web.Request) -> web.Response:
+        wanted = _wanted(request)
+        await self._people.may(request, "list", _PLURALS["TrainingJob"], wanted.namespace)
+        picture, known = self._take(), self._remembered()
+        return await self._answer(
+            picture, wanted.namespace, lambda: incidents(picture.world.training_jobs(), known, wanted)
+        )
+
     async def _answer(self, picture: Picture, namespace: str, work: Callable[[], _Answer]) -> web.Response:
-        others = tuple(picture.world.namespaces)
+        """namespace: that of which the caller may see names; empty for one who may see all."""
+        others = tuple(picture.world.namespaces) if namespace else ()
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 await self._turn.acquire()
@@ -104,6 +120,27 @@ class Questions:
         finally:
             self._turn.release()
         return web.Response(body=answer.model_dump_json(by_alias=True), content_type="application/json")
+
+
+def _wanted(request: web.Request) -> Wanted:
+    query = request.query
+    if unknown := query.keys() - _INCIDENTS_QUERY:
+        raise refused(
+            web.HTTPBadRequest, f"{', '.join(sorted(unknown))}: expected of {', '.join(sorted(_INCIDENTS_QUERY))}"
+        )
+    since = query.get("since")
+    try:
+        began = datetime.fromisoformat(since) if since else None
+    except ValueError:
+        raise refused(web.HTTPBadRequest, f"since: {since!r}; expected a time such as 2026-11-30T12:00:00Z") from None
+    return Wanted(
+        namespace=query.get("namespace", ""),
+        job=query.get("job", ""),
+        node=query.get("node", ""),
+        cause=query.get("class", ""),
+        since=began.replace(tzinfo=UTC) if began and began.tzinfo is None else began,
+        planned=query.get("planned") == "true",
+    )
 
 
 async def _asked(request: web.Request) -> tuple[str, list[dict[str, Any]]]:

@@ -13,6 +13,7 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from trainyard.api.failure import FailureClass
+from trainyard.api.incident import Incident
 from trainyard.api.invariants import Invariant
 from trainyard.api.reasons import Reason, Waiting
 from trainyard.metrics import definitions as d
@@ -47,6 +48,13 @@ class Metrics:
         self._failures = self._counter(d.FAILURES)
         self._stragglers = self._counter(d.STRAGGLERS)
         self._eta_error = self._histogram(d.ETA_ERROR)
+        self._detection = self._histogram(d.INCIDENT_DETECTION)
+        self._recovery = self._histogram(d.INCIDENT_RECOVERY)
+        self._lost = self._counter(d.INCIDENT_LOST)
+        for kind in d.INCIDENT_LOST.values["class"]:
+            self._detection.labels(kind)
+            self._recovery.labels(kind)
+            self._lost.labels(kind)
         self._preemptions = self._counter(d.PREEMPTIONS)
         self._preempted_seconds = self._counter(d.PREEMPTED_SECONDS)
         self._violations = self._counter(d.VIOLATIONS)
@@ -117,6 +125,15 @@ class Metrics:
     def straggler(self, queue: str) -> None:
         """A worker was found to hold its job up."""
         self._stragglers.labels(self._known(queue)).inc()
+
+    def interrupted(self, incident: Incident) -> None:
+        """An incident is over."""
+        if incident.planned:
+            return
+        self._detection.labels(incident.cause).observe(incident.after(incident.detected_at) or 0.0)
+        if (seconds := incident.after(incident.recovered_at)) is not None:
+            self._recovery.labels(incident.cause).observe(seconds)
+        self._lost.labels(incident.cause).inc(max(0.0, incident.lost_gpu_seconds))
 
     def started(self, stage: str, seconds: float) -> None:
         """A stage of a replica's start took so long."""

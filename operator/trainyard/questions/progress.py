@@ -8,12 +8,19 @@ from trainyard.api.straggler import Straggler
 from trainyard.api.training_job import TrainingJob
 from trainyard.training.stragglers import current
 
+_INTERRUPTIONS = 3
+"""So many are told."""
 _BEFORE = {Category.QUEUED.value, Category.SUSPENDED.value}
 
 
 def told_of(job: TrainingJob, now: datetime) -> dict[str, Any]:
     """Fields of the answer."""
-    return {"stragglers": current(job.status.stragglers), "helps": _helps(job), "spent": _spent(job, now)}
+    return {
+        "stragglers": current(job.status.stragglers),
+        "helps": _helps(job),
+        "incidents": job.status.incidents[: -_INTERRUPTIONS - 1 : -1],
+        "spent": _spent(job, now),
+    }
 
 
 def _spent(job: TrainingJob, now: datetime) -> Spent | None:

@@ -121,6 +121,7 @@ def difference(old: TrainingJobStatus, new: TrainingJobStatus) -> tuple[dict[str
         "firstStepTime",
         "workers",
         "ledger",
+        "incidents",
     }
     urgent = not patch.keys() <= calm or _statements(old) != _statements(new) or alarms(old) != alarms(new)
     return patch, urgent

@@ -134,6 +134,7 @@ class TrainingController:
             parent=seen_in(self._world, job),
             service_exists=self._world.services.get((meta.namespace, pods.service_name(job))) == meta.uid,
             lost_nodes=self._world.lost(nodes, self._clock.now()),
+            silent_since=self._world.silent_since(nodes),
             leaving=self._world.leaving(nodes),
             cordoned=self._world.cordoned(nodes),
             report=self._reports.of(meta.uid),

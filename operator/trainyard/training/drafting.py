@@ -7,6 +7,7 @@ from typing import Any
 from trainyard.api.admission import AvoidedNode
 from trainyard.api.reasons import ConditionType
 from trainyard.api.training_job import Restarted, TrainingJob, TrainingJobStatus
+from trainyard.training.incidents import kept
 from trainyard.training.ledger import advanced
 from trainyard.training.ledger_sight import Sight
 from trainyard.training.observed import Report
@@ -24,7 +25,7 @@ class Drafting:
     def __init__(
         self, job: TrainingJob, now: datetime, pods: Sequence[PodState] = (), report: Report | None = None
     ) -> None:
-        """pods, report: of the current attempt, for the ledger."""
+        """pods, report: of the current attempt, for ledger and incidents."""
         self.job = job
         self.now = now
         self._sight = Sight(job, now, tuple(pods), *((report.body, report.received) if report else ()))
@@ -47,18 +48,19 @@ class Drafting:
         self.set(conditions=known)
 
     def status(self) -> TrainingJobStatus:
-        """The status as far as it is drafted, with the ledger that belongs to it."""
+        """The status as far as it is drafted, with the ledger and the incidents that belong to it."""
         drafted = self.job.status.model_copy(update=self.fields)
         if outlived(drafted):
             drafted = drafted.model_copy(update={"stragglers": closed(drafted.stragglers, self.now)})
         news = not same_progress(self.job.status.progress, drafted.progress)
         ledger = advanced(self._sight, drafted, news=news)
-        if ledger is drafted.ledger:
-            return drafted
-        return drafted.model_copy(update={"ledger": ledger})
+        if ledger is not drafted.ledger:
+            drafted = drafted.model_copy(update={"ledger": ledger})
+        incidents = kept(self._sight, drafted)
+        return drafted if incidents is drafted.incidents else drafted.model_copy(update={"incidents": incidents})
 
     def so_far(self) -> TrainingJob:
-        """The job with the status as far as it is drafted, apart from the ledger."""
+        """The job with the status as far as it is drafted, apart from ledger and incidents."""
         return self.job.model_copy(update={"status": self.job.status.model_copy(update=self.fields)})
 
     def round(self) -> int:

@@ -36,6 +36,13 @@ class Ended:
     kind: FailureClass = FailureClass.INFRASTRUCTURE
     remedy: str = ""
     """What usually helps; by default that of the class."""
+    since: datetime | None = None
+    """When it happened, if not when the pod's container ended."""
+
+    @property
+    def happened(self) -> datetime | None:
+        exit_ = self.pod.exit if self.pod else None
+        return self.since or (exit_.finished_at if exit_ else None)
 
 
 TERMINAL_EXITS = {64: "the configuration is wrong", 65: "the data is wrong"}
@@ -64,7 +71,8 @@ def _end_of(pod: PodState, observed: Observed) -> Ended | None:
     own = observed.failure_table
     if pod.node in observed.lost_nodes and not pod.finished:
         cause = f"node {pod.node} of {pod.name} is gone or not ready"
-        return Ended(Consequence.DISRUPTION, cause, pod.node, pod, FailureClass.NODE)
+        since = observed.silent_since.get(pod.node)
+        return Ended(Consequence.DISRUPTION, cause, pod.node, pod, FailureClass.NODE, since=since)
     if pod.node in observed.leaving and pod.deleting_since is None and not pod.finished:
         cause = f"node {pod.node} of {pod.name} will be gone soon: {observed.leaving[pod.node]}"
         return Ended(Consequence.DISRUPTION, cause, pod.node, pod, FailureClass.NODE)
@@ -154,4 +162,5 @@ def recorded(ended: Ended, before: Failure | None, *, attempt: int, step: int | 
         message=(last_words(pod) or ended.cause)[:1024],
         remedy=ended.remedy or REMEDIES[ended.kind],
         time=now,
+        happened=ended.happened and min(ended.happened, now),
     )

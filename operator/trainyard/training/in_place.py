@@ -9,6 +9,7 @@ rounds and is the only one to commit checkpoints: an old one that still ran coul
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from trainyard.api.failure import FailureClass
 from trainyard.api.names import WORKER
@@ -39,7 +40,8 @@ def restarted_report(case: Case) -> tuple[RestartedReport, Ended] | None:
     if pod is None or told.round <= case.draft.round():
         return None
     words = json.dumps({"cause": told.cause})
-    failed = replace(pod, phase="Failed", exit=Exit(told.exit_code, "Error", words, case.now))
+    when = datetime.fromtimestamp(told.at, UTC) if told.at else None
+    failed = replace(pod, phase="Failed", exit=Exit(told.exit_code, "Error", words, when))
     cause = f"{pod.name} ended with exit code {told.exit_code}: {told.cause}"
     if not told.counts:
         kind = FailureClass.PREEMPTED if told.exit_code == STOPPED_ON_REQUEST else FailureClass.INFRASTRUCTURE

@@ -17,7 +17,7 @@ from trainyard.training.ledger_sight import Sight, run_of
 
 SILENT = timedelta(seconds=10)
 """A trainer that makes steps says so every two seconds."""
-_STOPPING = frozenset({"Suspending", "Preempting"})
+STOPPING = frozenset({"Suspending", "Preempting"})
 """Phases of a job whose pods write a checkpoint and end."""
 _START = (Category.PROVISIONING, Category.PULLING, Category.STARTING, Category.LOADING, Category.PRODUCTIVE)
 
@@ -75,7 +75,7 @@ def _advanced(sight: Sight, new: TrainingJobStatus, *, news: bool) -> Ledger:
 def _stages(sight: Sight, old: Ledger) -> list[tuple[datetime, Category]]:
     """What the attempt went through, by what its pods and its trainer tell; empty when they do not decide."""
     status = sight.job.status
-    if status.admission is None or (old.current is Category.SAVING and status.phase in _STOPPING):
+    if status.admission is None or (old.current is Category.SAVING and status.phase in STOPPING):
         return []
     if sight.stepped:
         found = [(old.since, Category.PRODUCTIVE)]
@@ -134,7 +134,7 @@ def _ended(old: Ledger, was: TrainingJobStatus, new: TrainingJobStatus, *, worke
         return "" if worked else old.ended
     if not worked:
         return old.ended
-    return _failure(new) if new.restarts > was.restarts else new.reason
+    return failure_class(new) if new.restarts > was.restarts else new.reason
 
 
 def _category(was: TrainingJobStatus, new: TrainingJobStatus, reached: Category) -> Category | None:
@@ -147,7 +147,7 @@ def _category(was: TrainingJobStatus, new: TrainingJobStatus, reached: Category)
         return Category.RECOVERING
     if new.admission is None:
         return Category.QUEUED
-    if new.phase in _STOPPING:
+    if new.phase in STOPPING:
         return (
             Category.SAVING if reached is Category.PRODUCTIVE else reached
         )  # before its first step it has nothing to save
@@ -163,11 +163,11 @@ def _cause(category: Category | None, status: TrainingJobStatus, ended: str) -> 
     if category in _START:
         return ended or Reason.PODS_STARTING.value
     if category is Category.RECOVERING and status.admission is not None:
-        return _failure(status)
+        return failure_class(status)
     return status.reason or Waiting.PENDING_EVALUATION.value
 
 
-def _failure(status: TrainingJobStatus) -> str:
+def failure_class(status: TrainingJobStatus) -> str:
     """Class of the failure that the last restart followed from, or of one since then; a pod that just vanished has none."""
     failure, restart = status.last_failure, status.last_restart
     known = failure is not None and restart is not None and failure.attempt >= restart.attempt

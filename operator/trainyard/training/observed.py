@@ -69,6 +69,8 @@ class Observed:
     service_exists: bool = False
     lost_nodes: frozenset[str] = frozenset()
     """Nodes that are gone or have not been ready for too long; empty while so many are that we may be the blind ones."""
+    silent_since: Mapping[str, datetime] = field(default_factory=dict)
+    """Since when nodes are not ready."""
     leaving: Mapping[str, str] = field(default_factory=dict)
     """Nodes that will be gone soon, and by what that is known."""
     cordoned: frozenset[str] = frozenset()

@@ -144,6 +144,10 @@ class World:
             return _BLIND_CHECK_SECONDS
         return min((grace - seconds + _ROUNDING_SECONDS for seconds in silent if seconds < grace), default=None)
 
+    def silent_since(self, nodes: Iterable[str]) -> dict[str, datetime]:
+        """Those of `nodes` that are not ready, and since when."""
+        return {name: since for name in nodes if (since := self.not_ready_since.get(name)) is not None}
+
     def leaving(self, nodes: Iterable[str]) -> dict[str, str]:
         """Those of `nodes` that will be gone soon, and by what that is known."""
         return {name: view.leaving for name in nodes if (view := self.nodes.get(name)) and view.leaving}

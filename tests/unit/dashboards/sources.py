@@ -22,6 +22,7 @@ from tests.unit.metrics.scripted_world import (
     KEY,
     ago,
     collector_of,
+    incident,
     running_job,
     scripted_world,
     used_metrics,
@@ -57,6 +58,7 @@ def _happens(metrics: Metrics) -> None:
     metrics.admitted("research", 12.0)
     metrics.completed("research", "complete")
     metrics.failed("research", FailureClass.OUT_OF_MEMORY)
+    metrics.interrupted(incident())
     metrics.straggler("research")
     metrics.event("Normal", "Admitted")
     metrics.loop_lag(0.004)

@@ -59,7 +59,7 @@ class Rig:
             GatewayBoard(),
             lambda service: membership(service, ()),
             lambda key, _seconds: self.woken.append(key),
-            Questions(People(client), lambda: take(self.world, CLOCK.now())),
+            Questions(People(client), lambda: take(self.world, CLOCK.now()), tuple),
         )
         self.http: TestClient[Any, Any] = TestClient(TestServer(endpoint.app()))
 

@@ -13,6 +13,7 @@ from tests import builders as b
 from tests.simulation.fake_api import FakeApi
 from tests.simulation.fake_nodes import node
 from trainyard.api.admission import JobAdmission, compact
+from trainyard.api.incident import JobIncident
 from trainyard.cluster.client import ClusterClient
 from trainyard.endpoint.people import People
 from trainyard.endpoint.questions import Questions
@@ -49,7 +50,8 @@ class Rig:
         self.api.allows = self._allows
         client = ClusterClient(self.api.connect(), CLOCK, Random(1))
         app = web.Application()
-        Questions(People(client), lambda: take(self.world, NOW)).add_to(app.router)
+        self.remembered: list[JobIncident] = []
+        Questions(People(client), lambda: take(self.world, NOW), lambda: self.remembered).add_to(app.router)
         self.http: TestClient[Any, Any] = TestClient(TestServer(app))
 
     def _allows(self, spec: b.Object) -> bool:
@@ -140,3 +142,48 @@ async def test_a_plan_of_a_wrong_field_names_it(rig: Rig) -> None:
     status, answer = await rig.ask("/v1/plan", {"namespace": "team", "manifests": [job]})
     assert status == 422
     assert "manifests[0].spec.workers.replicas" in answer["error"]
+
+
+def struck(job: str, namespace: str, **more: Any) -> JobIncident:
+    fields = {"number": 1, "attempt": 1, "cause": "Node", "fault_at": NOW, "detected_at": NOW, "ended_at": NOW, **more}
+    return JobIncident(namespace=namespace, job=job, uid=f"uid-{job}", **fields)
+
+
+async def test_incidents_are_told_of_one_namespace_to_who_may_list_its_jobs(rig: Rig) -> None:
+    words = "makes way for TrainingJob other/secret"
+    rig.remembered = [struck("gone", "team", message=words), struck("theirs", "other")]
+    status, answer = await rig.ask("/v1/incidents?namespace=team")
+    assert status == 200
+    assert [each["job"] for each in answer["incidents"]] == ["gone"]
+    assert "secret" not in str(answer)
+    assert rig.asked[0]["resourceAttributes"]["verb"] == "list"
+    assert (await rig.ask("/v1/incidents"))[0] == 403, "of all namespaces"
+
+
+async def test_incidents_are_chosen_by_what_is_asked(rig: Rig) -> None:
+    old = NOW.replace(year=2025)
+    rig.remembered = [
+        struck("a", "team", node="n1"),
+        struck("b", "team", node="n2", cause="Hang"),
+        struck("c", "team", fault_at=old, detected_at=old, ended_at=old),
+        struck("d", "team", cause="Preempted", planned=True),
+    ]
+
+    async def told(query: str) -> list[str]:
+        _, answer = await rig.ask(f"/v1/incidents?namespace=team&{query}")
+        return sorted(each["job"] for each in answer["incidents"])
+
+    assert await told("node=n1") == ["a"]
+    assert await told("class=hang") == ["b"]
+    assert await told("job=c") == ["c"]
+    assert await told("since=2026-01-01T00:00:00Z") == ["a", "b"]
+    assert await told("planned=true") == ["a", "b", "c", "d"]
+    assert await told("class=Preempted") == ["d"], "who names it wants it"
+
+
+@pytest.mark.parametrize("query", ["since=yesterday", "nodes=n1"])
+async def test_a_question_for_incidents_that_is_wrong_names_the_field(rig: Rig, query: str) -> None:
+    status, answer = await rig.ask(f"/v1/incidents?namespace=team&{query}")
+    assert status == 400
+    assert query.partition("=")[0] in answer["error"]
+    assert "expected" in answer["error"]

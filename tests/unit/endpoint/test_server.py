@@ -87,7 +87,7 @@ class Rig:
             self.gateways,
             lambda service: membership(service, ()),
             lambda key, seconds: self.woken.append((key, seconds)),
-            Questions(People(client), lambda: take(self.world, CLOCK.now())),
+            Questions(People(client), lambda: take(self.world, CLOCK.now()), tuple),
         )
         self.http: TestClient[Any, Any] = TestClient(TestServer(self.endpoint.app()))
 

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from trainyard.admission.vitals import FlavorVitals, Vitals
 from trainyard.api.failure import FailureClass
+from trainyard.api.incident import Incident
 from trainyard.api.invariants import Invariant
 from trainyard.api.names import ATTEMPT_LABEL, FLAVOR_LABEL, GPU, QUEUE_LABEL, ROLE_LABEL
 from trainyard.metrics.collector import WorldCollector
@@ -276,6 +277,14 @@ def scripted_world() -> World:
     return world
 
 
+def incident() -> Incident:
+    """A node was lost: noticed after 25 s, overcome after a minute and a half."""
+    began = NOW - timedelta(minutes=10)
+    noticed, again = began + timedelta(seconds=25), began + timedelta(seconds=90)
+    moments = {"fault_at": began, "detected_at": noticed, "recovered_at": again, "ended_at": again}
+    return Incident(number=1, attempt=1, cause=FailureClass.NODE.value, lost_gpu_seconds=1440.0, **moments)
+
+
 def used_metrics(registry: CollectorRegistry) -> Metrics:
     """Instruments of which each was told something."""
     metrics = Metrics(registry, revision="abc")
@@ -289,6 +298,7 @@ def used_metrics(registry: CollectorRegistry) -> Metrics:
     metrics.admitted("research", 12.0)
     metrics.completed("research", "complete")
     metrics.failed("research", FailureClass.OUT_OF_MEMORY)
+    metrics.interrupted(incident())
     metrics.straggler("research")
     metrics.event("Normal", "Admitted")
     metrics.loop_lag(0.004)

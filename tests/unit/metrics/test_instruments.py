@@ -9,7 +9,15 @@ from prometheus_client import parser as plain_text
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.openmetrics import parser as open_metrics
 
-from tests.unit.metrics.scripted_world import collector_of, running_job, scripted_world, used_metrics, value, values
+from tests.unit.metrics.scripted_world import (
+    collector_of,
+    incident,
+    running_job,
+    scripted_world,
+    used_metrics,
+    value,
+    values,
+)
 from trainyard.api.reasons import Waiting
 from trainyard.metrics.definitions import ALL
 from trainyard.metrics.instruments import Metrics
@@ -146,6 +154,19 @@ async def test_a_blocked_event_loop_is_noticed() -> None:
     await asyncio.sleep(0.02)
     watcher.cancel()
     assert max(lags) >= 0.08
+
+
+def test_an_incident_is_counted_by_its_class_and_a_planned_one_is_not() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    metrics.interrupted(incident())
+    metrics.interrupted(incident().model_copy(update={"cause": "Preempted", "planned": True}))
+    metrics.interrupted(incident().model_copy(update={"recovered_at": None}))
+    assert value(registry, "trainyard_incident_detection_seconds_sum", **{"class": "Node"}) == 50
+    assert value(registry, "trainyard_incident_recovery_seconds_sum", **{"class": "Node"}) == 90
+    assert value(registry, "trainyard_incident_recovery_seconds_count", **{"class": "Node"}) == 1
+    assert value(registry, "trainyard_incident_lost_gpu_seconds_total", **{"class": "Node"}) == 2880
+    assert value(registry, "trainyard_incident_lost_gpu_seconds_total", **{"class": "GPU"}) == 0
 
 
 def test_preemptions_missed_estimates_and_violations_are_counted() -> None:

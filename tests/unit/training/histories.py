@@ -12,6 +12,7 @@ from tests import builders as b
 from tests.unit.training.happenings import HAPPENINGS, is_resized_while_it_trains
 from tests.unit.training.small_operator import SmallOperator
 from tests.unit.training.world_model import BEGIN, NEVER, Training, World, when
+from trainyard.api.incident import Outcome
 from trainyard.api.ledger import Category
 from trainyard.api.names import WORKER
 from trainyard.api.training_job import TrainingJob
@@ -27,6 +28,8 @@ _RESIZED = 0.4
 _QUIET_STEPS = 400
 _SECONDS_OFF = 1e-3
 _HOURS_OFF = 1e-6
+_LOST_OFF = 0.1
+"""GPU-seconds: of each incident they are rounded."""
 
 
 class Broken(AssertionError):  # noqa: N818 - says what it is
@@ -153,9 +156,31 @@ class History:
         open_hours = self.job.held_gpus() * (now - ledger.since).total_seconds() / 3600
         if abs(ledger.gpu_hours + open_hours - self.gpu_seconds / 3600) > _HOURS_OFF:
             raise self._broken(f"{ledger.gpu_hours + open_hours} GPU-hours, and {self.gpu_seconds / 3600} were held")
+        self._check_incidents()
         own = ledger.attempt
         if own is not None and own.productive > closed["productive"] + _SECONDS_OFF:
             raise self._broken("an attempt is more productive than all together")
+
+    def _check_incidents(self) -> None:
+        status = self.job.status
+        found, ledger = status.incidents, status.ledger
+        if [each.number for each in found] != list(range(found[0].number, found[-1].number + 1) if found else []):
+            raise self._broken(f"numbers of incidents: {[each.number for each in found]}")
+        still = [each for each in found if each.outcome is Outcome.OPEN]
+        if still not in ([], found[-1:]) or (still and finished(self.job)):
+            raise self._broken(f"incidents are open: {still}")
+        if ledger is not None and still and ledger.current is Category.PRODUCTIVE and not still[0].planned:
+            raise self._broken(f"it makes steps, and an incident is open: {still}")
+        for each in found:
+            moments = [each.fault_at, each.detected_at, each.replaced_at, each.recovered_at, each.ended_at]
+            known = [moment for moment in moments if moment is not None]
+            if known != sorted(known) and each.recovered_at != each.ended_at:
+                raise self._broken(f"an incident's moments are out of order: {each}")
+        if found and found[0].number == 1 and sum(each.times for each in found) < status.restarts:
+            raise self._broken(f"{status.restarts} restarts, of which not all are told: {found}")
+        unproductive = sum(each.gpu_hours for each in ledger.causes) * 3600 if ledger else 0.0
+        if (lost := sum(each.lost_gpu_seconds for each in found)) > unproductive + _LOST_OFF:
+            raise self._broken(f"incidents lost {lost} GPU-seconds, and {unproductive} were lost in all")
 
     def _check_recovered(self) -> None:
         """Once the status shows steps of the program as it runs now, its time is productive."""
