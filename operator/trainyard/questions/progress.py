@@ -6,7 +6,9 @@ from typing import Any
 from trainyard.api.ledger import Category, Spent
 from trainyard.api.straggler import Straggler
 from trainyard.api.training_job import TrainingJob
+from trainyard.training.checkpoint_interval import advice
 from trainyard.training.stragglers import current
+from trainyard.training.workload import finished
 
 _INTERRUPTIONS = 3
 """So many are told."""
@@ -17,7 +19,7 @@ def told_of(job: TrainingJob, now: datetime) -> dict[str, Any]:
     """Fields of the answer."""
     return {
         "stragglers": current(job.status.stragglers),
-        "helps": _helps(job),
+        "helps": [*_helps(job), *_checkpoints(job, now)],
         "incidents": job.status.incidents[: -_INTERRUPTIONS - 1 : -1],
         "spent": _spent(job, now),
     }
@@ -32,6 +34,15 @@ def _spent(job: TrainingJob, now: datetime) -> Spent | None:
 
 def _helps(job: TrainingJob) -> list[str]:
     return [text for each in current(job.status.stragglers) for text in _against(job, each)]
+
+
+def _checkpoints(job: TrainingJob, now: datetime) -> list[str]:
+    if finished(job) or (found := advice(job, now)) is None:
+        return []
+    better = f"training.checkpointEverySteps: {found.steps} in a job like it"
+    costs = f"checkpoints and their age cost {100 * found.lost_now:.2g} % of its training, and would cost {100 * found.lost_then:.2g} %"
+    since = f"one takes {found.cost:.2g} s, every {found.now:.0f} s, and an interruption comes every {found.mtbf:.0f} s"
+    return [f"{better}: {costs} ({since})"]
 
 
 def _against(job: TrainingJob, straggler: Straggler) -> list[str]:
