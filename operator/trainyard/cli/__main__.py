@@ -21,6 +21,8 @@ _COMMANDS = {
     "simulate": "trainyard.cli.simulate",
     "backup": "trainyard.cli.backup.command",
     "restore": "trainyard.cli.backup.command",
+    "doctor": "trainyard.cli.doctor.command",
+    "bundle": "trainyard.cli.bundle.command",
 }
 """Where each is. What is not asked for is not loaded: it would take longer than the answer."""
 

@@ -8,6 +8,8 @@ import base64
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import unquote, urlencode, urlsplit
@@ -80,6 +82,16 @@ class ApiServer:
     def post(self, path: str, body: Object, query: Mapping[str, str] | None = None) -> Object:
         """The object as it is stored. Raises ClusterError."""
         return self._object("POST", path, query or {}, body)
+
+    def time(self) -> datetime | None:
+        """The server's own clock, to a second; None where a proxy leaves it out. Raises ClusterError."""
+        connection, response = self._exchange("GET", "/version", {}, None)
+        with closing(connection), closing(response):
+            told = response.getheader("Date")
+        try:
+            return parsedate_to_datetime(told) if told else None
+        except ValueError:
+            return None
 
     def lines(self, path: str, query: Mapping[str, str], *, silence: float | None = ANSWER_SECONDS) -> Iterator[str]:
         """Lines of a text as they come, without their ends. silence: the longest, in seconds; None for any. Raises ClusterError."""

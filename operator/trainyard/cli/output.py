@@ -1,13 +1,18 @@
 """What people see: tables in colour on a terminal, plain columns when piped, JSON for programs, progress when it takes long."""
 
 import importlib
+import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
+
+from trainyard.cli.errors import CliError
 
 _PATIENCE_SECONDS = 2.0
 _GAP = 2
@@ -63,6 +68,17 @@ def _escaped(text: str) -> str:
 
 def _numeric(text: str) -> bool:
     return text.strip("-+% ").replace(".", "", 1).replace(",", "").isdigit() or text in ("", "-")
+
+
+def write_privately(path: Path, content: bytes) -> None:
+    """All of it or nothing, for its owner alone to read. Raises CliError."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as temporary:
+            temporary.write(content)
+            os.fsync(temporary.fileno())
+        Path(temporary.name).replace(path)
+    except OSError as error:
+        raise CliError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 class Step(Protocol):

@@ -13,11 +13,12 @@ from tests import builders as b
 from trainyard.api.names import RESTORING
 from trainyard.api.training_job import TrainingJob
 from trainyard.cli.backup import needs
-from trainyard.cli.backup.command import _write, refuse_what_is_missing
+from trainyard.cli.backup.command import refuse_what_is_missing
 from trainyard.cli.backup.document import Backup, Saved, in_order, packed, read, unpacked
 from trainyard.cli.backup.planning import Kept, Step, There, body, in_turn, plan
 from trainyard.cli.backup.taking import stripped
 from trainyard.cli.errors import CliError
+from trainyard.cli.output import write_privately
 from trainyard.inference.restoring import come_back as service_comes_back
 from trainyard.training.restoring import LEAP, come_back
 from trainyard.workloads.world import KINDS
@@ -118,12 +119,12 @@ def test_what_has_no_place_in_a_backup_is_named_by_its_line(line: Object, said: 
 
 
 def test_a_file_is_for_its_owner_alone_and_whole_or_not_there(tmp_path: Path) -> None:
-    _write(tmp_path / "f", packed(a_backup(job("a"))))
+    write_privately(tmp_path / "f", packed(a_backup(job("a"))))
     assert (tmp_path / "f").stat().st_mode & 0o777 == 0o600
     assert [each.name for each in tmp_path.iterdir()] == ["f"]
     assert len(read(tmp_path / "f").saved) == 1
     with pytest.raises(CliError, match="cannot be written: No such file"):
-        _write(tmp_path / "none" / "f", b"")
+        write_privately(tmp_path / "none" / "f", b"")
     with pytest.raises(CliError, match="cannot be read: No such file"):
         read(tmp_path / "none")
 

@@ -2,9 +2,7 @@
 
 import argparse
 import asyncio
-import os
 import sys
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -62,7 +60,7 @@ def run_backup(options: argparse.Namespace) -> None:
     backup = asyncio.run(_take(options))
     content = packed(backup)
     path = options.output or Path(f"trainyard-backup-{backup.taken:%Y%m%d-%H%M%S}.jsonl.gz")
-    _write(path, content)
+    output.write_privately(path, content)
     print(f"{path}: {_counted(backup)}; {len(content) / 1000:.0f} kB")
     wanted = sorted({each for saved in backup.saved for each in needs.claims(saved)})
     if wanted:
@@ -77,17 +75,6 @@ async def _take(options: argparse.Namespace) -> Backup:
             return await take(client, SystemClock().now(), options.system_namespace)
     except NoClusterError as error:
         raise access.no_cluster(error) from None
-
-
-def _write(path: Path, content: bytes) -> None:
-    """All of it or nothing; for nobody else to read, since specs may hold what their authors should have put into Secrets."""
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as temporary:
-            temporary.write(content)
-            os.fsync(temporary.fileno())
-        Path(temporary.name).replace(path)
-    except OSError as error:
-        raise CliError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def _counted(backup: Backup) -> str:

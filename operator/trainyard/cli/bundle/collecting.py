@@ -1,0 +1,120 @@
+"""What goes into a bundle, read with the user's own rights. No Secret is read but the public part of the endpoint's certificate."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from trainyard.api.names import GROUP, LEARNED
+from trainyard.cli.api_server import ApiServer
+from trainyard.cli.bundle.archive import Bundle
+from trainyard.cli.doctor.finding import Report
+from trainyard.cli.doctor.gathering import metrics_of
+from trainyard.cli.doctor.seen import Installation
+from trainyard.cluster.errors import ClusterError
+from trainyard.cluster.resources import EVENTS, PODS, Object
+from trainyard.workloads.world import KINDS
+
+_LINES = 20_000
+"""Of a log."""
+_EVENTS = 5_000
+_OBJECTS = 5_000
+"""Of a kind: those that changed last."""
+_OPERATOR_KINDS = ("Deployment", "Lease", "PriorityClass", "ServiceMonitor", "PodMonitor")
+
+
+def collect(server: ApiServer, seen: Installation, report: Report, bundle: Bundle) -> None:
+    """Fill the bundle. What cannot be read is left out and said so. Raises CliError, Unreachable."""
+    bundle.add("doctor.json", report.model_dump(by_alias=True, mode="json"))
+    bundle.add("versions.json", _versions(seen))
+    for kind in (*KINDS, "Pod"):
+        _objects(bundle, kind, seen.of_kind(kind))
+    for kind in _OPERATOR_KINDS:
+        if seen.of_kind(kind):
+            bundle.add(f"operator/{kind.lower()}s.json", list(seen.of_kind(kind)))
+    bundle.add("nodes.json", [_node(each) for each in seen.of_kind("Node")])
+    bundle.add("namespaces.json", [_labelled(each) for each in seen.of_kind("Namespace")])
+    _events(server, bundle)
+    for pod in seen.operator_pods():
+        _of_operator(server, seen.system, pod["metadata"]["name"], bundle)
+    for each in seen.unread:
+        bundle.leave_out(each.what, each.why)
+    bundle.leave_out("Secrets", "never read, but for the public part of the endpoint's certificate")
+    bundle.leave_out("logs of training and serving", "they belong to users: ask them")
+    bundle.leave_out(f"ConfigMap {LEARNED}", "it is in `trainyard backup`, and helps nobody here")
+    bundle.leave_out("addresses of nodes", "not needed")
+
+
+def _versions(seen: Installation) -> dict[str, Any]:
+    crds = {
+        each["metadata"]["name"]: each["metadata"].get("generation")
+        for each in seen.of_kind("CustomResourceDefinition")
+    }
+    ends = seen.certificate.ends.isoformat() if seen.certificate else None
+    return {"kubernetes": seen.version, "groups": sorted(seen.groups), "crds": crds, "certificateEnds": ends}
+
+
+def _objects(bundle: Bundle, kind: str, found: Iterable[Object]) -> None:
+    newest = sorted(found, key=_changed, reverse=True)
+    bundle.add(f"objects/{kind.lower()}s.json", newest[:_OBJECTS])
+    if len(newest) > _OBJECTS:
+        bundle.leave_out(f"{len(newest) - _OBJECTS} more {kind}s", f"{_OBJECTS} are enough")
+
+
+def _changed(obj: Object) -> int:
+    version = str(obj["metadata"].get("resourceVersion", ""))
+    return int(version) if version.isdecimal() else 0
+
+
+def _node(node: Object) -> Object:
+    """What the scheduler looks at."""
+    status = node.get("status") or {}
+    kept: Mapping[str, Any] = {name: status.get(name) for name in ("allocatable", "capacity", "conditions", "nodeInfo")}
+    return {
+        **_labelled(node),
+        "spec": {
+            "taints": (node.get("spec") or {}).get("taints"),
+            "unschedulable": (node.get("spec") or {}).get("unschedulable"),
+        },
+        "status": kept,
+    }
+
+
+def _labelled(obj: Object) -> Object:
+    meta = obj["metadata"]
+    return {"metadata": {name: meta.get(name) for name in ("name", "labels", "creationTimestamp")}}
+
+
+def _events(server: ApiServer, bundle: Bundle) -> None:
+    """About our objects and the pods that we made, the newest first."""
+    try:
+        found = [each for each in server.items(EVENTS.path()) if _is_ours(each)]
+    except ClusterError as error:
+        bundle.leave_out("events", error.message)
+        return
+    found.sort(key=lambda each: str(each.get("lastTimestamp") or each.get("eventTime") or ""), reverse=True)
+    bundle.add("events.json", found[:_EVENTS])
+    if len(found) > _EVENTS:
+        bundle.leave_out(f"{len(found) - _EVENTS} older events", f"{_EVENTS} are enough")
+
+
+def _is_ours(event: Object) -> bool:
+    about = event.get("involvedObject") or {}
+    source = str((event.get("source") or {}).get("component") or event.get("reportingComponent") or "")
+    return (
+        str(about.get("apiVersion", "")).startswith(GROUP)
+        or "trainyard" in source
+        or about.get("kind") in ("Pod", "Node")
+    )
+
+
+def _of_operator(server: ApiServer, system: str, pod: str, bundle: Bundle) -> None:
+    """Its log, that of the container before, and its series."""
+    for path, query in ((f"logs/{pod}.log", {}), (f"logs/{pod}.previous.log", {"previous": "true"})):
+        asked = {"container": "operator", "tailLines": str(_LINES), "timestamps": "true", **query}
+        try:
+            bundle.add_text(path, "\n".join(server.lines(f"{PODS.path(system, pod)}/log", asked)) + "\n")
+        except ClusterError as error:
+            bundle.leave_out(path, error.message)
+    try:
+        bundle.add_text(f"metrics/{pod}.prom", metrics_of(server, system, pod))
+    except ClusterError as error:
+        bundle.leave_out(f"metrics/{pod}.prom", error.message)
