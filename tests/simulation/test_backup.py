@@ -146,14 +146,16 @@ def empty() -> Simulation:
     return sim
 
 
-async def planned(sim: Simulation, backup: Backup) -> RestorePlan:
+async def planned(sim: Simulation, backup: Backup, *, overwrite: bool = False) -> RestorePlan:
     there = await look(client_of(sim.api.connect("user")), backup, SYSTEM)
-    return plan(backup, there)
+    return plan(backup, there, overwrite=overwrite)
 
 
-async def restore(sim: Simulation, backup: Backup, connection: FakeConnection | None = None) -> RestorePlan:
+async def restore(
+    sim: Simulation, backup: Backup, connection: FakeConnection | None = None, *, overwrite: bool = False
+) -> RestorePlan:
     client = client_of(connection or sim.api.connect("user"))
-    decided = await planned(sim, backup)
+    decided = await planned(sim, backup, overwrite=overwrite)
     await rehearse(client, decided, quiet)
     await Restore(client, CLOCK, decided, quiet, pytest.fail).run(SYSTEM)
     return decided
@@ -237,6 +239,21 @@ async def test_repeating_a_restore_writes_nothing(tmp_path: Path) -> None:
         ].at < CLOCK.monotonic() - 1
 
 
+async def test_what_is_there_and_differs_stays_unless_it_is_to_be_overwritten() -> None:
+    async with Simulation(nodes=1) as sim:
+        backup = await backup_of(sim)
+        sim.change(QUEUES, "research", None, weight=7, maxPriority=3)
+        (kept,) = (await restore(sim, backup)).kept
+        assert str(kept.saved) == "Queue research"
+        queue = sim.api.get(QUEUES, None, "research")
+        assert queue is not None
+        assert queue["spec"]["weight"] == 7
+        await restore(sim, backup, overwrite=True)
+        queue = sim.api.get(QUEUES, None, "research")
+        assert queue is not None
+        assert not {"weight", "maxPriority"} & queue["spec"].keys()
+
+
 @pytest.mark.parametrize("writes", [1, 5, 13, 20, 24])
 async def test_a_restore_that_is_broken_off_starts_nothing_out_of_turn_and_goes_on(tmp_path: Path, writes: int) -> None:
     backup, _ = await lost(tmp_path)
@@ -257,7 +274,7 @@ async def test_a_restore_that_is_broken_off_starts_nothing_out_of_turn_and_goes_
         assert sim.phase("ended") == "Complete"
 
 
-async def test_the_mark_holds_up_nobody_who_has_a_place_or_pods() -> None:
+async def test_the_mark_holds_up_nobody_who_has_a_place() -> None:
     """Else a job that makes way could keep its GPUs by marking itself."""
     async with Simulation(nodes=1) as sim:
         sim.create(b.training_job("sly", b.gpus(8), b.meta(annotations={"note": "x"})))

@@ -15,7 +15,7 @@ from trainyard.api.training_job import TrainingJob
 from trainyard.cli.backup import needs
 from trainyard.cli.backup.command import refuse_what_is_missing
 from trainyard.cli.backup.document import Backup, Saved, in_order, packed, read, unpacked
-from trainyard.cli.backup.planning import Kept, Step, There, body, in_turn, plan
+from trainyard.cli.backup.planning import Kept, Step, There, body, in_turn, patch_between, plan
 from trainyard.cli.backup.taking import stripped
 from trainyard.cli.errors import CliError
 from trainyard.cli.output import write_privately
@@ -264,6 +264,12 @@ def test_what_is_written_out_and_what_is_by_default_is_the_same() -> None:
 def test_overwrite_replaces_all_but_jobs() -> None:
     assert decision(saved(b.a_queue("q")), differs(saved(b.a_queue("q"))), overwrite=True) == "replace"
     assert "delete it first" in decision(job("a"), differs(job("a")), overwrite=True)
+
+
+def test_replacing_takes_away_what_the_backup_lacks() -> None:
+    old = {"a": 1, "b": {"c": 2, "d": 3}, "gone": {"x": 1}, "list": [1, 2]}
+    new = {"a": 1, "b": {"c": 4}, "list": [2], "new": {}}
+    assert patch_between(old, new) == {"b": {"c": 4, "d": None}, "gone": None, "list": [2], "new": {}}
 
 
 def test_only_what_has_a_past_is_created_marked() -> None:

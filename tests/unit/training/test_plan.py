@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import builders as b
+from trainyard.api.names import RESTORING
 from trainyard.api.training_job import TrainingJob
 from trainyard.scheduling.snapshot import Admit, Assignment, WorkloadKey
 from trainyard.training import pods
@@ -20,6 +21,7 @@ from trainyard.training.progress import _duration
 from trainyard.training.reports import BadReport, ReportBoard, parse_last_words
 from trainyard.training.status import Draft
 from trainyard.training.workload import workload
+from trainyard.workloads.plan import Plan
 from trainyard.workloads.pod_state import Exit, PodState
 from trainyard.workloads.pod_template import Surroundings
 from trainyard.workloads.times import MEND_SECONDS
@@ -243,3 +245,18 @@ def _role_limits(name: str, **limits: str) -> b.Modifier:
         next(each for each in obj["spec"]["roles"] if each["name"] == name)["resources"] = {"limits": limits}
 
     return modify
+
+
+def test_a_job_that_is_being_restored_is_left_alone_unless_it_has_pods() -> None:
+    """Whoever marks his own job must not keep pods without a place by that."""
+    job = a_job(b.meta(annotations={RESTORING: "sha256:x"}), b.status(attempt=2))
+    assert plan_training_job(Observed(job), NOW) == Plan()
+    plan = plan_training_job(Observed(job, pods=(a_pod(),)), NOW)
+    assert [each.name for each in plan.delete] == ["a-worker-0-1"]
+    assert workload(Observed(job), NOW) is None
+
+
+def test_the_mark_of_a_restore_means_nothing_to_a_job_with_a_place() -> None:
+    job = a_job(b.meta(annotations={RESTORING: "sha256:x"}), b.status(admission=ADMISSION))
+    assert workload(Observed(job), NOW) is not None
+    assert plan_training_job(Observed(job), NOW) != Plan()

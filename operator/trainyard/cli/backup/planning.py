@@ -41,8 +41,8 @@ class Step:
 
     saved: Saved
     how: How
-    uid: str = ""
-    """Of the one that is there already."""
+    found: Object = field(default_factory=dict)
+    """The one that is there already."""
 
     @property
     def wave(self) -> Wave:
@@ -121,7 +121,7 @@ def _decide(saved: Saved, found: Object | None, digest: str, overwrite: bool) ->
     mark = meta.get("annotations", {}).get(RESTORING)
     if mark is not None:
         if mark == digest:
-            return Step(saved, "go on", meta["uid"])
+            return Step(saved, "go on", found)
         return Kept(saved, "another backup is being restored into it: finish that first, or delete it")
     if same_spec(saved.raw, found):
         return saved
@@ -129,7 +129,7 @@ def _decide(saved: Saved, found: Object | None, digest: str, overwrite: bool) ->
         return Kept(saved, "another spec is there; --overwrite replaces it")
     if isinstance(saved.thing, TrainingJob):
         return Kept(saved, "another job of that name is there, whose spec cannot be changed: delete it first")
-    return Step(saved, "replace", meta["uid"])
+    return Step(saved, "replace", found)
 
 
 def same_spec(one: Object, other: Object) -> bool:
@@ -167,6 +167,18 @@ def body(step: Step, digest: str) -> Object:
         notes[RESTORING] = digest
     metadata |= {"annotations": notes} if notes else {}
     return {"apiVersion": saved["apiVersion"], "kind": saved["kind"], "metadata": metadata, "spec": saved["spec"]}
+
+
+def patch_between(old: Mapping[str, Any], new: Mapping[str, Any]) -> Object:
+    """The merge patch that makes one of the other: what the new one lacks is taken away."""
+    gone: Object = {key: None for key in old if key not in new}
+    for key, value in new.items():
+        before = old.get(key)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            gone[key] = patch_between(before, value)
+        elif before != value:
+            gone[key] = value
+    return gone
 
 
 def has_past(saved: Saved) -> bool:

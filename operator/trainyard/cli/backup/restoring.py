@@ -11,7 +11,17 @@ from trainyard.api.names import LEARNED, LEARNED_KEY, RESTORING
 from trainyard.api.reasons import Reason
 from trainyard.cli.backup import needs
 from trainyard.cli.backup.document import Backup, Saved
-from trainyard.cli.backup.planning import Key, RestorePlan, Step, There, body, has_past, in_turn, status_of
+from trainyard.cli.backup.planning import (
+    Key,
+    RestorePlan,
+    Step,
+    There,
+    body,
+    has_past,
+    in_turn,
+    patch_between,
+    status_of,
+)
 from trainyard.cli.backup.taking import RESOURCES
 from trainyard.cli.errors import CliError
 from trainyard.cluster.client import ClusterClient
@@ -133,10 +143,11 @@ class Restore:
 
     async def _bring(self, step: Step) -> None:
         """Create it and give it its status. Repeating it changes nothing."""
-        saved, resource, uid = step.saved, RESOURCES[step.saved.kind], step.uid
+        saved, resource = step.saved, RESOURCES[step.saved.kind]
+        uid = step.found["metadata"]["uid"] if step.found else ""
         meta = saved.thing.metadata
         if step.how == "replace":
-            patch = {"metadata": {"uid": uid}, "spec": saved.raw["spec"]}
+            patch = {"metadata": {"uid": uid}, "spec": patch_between(step.found["spec"], saved.raw["spec"])}
             await self._client.patch(resource, meta.namespace or None, meta.name, patch)
             return
         if step.how == "create":
