@@ -60,4 +60,4 @@ def only_of(yard: Yard, folder: Path) -> None:
     """The other tests' yards are left alone."""
     found = read(folder / "all")
     mine = tuple(each for each in found.saved if {yard.namespace, yard.queue} & {*each.key})
-    (folder / "mine").write_bytes(packed(Backup(found.taken, mine, None, found.cluster)))
+    (folder / "mine").write_bytes(packed(Backup(found.taken, mine, {}, found.cluster)))

@@ -233,7 +233,7 @@ async def test_repeating_a_restore_writes_nothing(tmp_path: Path) -> None:
         again = await restore(sim, backup)
         assert again.steps == ()
         assert again.kept == ()
-        assert not again.learned
+        assert again.memory == ()
         assert [each for each in sim.api.writes if each.client == "user" and each.resource != LEASES][
             -1
         ].at < CLOCK.monotonic() - 1

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from trainyard.api.names import LEARNED, LEARNED_KEY
-from trainyard.cluster.errors import AlreadyExists, ClusterError
+from trainyard.cluster.errors import AlreadyExists, ClusterError, Conflict
 from trainyard.cluster.resources import CONFIG_MAPS, Resource
 
 log = logging.getLogger(__name__)
@@ -61,13 +61,15 @@ class Memory:
         self._client, self._kept, self._namespace = client, kept, namespace
         self._name, self._key = name, key
         self._exists = False
+        self._version: str | None = None
+        """Of the ConfigMap as this process knows it."""
         self._saved = 0
 
     async def recall(self) -> None:
-        """Call before anything is learned."""
+        """Call before anything is learned, and when somebody else wrote, whose word counts."""
         try:
             found = await self._client.get(CONFIG_MAPS, self._namespace, self._name)
-            self._exists = found is not None
+            self._exists, self._version = found is not None, _version(found)
             text = ((found or {}).get("data") or {}).get(self._key)
             if text:
                 self._kept.recall(json.loads(text))
@@ -100,6 +102,11 @@ class Memory:
         try:
             await self._write({"data": {self._key: text}})
             self._saved = learned
+        except Conflict:
+            log.warning(
+                "somebody else wrote what is kept, a restore perhaps: it is taken over", extra={"configmap": self._name}
+            )
+            await self.recall()
         except ClusterError as error:
             log.warning(
                 "what was learned could not be kept; tried again later",
@@ -110,13 +117,17 @@ class Memory:
         if not self._exists:
             meta = {"name": self._name, "namespace": self._namespace}
             try:
-                await self._client.create(
+                made = await self._client.create(
                     CONFIG_MAPS, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, **content}
                 )
-            except AlreadyExists:
-                pass
-            else:
-                self._exists = True
-                return
-        await self._client.patch(CONFIG_MAPS, self._namespace, self._name, content)
-        self._exists = True
+            except AlreadyExists as error:
+                raise Conflict(error.message) from None
+            self._exists, self._version = True, _version(made)
+            return
+        as_known: dict[str, Any] = {"metadata": {"resourceVersion": self._version}} if self._version else {}
+        made = await self._client.patch(CONFIG_MAPS, self._namespace, self._name, as_known | content)
+        self._exists, self._version = True, _version(made)
+
+
+def _version(found: Mapping[str, Any] | None) -> str | None:
+    return ((found or {}).get("metadata") or {}).get("resourceVersion")

@@ -58,7 +58,7 @@ def advice(job: TrainingJob, now: datetime) -> Advice | None:
     if seconds.saving <= 0 or per_step <= 0:
         return None
     cost = seconds.saving * every * per_step / trained
-    began = job.metadata.creation_timestamp or ledger.since
+    began = job.since() or ledger.since
     life = (now - began).total_seconds()
     # Only the last incidents are known: trained as much of the time since the first of them as in all.
     since = life if status.incidents[0].number == 1 else (now - struck[0].fault_at).total_seconds()

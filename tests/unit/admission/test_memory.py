@@ -11,7 +11,7 @@ from tests.hand_clock import HandClock
 from trainyard.admission.memory import Memory
 from trainyard.api.names import LEARNED
 from trainyard.api.training_job import TrainingJob
-from trainyard.cluster.errors import AlreadyExists, Forbidden, Unreachable
+from trainyard.cluster.errors import AlreadyExists, Conflict, Forbidden, Unreachable
 from trainyard.cluster.resources import Resource
 from trainyard.workloads.outlook import ENOUGH, Outlooks
 
@@ -25,12 +25,12 @@ class OneConfigMap:
         self.obj: dict[str, Any] | None = {"data": {"learned.json": text}} if text is not None else None
         self.writes: list[str] = []
         self.fails: Exception | None = None
-        self.hidden = False
+        self.conflicts = False
 
     async def get(self, _resource: Resource, _namespace: str | None, name: str) -> dict[str, Any] | None:
         assert name == LEARNED
         self._fail()
-        return None if self.hidden else self.obj
+        return self.obj
 
     async def create(self, _resource: Resource, obj: dict[str, Any]) -> dict[str, Any]:
         self._fail()
@@ -44,6 +44,8 @@ class OneConfigMap:
         self, _resource: Resource, _namespace: str | None, _name: str, patch: dict[str, Any]
     ) -> dict[str, Any]:
         self._fail()
+        if self.conflicts:
+            raise Conflict("somebody else wrote")
         self.writes.append("patch")
         self.obj = patch
         return patch
@@ -117,15 +119,6 @@ async def test_nothing_is_written_when_nothing_was_learned() -> None:
     assert client.writes == ["create", "patch"]
 
 
-async def test_what_another_wrote_meanwhile_is_written_over() -> None:
-    client = OneConfigMap("{}")
-    client.hidden = True
-    memory, outlooks = await remembering(client)
-    outlooks.ended(a_job(1))
-    await memory.save()
-    assert client.writes == ["patch"]
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -166,3 +159,19 @@ async def test_an_api_server_that_refuses_costs_a_warning(error: Exception, capl
     client.fails = None
     await memory.save()
     assert client.writes == ["create"], "tried again"
+
+
+@pytest.mark.parametrize("before", [None, json.dumps(Outlooks(HandClock(NOW)).to_dict())], ids=["created", "changed"])
+async def test_what_somebody_else_wrote_meanwhile_is_taken_over_and_not_written_over(before: str | None) -> None:
+    """A restore writes while an operator runs, which saves what it knows when it ends."""
+    client, restored = OneConfigMap(before), Outlooks(HandClock(NOW))
+    memory, outlooks = await remembering(client)
+    for number in range(ENOUGH):
+        restored.ended(a_job(number))
+    outlooks.ended(a_job(0))
+    client.obj, client.conflicts = {"data": {"learned.json": json.dumps(restored.to_dict())}}, True
+    await memory.save()
+    client.conflicts = False
+    assert outlooks.to_dict() == restored.to_dict()
+    await memory.save()
+    assert client.writes == []

@@ -49,16 +49,16 @@ def over() -> b.Modifier:
     return b.status(phase="Complete", completionTime=CREATED, conditions=[stated], admission=PLACE, attempt=2)
 
 
-def a_backup(*found: Saved, digest: str = "sha256:x", learned: str | None = None) -> Backup:
-    return Backup(TAKEN, in_order(iter(found)), learned, "cluster-uid", digest)
+def a_backup(*found: Saved, digest: str = "sha256:x", **memory: str) -> Backup:
+    return Backup(TAKEN, in_order(iter(found)), memory, "cluster-uid", digest)
 
 
-def there(*objects: Saved, claims: tuple[str, ...] = ("results", "models"), learned: str | None = None) -> There:
+def there(*objects: Saved, claims: tuple[str, ...] = ("results", "models"), **memory: str) -> There:
     return There(
         {each.key: each.raw for each in objects},
         frozenset({b.NAMESPACE}),
         frozenset(needs.Claim(b.NAMESPACE, name) for name in claims),
-        learned,
+        memory,
     )
 
 
@@ -68,7 +68,12 @@ def there(*objects: Saved, claims: tuple[str, ...] = ("results", "models"), lear
 def test_a_file_is_read_as_it_was_written() -> None:
     written = a_backup(saved(b.a_queue("q")), job("a", b.status(attempt=4)), learned="{}")
     found = unpacked(packed(written), "f")
-    assert (found.saved, found.taken, found.learned, found.cluster) == (written.saved, TAKEN, "{}", "cluster-uid")
+    assert (found.saved, found.taken, found.memory, found.cluster) == (
+        written.saved,
+        TAKEN,
+        {"learned": "{}"},
+        "cluster-uid",
+    )
     assert found.digest.startswith("sha256:")
 
 
@@ -293,6 +298,10 @@ def newest(day: int) -> str:
     return json.dumps({"newest": f"2026-11-{day:02}T00:00:00+00:00"})
 
 
+def incidents(*days: int) -> str:
+    return json.dumps({"format": 1, "incidents": [{"endedAt": f"2026-11-{day:02}T00:00:00Z"} for day in days]})
+
+
 @pytest.mark.parametrize(
     ("kept", "known", "overwrite", "written"),
     [
@@ -301,12 +310,17 @@ def newest(day: int) -> str:
         (newest(2), newest(3), False, False),
         (newest(2), newest(3), True, True),
         (newest(2), newest(2), True, False),
-        (None, newest(2), True, False),
         (newest(2), "damaged", False, True),
+        (incidents(1, 4), incidents(2, 3), False, True),
+        (incidents(1, 2), incidents(3), False, False),
+        (incidents(), incidents(3), False, False),
     ],
 )
-def test_what_was_learned_later_stays(kept: str | None, known: str | None, overwrite: bool, written: bool) -> None:
-    assert plan(a_backup(learned=kept), there(learned=known), overwrite=overwrite).learned is written
+def test_what_the_operator_knows_of_later_times_stays(
+    kept: str, known: str | None, overwrite: bool, written: bool
+) -> None:
+    cluster = there(memory=known) if known else there()
+    assert plan(a_backup(memory=kept), cluster, overwrite=overwrite).memory == (("memory",) if written else ())
 
 
 # What it needs.

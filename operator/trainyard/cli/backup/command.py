@@ -114,8 +114,10 @@ async def _restore(options: argparse.Namespace, backup: Backup) -> None:
     except NoClusterError as error:
         raise access.no_cluster(error) from None
     print(f"restored: {len(decided.steps)} objects; `trainyard get -A` and `trainyard top` show how they go on")
-    if decided.learned:
-        print("the operator reads what was learned when it starts: restart it, or let the next start do that")
+    if decided.memory:
+        print(
+            f"an operator that runs takes over {', '.join(decided.memory)} at its next start, or before it would write there itself"
+        )
 
 
 def _warn(text: str) -> None:

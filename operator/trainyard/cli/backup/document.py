@@ -21,12 +21,15 @@ from trainyard import __version__
 from trainyard.api.flavor import Flavor
 from trainyard.api.inference_service import InferenceService
 from trainyard.api.meta import Model, Time, problems
+from trainyard.api.names import INCIDENTS, INCIDENTS_KEY, LEARNED, LEARNED_KEY
 from trainyard.api.queue import Queue
 from trainyard.api.training_job import TrainingJob
 from trainyard.cli.errors import CliError
 from trainyard.cluster.resources import Object
 from trainyard.workloads.world import KINDS, Ours
 
+MEMORY: Mapping[str, str] = {LEARNED: LEARNED_KEY, INCIDENTS: INCIDENTS_KEY}
+"""ConfigMaps of the operator, and the key in each."""
 FORMAT = "trainyard.dev/backup"
 VERSION = 1
 _GZIP = b"\x1f\x8b"
@@ -44,7 +47,7 @@ class Head(Model):
     taken: Time
     cluster: str = ""
     counts: dict[str, int] = Field(default_factory=dict)
-    learned: str | None = None
+    memory: dict[str, str] = Field(default_factory=dict)
 
 
 class _End(Model):
@@ -82,8 +85,8 @@ class Backup:
 
     taken: datetime
     saved: tuple[Saved, ...]
-    learned: str | None = None
-    """What was learned of how long jobs run and wait, as the operator keeps it."""
+    memory: Mapping[str, str] = field(default_factory=dict)
+    """What the operator keeps beyond what objects say, by ConfigMap: what it learned, and incidents of jobs that are gone."""
     cluster: str = ""
     """Uid of namespace kube-system, by which clusters are told apart."""
     digest: str = ""
@@ -103,7 +106,7 @@ def packed(backup: Backup) -> bytes:
         taken=backup.taken,
         cluster=backup.cluster,
         counts=backup.counts(),
-        learned=backup.learned,
+        memory=dict(backup.memory),
     )
     lines = [head.model_dump(by_alias=True, mode="json"), *(each.raw for each in backup.saved)]
     body = b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines)
@@ -136,7 +139,7 @@ def unpacked(raw: bytes, source: str) -> Backup:
             f"{source}: was changed or damaged: its digest is {found}, and it says {end.digest}. Nothing was applied"
         )
     saved = tuple(_saved(line, f"{source}: line {number}") for number, line in enumerate(lines[1:-1], start=2))
-    return Backup(head.taken, saved, head.learned, head.cluster, end.digest, head.product)
+    return Backup(head.taken, saved, head.memory, head.cluster, end.digest, head.product)
 
 
 def _inflated(raw: bytes, source: str) -> bytes:

@@ -32,7 +32,7 @@ class There:
     objects: Mapping[Key, Object] = field(default_factory=dict)
     namespaces: Collection[str] = ()
     claims: Collection[needs.Claim] = ()
-    learned: str | None = None
+    memory: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,8 @@ class RestorePlan:
     same: tuple[Saved, ...] = ()
     """There already, just so."""
     kept: tuple[Kept, ...] = ()
-    learned: bool = False
-    """Whether what was learned is written."""
+    memory: tuple[str, ...] = ()
+    """ConfigMaps that are written: the backup knows more than the cluster."""
     missing_namespaces: tuple[str, ...] = ()
     missing_claims: Mapping[needs.Claim, tuple[Saved, ...]] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
@@ -105,7 +105,9 @@ def plan(backup: Backup, there: There, *, overwrite: bool = False) -> RestorePla
         steps,
         tuple(each for each in decided if isinstance(each, Saved)),
         tuple(each for each in decided if isinstance(each, Kept)),
-        _is_news(backup.learned, there.learned, overwrite=overwrite),
+        tuple(
+            name for name, kept in backup.memory.items() if _is_news(kept, there.memory.get(name), overwrite=overwrite)
+        ),
         tuple(sorted(spaces)),
         {claim: tuple(whose) for claim, whose in sorted(wanted.items())},
         tuple(sorted({name for step in steps for name in needs.secrets(step.saved)})),
@@ -142,18 +144,19 @@ def _spec(model: type[Any], obj: Object) -> object:
     return model.model_validate(obj).spec
 
 
-def _is_news(saved: str | None, there: str | None, *, overwrite: bool) -> bool:
-    """Whether the backup knows of later jobs than the cluster."""
-    if saved is None or saved == there:
+def _is_news(saved: str, there: str | None, *, overwrite: bool) -> bool:
+    """Whether the backup knows of later jobs, or incidents, than the cluster."""
+    if saved == there:
         return False
     return overwrite or there is None or _newest(saved) > _newest(there)
 
 
-def _newest(learned: str) -> str:
-    """When the last job ended that was learned from; empty if none was."""
+def _newest(kept: str) -> str:
+    """When the last job ended that was learned from, or the last incident; empty if none did."""
     try:
-        return str(json.loads(learned)["newest"] or "")
-    except (ValueError, KeyError, TypeError):
+        found = json.loads(kept)
+        return max([str(found.get("newest") or ""), *(str(each["endedAt"]) for each in found.get("incidents", ()))])
+    except (ValueError, KeyError, TypeError, AttributeError):
         return ""
 
 

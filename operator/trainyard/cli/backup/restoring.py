@@ -7,10 +7,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
-from trainyard.api.names import LEARNED, LEARNED_KEY, RESTORING
+from trainyard.api.names import RESTORING
 from trainyard.api.reasons import Reason
 from trainyard.cli.backup import needs
-from trainyard.cli.backup.document import Backup, Saved
+from trainyard.cli.backup.document import MEMORY, Backup, Saved
 from trainyard.cli.backup.planning import (
     Key,
     RestorePlan,
@@ -22,7 +22,7 @@ from trainyard.cli.backup.planning import (
     patch_between,
     status_of,
 )
-from trainyard.cli.backup.taking import RESOURCES
+from trainyard.cli.backup.taking import RESOURCES, recall
 from trainyard.cli.errors import CliError
 from trainyard.cluster.client import ClusterClient
 from trainyard.cluster.errors import AlreadyExists, ClusterError, NotFound
@@ -51,7 +51,7 @@ async def look(client: ClusterClient, backup: Backup, system: str) -> There:
             lists = {kind: group.create_task(client.list(each)) for kind, each in RESOURCES.items()}
             claims = group.create_task(client.list(CLAIMS))
             spaces = group.create_task(client.list(NAMESPACES))
-            learned = group.create_task(client.get(CONFIG_MAPS, system, LEARNED))
+            kept = group.create_task(recall(client, system))
     except* NotFound:
         raise CliError("this cluster does not know Trainyard's kinds: install the chart there first") from None
     except* ClusterError as errors:
@@ -64,7 +64,7 @@ async def look(client: ClusterClient, backup: Backup, system: str) -> There:
         frozenset(
             needs.Claim(each["metadata"]["namespace"], each["metadata"]["name"]) for each in claims.result().items
         ),
-        ((learned.result() or {}).get("data") or {}).get(LEARNED_KEY),
+        kept.result(),
     )
 
 
@@ -125,8 +125,8 @@ class Restore:
             # Queues and flavors stand, with their accounts, before the first job is there.
             await self._all("flavors and queues", plan.of_kind("Flavor", "Queue"), self._bring)
             await self._all("flavors and queues", plan.of_kind("Queue"), self._let_go)
-            if plan.learned and plan.backup.learned is not None:
-                await self._learn(system, plan.backup.learned)
+            for name in plan.memory:
+                await self._remember(system, name, plan.backup.memory[name])
             rest = plan.of_kind("TrainingJob", "InferenceService")
             await self._all("jobs and services", rest, self._bring)
             await self._all("what has ended", in_turn(rest, "at once"), self._let_go)
@@ -181,15 +181,15 @@ class Restore:
         patch: Object = {"metadata": {"annotations": {RESTORING: None}}}
         await self._client.patch(RESOURCES[step.saved.kind], meta.namespace or None, meta.name, patch)
 
-    async def _learn(self, system: str, learned: str) -> None:
-        content: Object = {"data": {LEARNED_KEY: learned}}
-        meta = {"name": LEARNED, "namespace": system}
+    async def _remember(self, system: str, name: str, text: str) -> None:
+        content: Object = {"data": {MEMORY[name]: text}}
+        meta = {"name": name, "namespace": system}
         try:
             await self._client.create(
                 CONFIG_MAPS, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, **content}
             )
         except AlreadyExists:
-            await self._client.patch(CONFIG_MAPS, system, LEARNED, content)
+            await self._client.patch(CONFIG_MAPS, system, name, content)
 
     async def _all(self, label: str, steps: Sequence[Step], what: Callable[[Step], Awaitable[None]]) -> None:
         with self._progress(label, len(steps)) as count:

@@ -7,8 +7,7 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from trainyard.api.meta import problems
-from trainyard.api.names import LEARNED, LEARNED_KEY
-from trainyard.cli.backup.document import Backup, Saved, in_order
+from trainyard.cli.backup.document import MEMORY, Backup, Saved, in_order
 from trainyard.cli.errors import CliError
 from trainyard.cluster.client import ClusterClient
 from trainyard.cluster.errors import ClusterError, NotFound
@@ -35,7 +34,7 @@ async def take(client: ClusterClient, now: datetime, system: str) -> Backup:
     try:
         async with asyncio.TaskGroup() as group:
             lists = {kind: group.create_task(client.list(resource)) for kind, resource in RESOURCES.items()}
-            learned = group.create_task(client.get(CONFIG_MAPS, system, LEARNED))
+            kept = group.create_task(recall(client, system))
             cluster = group.create_task(client.get(NAMESPACES, None, "kube-system"))
     except* NotFound:
         raise CliError("this cluster does not know Trainyard's kinds: there is nothing to back up") from None
@@ -45,9 +44,16 @@ async def take(client: ClusterClient, now: datetime, system: str) -> Backup:
     return Backup(
         now,
         in_order(saved),
-        ((learned.result() or {}).get("data") or {}).get(LEARNED_KEY),
+        kept.result(),
         str((cluster.result() or {}).get("metadata", {}).get("uid", "")),
     )
+
+
+async def recall(client: ClusterClient, system: str) -> dict[str, str]:
+    """What the operator keeps, by ConfigMap. Raises ClusterError."""
+    found = {name: await client.get(CONFIG_MAPS, system, name) for name in MEMORY}
+    texts = {name: ((each or {}).get("data") or {}).get(MEMORY[name]) for name, each in found.items()}
+    return {name: text for name, text in texts.items() if text}
 
 
 def _stays(obj: Object) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from trainyard.api.names import GROUP, LEARNED
+from trainyard.api.names import GROUP, INCIDENTS, LEARNED
 from trainyard.cli.api_server import ApiServer
 from trainyard.cli.bundle.archive import Bundle
 from trainyard.cli.doctor.finding import Report
@@ -39,7 +39,9 @@ def collect(server: ApiServer, seen: Installation, report: Report, bundle: Bundl
         bundle.leave_out(each.what, each.why)
     bundle.leave_out("Secrets", "never read, but for the public part of the endpoint's certificate")
     bundle.leave_out("logs of training and serving", "they belong to users: ask them")
-    bundle.leave_out(f"ConfigMap {LEARNED}", "it is in `trainyard backup`, and helps nobody here")
+    bundle.leave_out(
+        f"ConfigMaps {LEARNED} and {INCIDENTS}", "they are in `trainyard backup`; statuses have the last incidents"
+    )
     bundle.leave_out("addresses of nodes", "not needed")
 
 
