@@ -46,6 +46,7 @@ from trainyard.inference.controller import InferenceController
 from trainyard.metrics.collector import WorldCollector
 from trainyard.metrics.instruments import Metrics
 from trainyard.questions.picture import Picture
+from trainyard.runtime.audit_chain import Entry
 from trainyard.runtime.clock import Clock
 from trainyard.runtime.compute import Compute, in_thread
 from trainyard.runtime.work_queue import Again, WorkQueue
@@ -92,6 +93,8 @@ class Ground:
     compute: Compute = in_thread
     workers: int = 32
     repair_seconds: float = 180.0
+    record: Callable[[Entry], None] = lambda _: None
+    """Keeps what belongs on record."""
 
 
 class App:
@@ -133,7 +136,7 @@ class App:
             ground.metrics.cycle,
             ground.metrics.preempting,
         )
-        self.applier = Applier(client, self.world, clock, self, self._learn)
+        self.applier = Applier(client, self.world, clock, self, self._learn, ground.record)
         self.training = TrainingController(
             self.world,
             client,

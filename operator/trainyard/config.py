@@ -44,7 +44,13 @@ class Config(BaseSettings):
     repair_seconds: float = Field(
         default=180.0, gt=0, description="Time between complete lists that repair the caches of our kinds."
     )
-
+    audit_file: Path | None = Field(
+        default=None, description="File that every record of the audit trail is appended to, besides the log."
+    )
+    audit_file_bytes: int = Field(
+        default=64 * 1024 * 1024, ge=4096, description="Size from which on the file is renamed and a new one begun."
+    )
+    audit_files_kept: int = Field(default=8, ge=1, le=1000, description="Renamed files that are kept.")
     failure_table: tuple[FailureRow, ...] = Field(
         default=(), description="JSON list of rows that come before the built-in table of failure classes."
     )

@@ -20,6 +20,7 @@ from trainyard.cluster.resources import TRAINYARD_GROUP
 from trainyard.cluster.tokens import TokenReviewer
 from trainyard.cluster.transport import KubeTransport
 from trainyard.config import Config
+from trainyard.endpoint.alarms import Alarms
 from trainyard.endpoint.callers import Callers
 from trainyard.endpoint.certificates import Bundle, validity
 from trainyard.endpoint.identity import ensure_bundle
@@ -30,6 +31,8 @@ from trainyard.handlers.watch import KindWatch
 from trainyard.metrics.instruments import Metrics
 from trainyard.metrics.loop_lag import watch_event_loop
 from trainyard.runtime import logging as json_logging
+from trainyard.runtime.audit_chain import Entry
+from trainyard.runtime.audit_log import AuditFile, AuditLog
 from trainyard.runtime.clock import SystemClock
 from trainyard.runtime.health import HealthServer, Heartbeat
 from trainyard.workloads.pod_template import Surroundings
@@ -68,6 +71,7 @@ class Process:
         self.random = Random()  # noqa: S311  jitter
         self.identity = config.identity or socket.gethostname()
         self.metrics = Metrics(CollectorRegistry())
+        self.audit = AuditLog(self.identity, self.clock, _audit_file(config), self.metrics.record_lost)
         self.stop = asyncio.Event()
         self.bundle: Bundle | None = None
 
@@ -89,7 +93,9 @@ class Process:
         await lease.start()
         try:
             if await self._elected(lease):
+                self.audit.begin(lease.epoch)
                 await self._lead(app, client)
+                self.audit.end()
         finally:
             await lease.stop(writes_ended=client.writes_end_in <= 0)
             await health.stop()
@@ -118,6 +124,7 @@ class Process:
             app.inference.membership,
             app.look_in,
             Questions(People(client), app.picture, app.incidents.all),
+            Alarms(self._record, self.clock),
         )
         endpoint.use(bundle)
         await endpoint.start()
@@ -167,7 +174,12 @@ class Process:
             failure_table=self.config.failure_table,
             workers=self.config.workers,
             repair_seconds=self.config.repair_seconds,
+            record=self._record,
         )
+
+    def _record(self, entry: Entry) -> None:
+        self.audit.write(entry)
+        self.metrics.recorded(entry)
 
     def _surroundings(self) -> Surroundings:
         config = self.config
@@ -204,6 +216,12 @@ class Process:
         """A client of its own for the election's thread."""
         transport = await KubeTransport.connect(self.config.kubeconfig)
         return ClusterClient(transport, self.clock, Random(), observer=self.metrics.kube_call)  # noqa: S311  jitter
+
+
+def _audit_file(config: Config) -> AuditFile | None:
+    if config.audit_file is None:
+        return None
+    return AuditFile(config.audit_file, config.audit_file_bytes, config.audit_files_kept)
 
 
 async def _beat(heartbeat: Heartbeat) -> None:

@@ -46,6 +46,7 @@ from trainyard.cluster.resources import (
 from trainyard.inference.board import SyncReport
 from trainyard.metrics.definitions import VIOLATIONS, Metric
 from trainyard.metrics.instruments import Metrics
+from trainyard.runtime.audit_chain import Entry
 from trainyard.runtime.clock import LoopClock
 from trainyard.workloads.keys import Key
 from trainyard.workloads.pod_template import Surroundings
@@ -65,7 +66,7 @@ async def compute(work: Callable[[], _Answer], /) -> _Answer:
 class Process:
     """One operator process, from its start to its end."""
 
-    def __init__(self, api: FakeApi, number: int) -> None:
+    def __init__(self, api: FakeApi, number: int, record: Callable[[Entry], None]) -> None:
         self.connection = api.connect(f"operator-{number}")
         client = ClusterClient(self.connection, CLOCK, Random(number))
         self.app = App(
@@ -79,6 +80,7 @@ class Process:
                 metrics=Metrics(CollectorRegistry()),
                 compute=compute,
                 workers=8,
+                record=record,
             )
         )
         self._stop = asyncio.Event()
@@ -123,6 +125,8 @@ class Simulation:
         self.kubelet = FakeKubelet(self.api)
         self.auditor = Auditor(self.api)
         self.processes: list[Process] = []
+        self.records: list[Entry] = []
+        """What the operators put on record."""
         self.requests_in_flight: dict[str, int] = {}
         """By replica pod: what gateways say that it works on."""
         self.demand: dict[str, Any] = {}
@@ -175,7 +179,7 @@ class Simulation:
 
     async def start(self) -> None:
         """Start a new operator process."""
-        self.processes.append(Process(self.api, len(self.processes) + 1))
+        self.processes.append(Process(self.api, len(self.processes) + 1, self.records.append))
 
     async def restart(self) -> None:
         """Kill the operator and start another."""

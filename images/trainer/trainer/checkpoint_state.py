@@ -134,8 +134,10 @@ def read_saved(checkpoint: Checkpoint, metric: str) -> Saved:
         at = datetime.fromisoformat(state["savedAt"]).timestamp()
     except (KeyError, TypeError, ValueError):
         at = checkpoint.folder.stat().st_mtime
-    value = (state.get("metrics") or {}).get(metric)
-    return Saved(checkpoint.attempt, checkpoint.step, at, value, state.get("evaluatedStep"))
+    metrics, evaluated = state.get("metrics"), state.get("evaluatedStep")
+    value = metrics.get(metric) if isinstance(metrics, dict) else None
+    known = isinstance(value, int | float) and isinstance(evaluated, int | None)
+    return Saved(checkpoint.attempt, checkpoint.step, at, *((value, evaluated) if known else (None, None)))
 
 
 def load_position(folder: Path, sharding: Sharding) -> int:
@@ -143,6 +145,8 @@ def load_position(folder: Path, sharding: Sharding) -> int:
     state = read_json(folder / STATE_FILE)
     if state is None:
         raise TrainerError(f"{folder / STATE_FILE} cannot be read")
+    if missing := [name for name in ("batchSize", "samples", "seed", "step") if not isinstance(state.get(name), int)]:
+        raise TrainerError(f"{folder / STATE_FILE} has no whole number as {', '.join(missing)}")
     for name, ours in (
         ("batchSize", sharding.batch_size),
         ("samples", sharding.samples),

@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from trainer.durable import read_json, sha256_of, write_atomically, write_json
 from trainer.fencing import require_current
@@ -170,19 +170,25 @@ def verify(folder: Path) -> None:
         raise CorruptCheckpointError(f"{COMMITTED_FILE} or {MANIFEST_FILE} cannot be read")
     if marker.get("manifest") != sha256_of(folder / MANIFEST_FILE):
         raise CorruptCheckpointError(f"{MANIFEST_FILE} was changed after the commit")
-    files = manifest["files"]
+    files = _listed(manifest)
     found = {str(path.relative_to(folder)): path for path in _content(folder)}
     if found.keys() != files.keys():
         raise CorruptCheckpointError(
             f"files differ from the manifest: {', '.join(sorted(found.keys() ^ files.keys()))}"
         )
     for name, path in found.items():
-        if path.stat().st_size != files[name]["bytes"]:
-            raise CorruptCheckpointError(
-                f"{name} has {path.stat().st_size} bytes, {files[name]['bytes']} were committed"
-            )
-        if sha256_of(path) != files[name]["sha256"]:
+        if path.stat().st_size != files[name].size:
+            raise CorruptCheckpointError(f"{name} has {path.stat().st_size} bytes, {files[name].size} were committed")
+        if sha256_of(path) != files[name].sha256:
             raise CorruptCheckpointError(f"{name} was changed after the commit")
+
+
+def _listed(manifest: Mapping[str, Any]) -> dict[str, FileDigest]:
+    """Files of a manifest. Raises CorruptCheckpointError if it is none."""
+    try:
+        return {name: FileDigest(each["sha256"], each["bytes"]) for name, each in manifest["files"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CorruptCheckpointError(f"{MANIFEST_FILE} is no list of files with sha256 and bytes: {error!r}") from None
 
 
 def _is_whole(folder: Path) -> bool:

@@ -160,7 +160,7 @@ class Coordinator:
                 ]
                 self._lock.notify_all()
                 return ()
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             log.warning("pod %d said what makes no sense", index)
             return ()
         if message.get("hangs") and message.get("round") == self._rounds.round:

@@ -230,7 +230,7 @@ def restartable(exit_code: int) -> bool:
 
 
 def parse_failure(said: Mapping[str, Any]) -> Failure:
-    """A failure as another agent sent it. Raises KeyError, TypeError or ValueError for anything else."""
+    """A failure as another agent sent it. Raises KeyError, TypeError, ValueError or OverflowError for anything else."""
     return Failure(
         int(said["index"]),
         int(said["exitCode"]),

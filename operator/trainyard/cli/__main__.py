@@ -23,6 +23,7 @@ _COMMANDS = {
     "restore": "trainyard.cli.backup.command",
     "doctor": "trainyard.cli.doctor.command",
     "bundle": "trainyard.cli.bundle.command",
+    "audit": "trainyard.cli.audit",
 }
 """Where each is. What is not asked for is not loaded: it would take longer than the answer."""
 

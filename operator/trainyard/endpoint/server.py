@@ -14,6 +14,7 @@ from trainyard.api.inference_service import InferenceService
 from trainyard.api.names import ROLE_LABEL, SERVICE_LABEL
 from trainyard.api.training_job import TrainingJob
 from trainyard.cluster.errors import ClusterError
+from trainyard.endpoint.alarms import Alarms, Forged
 from trainyard.endpoint.callers import Callers, Object, refused
 from trainyard.endpoint.certificates import Bundle
 from trainyard.endpoint.questions import Questions
@@ -47,18 +48,19 @@ class Endpoint:
         members: Callable[[InferenceService], Membership],
         wake: Wake,
         questions: Questions,
+        alarms: Alarms,
     ) -> None:
         self._address = (host, port)
         self._callers, self._world, self._clock = callers, world, clock
         self._reports, self._gateways, self._members, self._wake = reports, gateways, members, wake
-        self._questions = questions
+        self._questions, self._alarms = questions, alarms
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._tls.minimum_version = ssl.TLSVersion.TLSv1_3
         self._runner: web.AppRunner | None = None
 
     def app(self) -> web.Application:
         """The application, for tests without TLS."""
-        app = web.Application(client_max_size=MAX_BODY, middlewares=[_errors])
+        app = web.Application(client_max_size=MAX_BODY, middlewares=[_errors, self._alarms.middleware()])
         app.router.add_post("/v1/progress", self._progress)
         app.router.add_post("/v1/gateways", self._sync)
         self._questions.add_to(app.router)
@@ -94,7 +96,7 @@ class Endpoint:
         kind, name, uid = _owner(pod)
         if kind != "TrainingJob" or body.get("jobUid") != uid:
             raise refused(
-                web.HTTPForbidden,
+                Forged,
                 f"jobUid: a pod reports for its own job only; this pod belongs to {kind or 'nothing of ours'} {name}",
             )
         key = Key("TrainingJob", pod["metadata"]["namespace"], name)
@@ -123,7 +125,7 @@ class Endpoint:
             and namespace == report.namespace
         )
         if not mine or pod["metadata"]["name"] != report.pod:
-            raise refused(web.HTTPForbidden, f"service: this pod is no gateway of {report.namespace}/{report.service}")
+            raise refused(Forged, f"service: this pod is no gateway of {report.namespace}/{report.service}")
         key = Key("InferenceService", namespace, report.service)
         service = self._world.get(key)
         if not isinstance(service, InferenceService) or service.metadata.uid != report.service_uid:

@@ -149,6 +149,7 @@ class InferenceController:
             self._applier.note(
                 key, Note(Reason.ATTEMPT_UNDONE, f"the API server refused a child: {message}", warning=True)
             )
+            self._applier.refused(key, message)
         first = not self._refusals.known(mark)
         self._refusals.refuse(mark, message)
         return 0.0 if first else self._refusals.left(mark) + 0.1

@@ -12,12 +12,14 @@ from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from trainyard.api.audit import Action
 from trainyard.api.failure import FailureClass
 from trainyard.api.incident import Incident
 from trainyard.api.invariants import Invariant
 from trainyard.api.reasons import Reason, Waiting
 from trainyard.metrics import definitions as d
 from trainyard.metrics.exposition import HttpHandler, metrics_handler
+from trainyard.runtime.audit_chain import Entry
 from trainyard.scheduling.snapshot import Admit, Decision
 from trainyard.workloads.keys import Key
 
@@ -58,6 +60,10 @@ class Metrics:
         self._preemptions = self._counter(d.PREEMPTIONS)
         self._preempted_seconds = self._counter(d.PREEMPTED_SECONDS)
         self._violations = self._counter(d.VIOLATIONS)
+        self._records = self._counter(d.AUDIT_RECORDS)
+        self._records_lost = self._counter(d.AUDIT_RECORDS_LOST)
+        for action in Action:
+            self._records.labels(action.value)
         for invariant in d.VIOLATIONS.values["invariant"]:
             self._violations.labels(invariant)
         for stage in d.START_STAGES:
@@ -154,6 +160,14 @@ class Metrics:
     def violated(self, invariant: Invariant) -> None:
         """The auditor found something."""
         self._violations.labels(invariant.value).inc()
+
+    def recorded(self, entry: Entry) -> None:
+        """Something was put on record."""
+        self._records.labels(str(entry.action)).inc(entry.facts.get("times", 1))
+
+    def record_lost(self) -> None:
+        """The audit file did not take a record."""
+        self._records_lost.inc()
 
     def event(self, event_type: Literal["Normal", "Warning"], reason: str) -> None:
         """A Kubernetes Event was asked for."""

@@ -68,5 +68,7 @@ def configure(level: str = "INFO", stream: TextIO | None = None) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level.upper())
+    # What is decided is on record at every level.
+    logging.getLogger("trainyard.audit").setLevel(logging.INFO)
     # It tells of every event at level INFO, which is many times what we do.
     logging.getLogger("kopf").setLevel(max(logging.WARNING, root.level))

@@ -210,6 +210,7 @@ class TrainingController:
 
     def _refuse(self, observed: Observed, mark: str, message: str) -> None:
         log.warning("pod refused: %s", message, extra={"object": str(_key(observed.job))})
+        self._applier.refused(_key(observed.job), message)
         self._refusals.refuse(mark, message)
         self._decisions.drop(_workload_key(_key(observed.job)))
         self._poke()

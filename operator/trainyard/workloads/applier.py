@@ -5,10 +5,13 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from trainyard.api.audit import Action
 from trainyard.cluster.client import ClusterClient
 from trainyard.cluster.errors import AlreadyExists, Conflict, Forbidden, Invalid
 from trainyard.cluster.resources import CLAIMS, DEPLOYMENTS, POD_DISRUPTION_BUDGETS, PODS, SERVICES, Resource
+from trainyard.runtime.audit_chain import Entry
 from trainyard.runtime.clock import Clock
+from trainyard.workloads.audited import decided, forced, refused
 from trainyard.workloads.keys import Key
 from trainyard.workloads.plan import Note, Object, Plan, sooner
 from trainyard.workloads.ports import ports_of
@@ -35,6 +38,10 @@ Learn = Callable[[str, Object], None]
 """Tells the caches what the API server answered to a write, before the watch does: kind, object."""
 
 
+Record = Callable[[Entry], None]
+"""Puts something on record."""
+
+
 class RefusedError(Exception):
     """The API server will not take a pod as it is: quota, pod security, a webhook."""
 
@@ -52,8 +59,11 @@ class Events(Protocol):
 class Applier:
     """One for all controllers: it also holds the ration of calm status writes."""
 
-    def __init__(self, cluster: ClusterClient, world: World, clock: Clock, events: Events, learn: Learn) -> None:
+    def __init__(
+        self, cluster: ClusterClient, world: World, clock: Clock, events: Events, learn: Learn, record: Record
+    ) -> None:
         self._cluster, self._world, self._clock, self._events, self._learn = cluster, world, clock, events, learn
+        self._record = record
         self._ration = Ration(clock)
         self._made: dict[tuple[str, str], float] = {}
         """Pods made a moment ago, which the watch may not have told of yet, and until when that is waited for."""
@@ -78,12 +88,15 @@ class Applier:
                 for each in plan.delete
             )
         )
+        for entry in forced(key, plan.delete):
+            self._record(entry)
         unseen = await self._create(plan.create, meta["uid"])
         if held_back is None or not plan.takes_turn:
             for note in plan.notes:
                 self.note(key, note)
         if plan.delete_self:
             await self._cluster.delete(resource, namespace, name, uid=meta["uid"])
+            self._record(Entry(Action.DELETED, str(key), {"uid": meta["uid"], "why": "spec.ttlSecondsAfterFinished"}))
         return sooner(held_back, unseen)
 
     def note(self, key: Key, note: Note) -> None:
@@ -98,6 +111,10 @@ class Applier:
             extra={"object": str(key)},
         )
 
+    def refused(self, key: Key, message: str) -> None:
+        """The API server will not take the object's pods."""
+        self._record(refused(key, message))
+
     def forget(self, key: Key) -> None:
         self._ration.forget(key)
 
@@ -108,11 +125,13 @@ class Applier:
             return left
         if plan.urgent and plan.takes_turn and (left := self._ration.turn(key)) > 0:
             return left
-        version = meta["resourceVersion"]
+        version, before = meta["resourceVersion"], self._world.raw.get(key) or {}
         written = await self._cluster.patch_status(
             resource, meta.get("namespace"), meta["name"], dict(plan.status), uid=meta["uid"], resource_version=version
         )
         self._ration.wrote(key)
+        for entry in decided(key, before.get("status") or {}, written.get("status") or {}):
+            self._record(entry)
         # The answer is the truth until the watch tells more; without it the next round would decide on the past.
         self._learn(key.kind, written)
         return None

@@ -12,10 +12,16 @@ import pytest
 from dev.alerting.catalogue import ALERTS, GROUPS
 from dev.alerting.documents import RULES, rules_file
 from dev.alerting.rule import Group, Recording
-from tests.unit.alerting import fleet_cases, operator_cases, service_cases, training_cases
+from tests.unit.alerting import fleet_cases, operator_cases, security_cases, service_cases, training_cases
 from tests.unit.alerting.case import Case, Shown
 
-CASES = (*operator_cases.CASES, *fleet_cases.CASES, *training_cases.CASES, *service_cases.CASES)
+CASES = (
+    *operator_cases.CASES,
+    *fleet_cases.CASES,
+    *training_cases.CASES,
+    *service_cases.CASES,
+    *security_cases.CASES,
+)
 BY_NAME = {alert.name: alert for alert in ALERTS}
 
 

@@ -13,6 +13,7 @@ from tests.simulation.fake_api import FakeApi
 from trainyard.api.names import TOKEN_AUDIENCE
 from trainyard.cluster.client import ClusterClient
 from trainyard.cluster.tokens import TokenReviewer
+from trainyard.endpoint.alarms import Alarms
 from trainyard.endpoint.callers import Callers
 from trainyard.endpoint.people import People
 from trainyard.endpoint.questions import Questions
@@ -60,6 +61,7 @@ class Rig:
             lambda service: membership(service, ()),
             lambda key, _seconds: self.woken.append(key),
             Questions(People(client), lambda: take(self.world, CLOCK.now()), tuple),
+            Alarms(lambda _: None, CLOCK),
         )
         self.http: TestClient[Any, Any] = TestClient(TestServer(endpoint.app()))
 

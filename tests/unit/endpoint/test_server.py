@@ -11,12 +11,15 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from tests import builders as b
+from tests.hand_clock import HandClock
 from tests.simulation.fake_api import FakeApi
 from tests.simulation.fake_faults import on
+from trainyard.api.audit import Action
 from trainyard.api.names import TOKEN_AUDIENCE
 from trainyard.cluster.client import ClusterClient
 from trainyard.cluster.resources import TOKEN_REVIEWS
 from trainyard.cluster.tokens import TokenReviewer
+from trainyard.endpoint.alarms import Alarms
 from trainyard.endpoint.callers import Callers
 from trainyard.endpoint.certificates import up_to_date
 from trainyard.endpoint.people import People
@@ -25,6 +28,7 @@ from trainyard.endpoint.server import MAX_BODY, Endpoint
 from trainyard.inference.board import GatewayBoard
 from trainyard.inference.membership import membership
 from trainyard.questions.picture import take
+from trainyard.runtime.audit_chain import Entry
 from trainyard.runtime.clock import LoopClock
 from trainyard.training.reports import ReportBoard
 from trainyard.workloads.keys import Key
@@ -75,6 +79,9 @@ class Rig:
         self.world.observe("TrainingJob", None, JOB)
         self.world.observe("InferenceService", None, SERVICE)
         self.reports, self.gateways = ReportBoard(), GatewayBoard()
+        self.records: list[Entry] = []
+        self.clock = HandClock()
+        """Of what is put on record."""
         self.woken: list[tuple[Key, float]] = []
         client = ClusterClient(self.api.connect(), CLOCK, Random(1))
         self.endpoint = Endpoint(
@@ -88,6 +95,7 @@ class Rig:
             lambda service: membership(service, ()),
             lambda key, seconds: self.woken.append((key, seconds)),
             Questions(People(client), lambda: take(self.world, CLOCK.now()), tuple),
+            Alarms(self.records.append, self.clock),
         )
         self.http: TestClient[Any, Any] = TestClient(TestServer(self.endpoint.app()))
 
@@ -228,3 +236,38 @@ async def test_it_speaks_nothing_older_than_tls_1_3_and_is_known_by_its_own_auth
     finally:
         await rig.endpoint.stop()
         await rig.http.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "token", "body", "action"),
+    [
+        ("/v1/progress", None, progress(), Action.TOKEN_REFUSED),
+        ("/v1/progress", "forged", progress(), Action.TOKEN_REFUSED),
+        ("/v1/progress", "gone", progress(), Action.CALL_FORBIDDEN),
+        ("/v1/progress", "stranger", progress(), Action.FORGED),
+        ("/v1/progress", "a-worker-0-1", progress(jobUid="other"), Action.FORGED),
+        ("/v1/gateways", "a-worker-0-1", sync(), Action.FORGED),
+    ],
+)
+async def test_who_is_refused_is_on_record(
+    rig: Rig, path: str, token: str | None, body: object, action: Action
+) -> None:
+    await rig.post(path, body, token)
+    (record,) = rig.records
+    assert (record.action, record.about, record.facts["times"]) == (action, path, 1)
+    assert record.facts["from"] == "127.0.0.1"
+    assert "error" in record.facts["why"]
+
+
+async def test_what_was_in_order_or_is_only_a_mistake_is_on_no_record(rig: Rig) -> None:
+    await rig.post("/v1/progress", progress(), "a-worker-0-1")
+    await rig.post("/v1/progress", progress(step=-1), "a-worker-0-1")
+    assert rig.records == []
+
+
+async def test_a_flood_of_refusals_is_a_record_each_ten_seconds_with_their_number(rig: Rig) -> None:
+    for _ in range(5):
+        await rig.post("/v1/progress", progress(), "forged")
+    rig.clock.seconds += 10
+    await rig.post("/v1/progress", progress(), "forged")
+    assert [each.facts["times"] for each in rig.records] == [1, 5]

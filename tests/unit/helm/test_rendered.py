@@ -301,3 +301,18 @@ def test_what_users_may_name_is_asked_of_a_policy_where_the_api_server_has_such(
     old = helm("template", "yard", str(CHART), "-n", "x", "--kube-version", "1.29.0")
     assert old.returncode == 0, old.stderr
     assert "AdmissionPolicy" not in old.stdout
+
+
+def test_the_audit_file_lies_on_the_claim_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = pod("audit.claimName=trail", "audit.fileBytes=5000", "audit.filesKept=3")
+    (container,) = spec["containers"]
+    for each in container["env"]:
+        if each["name"].startswith("TRAINYARD_AUDIT"):
+            monkeypatch.setenv(each["name"], each["value"])
+    config = Config()
+    assert (config.audit_file_bytes, config.audit_files_kept) == (5000, 3)
+    (volume,) = [each for each in spec["volumes"] if each.get("persistentVolumeClaim") == {"claimName": "trail"}]
+    (mount,) = [each for each in container["volumeMounts"] if each["name"] == volume["name"]]
+    assert config.audit_file is not None
+    assert str(config.audit_file.parent) == mount["mountPath"]
+    assert not [each for each in pod()["containers"][0]["env"] if "AUDIT" in each["name"]]

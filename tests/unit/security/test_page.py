@@ -12,6 +12,7 @@ from trainer.environment import read_environment
 
 from tests import builders as b
 from tests.unit.security.pods import Object, pods
+from trainyard.api.audit import MEANING, Action
 from trainyard.config import Config
 from trainyard.training.pods import MASTER_PORT
 
@@ -40,6 +41,12 @@ def test_every_threat_and_every_port_names_a_test(section: str, least: int) -> N
     _, _, *claims = [line for line in text.splitlines() if line.startswith("|")]
     assert len(claims) >= least
     assert [line for line in claims if "`tests/" not in line] == []
+
+
+def test_every_action_of_the_audit_trail_is_explained() -> None:
+    assert re.findall(r"^\| `(\w+)` \| (.+) \|$", PAGE, re.MULTILINE) == [
+        (each.value, MEANING[each]) for each in Action
+    ]
 
 
 LISTENING = {

@@ -60,7 +60,7 @@ def hear(connection: socket.socket) -> list[str]:
 
 
 def until(done: Callable[[], Any]) -> None:
-    limit = time.monotonic() + 5
+    limit = time.monotonic() + 30
     while not done():
         assert time.monotonic() < limit
         time.sleep(0.01)

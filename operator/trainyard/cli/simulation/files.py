@@ -106,6 +106,9 @@ def parse_jobs(text: str) -> tuple[TraceJob, ...]:
 def _rows(text: str) -> Iterator[tuple[int, Mapping[str, str]]]:
     reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")), strict=True, skipinitialspace=True)
     try:
+        missing = [name for name in _NAMES if name not in (reader.fieldnames or ())]
+        if missing:
+            raise TraceError(f"line 1: no column {', '.join(missing)}; expected {', '.join(_NAMES)}")
         for row in reader:
             if None in row or None in row.values():
                 raise TraceError(f"line {reader.line_num}: expected as many values as the header names columns")

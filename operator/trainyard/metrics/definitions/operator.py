@@ -1,5 +1,6 @@
 """Of the operator itself."""
 
+from trainyard.api.audit import Action
 from trainyard.api.invariants import Invariant
 from trainyard.metrics.definitions.metric import Group, counter, gauge, histogram
 
@@ -136,4 +137,16 @@ VIOLATIONS = counter(
     "Findings of the auditor: promises that only a fault of Trainyard breaks. Must stay 0; an event and the log tell the object.",
     "invariant",
     invariant=tuple(each.value for each in Invariant),
+)
+AUDIT_RECORDS = counter(
+    "audit_records",
+    Group.OPERATOR,
+    "What was put on record in the audit trail; callers that were refused as often as it happened.",
+    "action",
+    action=tuple(each.value for each in Action),
+)
+AUDIT_RECORDS_LOST = counter(
+    "audit_records_lost",
+    Group.OPERATOR,
+    "Records that are in the log alone, since the audit file could not be written.",
 )

@@ -1,0 +1,70 @@
+"""Alerts about callers and users who try what they may not, and about the audit trail itself."""
+
+from dev.alerting.rule import Alert, Group, Severity
+
+_LOGS = "kubectl logs -n trainyard-system -l app.kubernetes.io/component=operator --tail=-1"
+
+
+def _refused(action: str, window: str) -> str:
+    return f'sum(increase(trainyard_audit_records_total{{action="{action}"}}[{window}]))'
+
+
+SECURITY = Group(
+    "Security",
+    (),
+    (
+        Alert(
+            name="TrainyardTokensRefused",
+            severity=Severity.WARNING,
+            expr=f"{_refused('TokenRefused', '15m')} > 100",
+            after="0m",
+            summary="{{ $value | humanize }} calls of the operator without a good token within 15 minutes",
+            description="Many calls of the operator's endpoint had no token, or one that the API server does not know or that is for somebody else. Pods of Trainyard have good ones; a person who mistypes one makes a handful.",
+            impact="Nothing is told to such callers. They may be somebody who tries tokens, or a gateway or trainer whose token is not renewed: then its reports do not arrive.",
+            diagnosis=(
+                f"{_LOGS} | grep TokenRefused",
+                "kubectl get pods -A -o wide -l app.kubernetes.io/managed-by=trainyard",
+            ),
+            remedy="The records say from which address and why. An address of a pod of ours: delete the pod, so that it gets a new token. Of another pod: ask its owner, and keep it out with a NetworkPolicy. Tokens 'not meant for trainyard.dev' are those of pods that were made without the operator.",
+        ),
+        Alert(
+            name="TrainyardForgedReports",
+            severity=Severity.WARNING,
+            expr=f"{_refused('Forged', '1h')} > 0",
+            after="0m",
+            summary="{{ $value | humanize }} reports by pods about jobs or services that are not theirs",
+            description="A pod with a good token spoke for a job or service that it does not belong to. No program of Trainyard does so.",
+            impact="Such reports are refused and change nothing. Somebody in that namespace runs a program that tries.",
+            diagnosis=(f"{_LOGS} | grep Forged", "kubectl get pods -A -o wide"),
+            remedy="The record's address is that of the pod: kubectl get pods -A -o wide shows whose it is. Ask its owner what it is for; take away the right to create pods in that namespace if there is no good answer.",
+        ),
+        Alert(
+            name="TrainyardPrivilegesRefused",
+            severity=Severity.INFO,
+            expr=f"{_refused('PrivilegesRefused', '1h')} > 5",
+            after="0m",
+            summary="Pod Security refused {{ $value | humanize }} templates of jobs and services within an hour",
+            description="Jobs or services ask for what the Pod Security of their namespace does not allow: privileges, paths or the network of the node, running as root.",
+            impact="Those jobs wait with the reason in their status. Nobody else is touched.",
+            diagnosis=(
+                f"{_LOGS} | grep PrivilegesRefused",
+                "kubectl get trainingjobs -A",
+            ),
+            remedy="The records name the objects and what they ask for. Usually an image that wants to run as root: it needs a USER, and spec.template no securityContext. The same object again and again is worth a question to its owner.",
+        ),
+        Alert(
+            name="TrainyardAuditIncomplete",
+            severity=Severity.WARNING,
+            expr="sum(increase(trainyard_audit_records_lost_total[15m])) > 0",
+            after="0m",
+            summary="{{ $value | humanize }} records of the audit trail are not in its file",
+            description="The audit file could not be written, so records stand in the operator's log alone. The next record that can be written says how many lack.",
+            impact="Decisions go on. The file cannot prove what happened meanwhile; the log can, where it is kept.",
+            diagnosis=(
+                f"{_LOGS} | grep 'a record could not be written'",
+                "kubectl describe pods -n trainyard-system -l app.kubernetes.io/component=operator",
+            ),
+            remedy="A full volume: enlarge it, or lower audit.fileBytes or audit.filesKept. A volume that is read-only or gone: see its claim; audit.claimName may name another.",
+        ),
+    ),
+)

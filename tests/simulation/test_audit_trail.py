@@ -1,0 +1,96 @@
+"""Each decision of the whole operator is on record, once, whichever part took it."""
+
+import pytest
+
+from tests import builders as b
+from tests.simulation.operator_sim import Simulation
+from trainyard.api.audit import Action
+from trainyard.cluster.resources import QUEUES
+
+pytestmark = pytest.mark.looptime
+
+
+def on_record(sim: Simulation, about: str) -> list[str]:
+    return [str(each.action) for each in sim.records if each.about == about]
+
+
+async def test_a_job_that_trains_and_ends() -> None:
+    async with Simulation() as sim:
+        sim.create(b.training_job("a", b.workers(2), b.gpus(4), b.runs(20)))
+        await sim.until(sim.is_("Complete", "a"), 60)
+        await sim.rest(5)
+        assert on_record(sim, "TrainingJob team/a") == [Action.ADMITTED, Action.PLACE_GIVEN_BACK]
+        admitted, given_back = sim.records
+        assert admitted.facts == {
+            "flavor": "h200",
+            "epoch": 1,
+            "pods": 2,
+            "nodes": 1,
+            "firstNode": sim.records[0].facts["firstNode"],
+            "attempt": 1,
+        }
+        assert given_back.facts["phase"] == "Complete"
+
+
+async def test_a_preemption_names_who_makes_way_for_whom() -> None:
+    async with Simulation(nodes=1, gpus=8) as sim:
+        policy = {"withinQueue": "LowerPriority", "minRuntimeSeconds": 0}
+        sim.change(QUEUES, "research", None, preemption=policy)
+        sim.create(b.training_job("low", b.gpus(8), b.storage(), b.runs(10_000)))
+        await sim.until(sim.is_("Running", "low"), 30)
+        sim.create(b.training_job("high", b.gpus(8), b.priority(100), b.runs(60)))
+        await sim.until(sim.is_("Running", "high"), 300)
+        assert on_record(sim, "TrainingJob team/low")[:3] == [
+            Action.ADMITTED,
+            Action.ASKED_TO_MAKE_WAY,
+            Action.PREEMPTED,
+        ]
+        assert on_record(sim, "TrainingJob team/high")[:2] == [Action.NOMINATED, Action.ADMITTED]
+        nominated = next(each for each in sim.records if each.action == Action.NOMINATED)
+        assert nominated.facts["victims"] == ["TrainingJob team/low"]
+        asked = next(each for each in sim.records if each.action == Action.ASKED_TO_MAKE_WAY)
+        assert asked.facts["by"] == "TrainingJob team/high"
+
+
+async def test_each_replica_of_a_service_by_itself() -> None:
+    async with Simulation() as sim:
+        sim.create(b.inference_service("s", b.replicas(2)))
+        await sim.until(lambda: len(sim.records) == 2, 30)
+        assert {each.about for each in sim.records} == {f"InferenceService team/s replica {n}" for n in (1, 2)}
+        assert {each.action for each in sim.records} == {Action.ADMITTED}
+
+
+async def test_pods_of_a_lost_node_that_are_deleted_by_force() -> None:
+    async with Simulation() as sim:
+        sim.create(b.training_job("a", b.storage(), b.runs(10_000)))
+        await sim.until(sim.is_("Running", "a"), 30)
+        (lost,) = sim.names("a")
+        sim.stop_node(sim.nodes("a")[0])
+        await sim.until(lambda: Action.FORCE_DELETED in on_record(sim, "TrainingJob team/a"), 600)
+        forced = next(each for each in sim.records if each.action == Action.FORCE_DELETED)
+        assert forced.facts["name"] == lost
+
+
+@pytest.mark.parametrize(
+    ("message", "action"),
+    [
+        ('pods "a" is forbidden: violates PodSecurity "restricted:latest"', Action.PRIVILEGES_REFUSED),
+        ("exceeded quota: pods", Action.PODS_REFUSED),
+    ],
+)
+async def test_pods_that_the_api_server_refuses(message: str, action: Action) -> None:
+    async with Simulation() as sim:
+        sim.refuse_pods(message)
+        sim.create(b.training_job("a"))
+        await sim.until(lambda: action in on_record(sim, "TrainingJob team/a"), 60)
+        refused = next(each for each in sim.records if each.action == action)
+        assert message in refused.facts["why"]
+
+
+async def test_a_restart_repeats_nothing() -> None:
+    async with Simulation() as sim:
+        sim.create(b.training_job("a", b.runs(10_000)))
+        await sim.until(sim.is_("Running", "a"), 30)
+        await sim.restart()
+        await sim.rest(30)
+        assert on_record(sim, "TrainingJob team/a") == [Action.ADMITTED]
