@@ -20,6 +20,7 @@ CANARY = {
     "margins": {"errorRate": 0.1, "latencyRatio": 20},  # wide, so that a hundred requests are evidence enough
 }
 BLUE_GREEN = {**CANARY, "strategy": "BlueGreen", "keepSeconds": 5}
+COPIES_FIRST = {**CANARY, "shadow": {"percent": 50}}
 
 
 class Changing:
@@ -110,6 +111,19 @@ def test_a_canary_whose_answers_fail_is_rolled_back_and_costs_only_what_it_was_g
     failed = changing.callers.failures()[failed_before:]
     assert [each for each in failed if each["failed"] != "500" or "NaN" not in each["detail"]] == []
     assert [each for each in failed if each["sent"] > over] == []
+
+
+def test_a_model_whose_answers_to_copies_fail_is_given_up_before_any_caller_meets_it(changing: Changing) -> None:
+    served, failed_before = changing.served(), len(changing.callers.failures())
+    changing.change("digits/failing", COPIES_FIRST)
+    rollout = changing.rollout("digits/failing", "RolledBack")
+    changing.serves_only(served)
+    changing.goes_on()
+    counts = rollout["canaryCounts"]
+    assert (rollout["reason"], rollout["step"]) == ("OtherAnswers", 0)
+    assert counts["differed"] == counts["compared"] > 0
+    assert counts.get("requests", 0) == 0
+    assert changing.callers.failures()[failed_before:] == []
 
 
 def test_a_good_canary_is_promoted_in_steps_and_no_request_fails(changing: Changing) -> None:
