@@ -40,7 +40,8 @@ class Changing:
         return self.platform.status("tyi", SERVICE)
 
     def change(self, path: str, rollout: dict[str, Any]) -> None:
-        self.platform.patch("tyi", SERVICE, {"spec": {"model": self.models.source(path), "rollout": rollout}})
+        wanted = {"shadow": None, **rollout}  # a patch keeps what it does not name
+        self.platform.patch("tyi", SERVICE, {"spec": {"model": self.models.source(path), "rollout": wanted}})
 
     def served(self) -> str:
         """Folder of the model that is served now."""
