@@ -19,6 +19,8 @@ from trainyard.runtime.clock import Clock
 
 K = TypeVar("K", bound=Hashable)
 log = logging.getLogger(__name__)
+_TICK = 0.001
+"""Least seconds until a key is seen again: what is left of a time may be a rounding error, by which no clock goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ class WorkQueue(Generic[K]):
             self.add(key)
             return
         loop = asyncio.get_running_loop()
-        due = loop.time() + seconds
+        due = loop.time() + max(seconds, _TICK)
         pending = self._timers.get(key)
         if pending is not None:
             if pending.due <= due:
