@@ -85,6 +85,8 @@ def test_the_chart_passes_the_linter() -> None:
         "operator.replicas=two",
         "operator.logLevel=LOUD",
         "images.trainer.tga=x",
+        "images.trainer.tag=v1@sha256:0",
+        "images.trainer.digest=sha256:0123",
         "defaultQueue.guaranteed=8",
         "priorityClass.value=2000000000",
         "metrics.serviceMonitor.interval=often",
@@ -150,6 +152,18 @@ def test_images_take_registry_and_tag() -> None:
     assert env["TRAINYARD_TRAINER_IMAGE"] == "mirror.example/x/trainyard/trainer:v2"
     assert env["TRAINYARD_SERVER_IMAGE"] == f"mirror.example/x/trainyard/server:{version}"
     assert pod(*settings)["containers"][0]["image"] == "mirror.example/x/trainyard/operator:dev"
+
+
+def test_a_digest_wins_over_the_tag() -> None:
+    digest = f"sha256:{'0a' * 32}"
+    names = ("operator", "trainer", "server", "gateway")
+    (container,) = pod(*(f"images.{name}.{part}" for name in names for part in (f"digest={digest}", "tag=v2")))[
+        "containers"
+    ]
+    env = {each["name"]: each.get("value") for each in container["env"]}
+    assert container["image"] == f"docker.io/trainyard/operator@{digest}"
+    for name in names[1:]:
+        assert env[f"TRAINYARD_{name.upper()}_IMAGE"] == f"docker.io/trainyard/{name}@{digest}"
 
 
 def test_the_pod_is_restricted() -> None:
