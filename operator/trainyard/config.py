@@ -19,6 +19,10 @@ class Config(BaseSettings):
         default="trainyard-system", description="Namespace of the operator: its Lease and certificate live there."
     )
     identity: str = Field(default="", description="Name of this process in the election; by default the host's name.")
+    pod: str = Field(
+        default="",
+        description="Pod of this process, which is labelled while it leads, so that a standby is ready and yet not asked; empty: only a leader is ready.",
+    )
     kubeconfig: Path | None = Field(
         default=None, description="Kubeconfig to use outside a cluster; inside, the pod's service account is used."
     )

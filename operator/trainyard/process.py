@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from trainyard.app import OURS, App, Ground
 from trainyard.cluster.client import ClusterClient
+from trainyard.cluster.leader_label import LeaderLabel
 from trainyard.cluster.lease_thread import LeaseThread
 from trainyard.cluster.resources import TRAINYARD_GROUP
 from trainyard.cluster.tokens import TokenReviewer
@@ -74,6 +75,8 @@ class Process:
         self.audit = AuditLog(self.identity, self.clock, _audit_file(config), self.metrics.record_lost)
         self.stop = asyncio.Event()
         self.bundle: Bundle | None = None
+        self.serving = False
+        """Whether the endpoint listens, which only a leader's does."""
 
     async def run(self) -> None:
         """Follow until elected, then lead."""
@@ -88,15 +91,22 @@ class Process:
             transport, self.clock, self.random, observer=self.metrics.kube_call, may_write=lambda: lease.is_leader
         )
         app = App(self._ground(client, lease))
-        health = self._health(app, lease)
+        label = LeaderLabel(self.config.namespace, self.config.pod, lambda: self.serving and lease.is_leader)
+        health = self._health(app, lease, label)
         await health.start()
         await lease.start()
+        # A standby writes it, too, and the other client writes for a leader only.
+        plain = await self._connect_plain()
+        labelling = asyncio.create_task(label.run(plain), name="label") if self.config.pod else None
         try:
             if await self._elected(lease):
                 self.audit.begin(lease.epoch)
                 await self._lead(app, client)
                 self.audit.end()
         finally:
+            if labelling is not None:
+                labelling.cancel()
+            await plain.close()
             await lease.stop(writes_ended=client.writes_end_in <= 0)
             await health.stop()
             await client.close()
@@ -128,6 +138,7 @@ class Process:
         )
         endpoint.use(bundle)
         await endpoint.start()
+        self.serving = True
         background = [
             asyncio.create_task(self._renew(client, endpoint), name="certificate"),
             asyncio.create_task(watch_event_loop(self.metrics.loop_lag), name="loop-lag"),
@@ -194,23 +205,34 @@ class Process:
             config.trace_ratio,
         )
 
-    def _health(self, app: App, lease: LeaseThread) -> HealthServer:
+    def _health(self, app: App, lease: LeaseThread, label: LeaderLabel) -> HealthServer:
         self.metrics.registry.register(app.collector(lambda: lease.is_leader))
         health = HealthServer(self.config.host, self.config.http_port, self.metrics.handler())
         heartbeat = health.watch(Heartbeat("event loop", _HEARTBEAT_SECONDS, self.clock))
         asyncio.get_running_loop().create_task(_beat(heartbeat), name="heartbeat")
         health.require(
-            "leader", lambda: None if lease.is_leader else f"{lease.holder or 'nobody'} leads; this process stands by"
+            "leader",
+            lambda: (
+                None
+                if lease.is_leader or self._may_stand_by(lease)
+                else f"{lease.holder or 'nobody'} leads; this process stands by"
+            ),
         )
         health.require(
             "caches",
             lambda: (
                 None
-                if app.synced
+                if app.synced or self._may_stand_by(lease)
                 else f"not filled yet: {', '.join(kind for kind, each in app.informers.items() if not each.synced.is_set()) or TRAINYARD_GROUP}"
             ),
         )
+        if self.config.pod:
+            health.require("label", label.problem)
         return health
+
+    def _may_stand_by(self, lease: LeaseThread) -> bool:
+        """Whether this process is as ready as one that does not lead can be: the Service goes by the label then."""
+        return bool(self.config.pod and lease.holder) and not lease.is_leader
 
     async def _connect_plain(self) -> ClusterClient:
         """A client of its own for the election's thread."""

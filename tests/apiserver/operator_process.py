@@ -53,11 +53,12 @@ def account_kubeconfig(cluster: Cluster, folder: Path) -> Path:
 
 @contextmanager
 def operator_process(
-    cluster: Cluster, kubeconfig: Path, folder: Path, identity: str, *, ready: bool = True
+    cluster: Cluster, kubeconfig: Path, folder: Path, identity: str, *, ready: bool = True, **settings: str
 ) -> Iterator[OperatorProcess]:
-    """A running operator; with `ready`, one that leads and knows the cluster."""
+    """A running operator; with `ready`, one that leads and knows the cluster. settings: those of `Config`."""
     log = folder / f"{identity}.log"
-    process = OperatorProcess(cluster, log=log, kubeconfig=kubeconfig, env={"TRAINYARD_IDENTITY": identity})
+    env = {f"TRAINYARD_{name.upper()}": value for name, value in {"identity": identity, **settings}.items()}
+    process = OperatorProcess(cluster, log=log, kubeconfig=kubeconfig, env=env)
     LOGS.append(log)
     try:
         process.start()

@@ -34,6 +34,7 @@ SPARE = {
     "create apps/deployments": "an apply of something new is authorised as a create too, and audited as a patch",
     "patch /services": "ports come and go with spec.gateway.tls and grpc",
     "patch /events": "an event that happens again is counted",
+    "patch /pods": "a process of this tier is no pod that could be labelled; test_standby labels some",
     "patch /secrets": "the certificate is renewed weeks later",
     "create /configmaps": "what was learned is written every five minutes",
     "patch /configmaps": "what was learned is written every five minutes",

@@ -13,7 +13,7 @@ import yaml
 from dev.cluster.binaries import binaries
 from tests import builders as b
 from trainyard.api.inference_service import InferenceService, ReplicaAdmission, ServedModel
-from trainyard.api.names import GROUP, PRIORITY_CLASS, ROLE_LABEL, SERVICE_LABEL
+from trainyard.api.names import GROUP, LEADS_LABEL, PRIORITY_CLASS, ROLE_LABEL, SERVICE_LABEL
 from trainyard.config import Config
 from trainyard.endpoint.identity import SECRET
 from trainyard.inference.gateway import gateway_children
@@ -136,7 +136,7 @@ def test_traces_go_where_the_values_say(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_the_endpoint_is_the_service() -> None:
     env = {each["name"]: each.get("value") for each in pod()["containers"][0]["env"]}
-    service = only("Service")
+    service = only("Service", ending="yard-trainyard")
     ports = {port["name"]: port["port"] for port in service["spec"]["ports"]}
     name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
     assert env["TRAINYARD_ENDPOINT"] == f"https://{name}.{namespace}.svc:{ports['https']}"
@@ -181,10 +181,36 @@ def test_the_pod_is_restricted() -> None:
     assert "cpu" not in container["resources"]["limits"]
 
 
-def test_two_versions_never_run_at_once() -> None:
+def test_one_replica_is_replaced_and_several_one_after_the_other() -> None:
     assert only("Deployment")["spec"]["strategy"] == {"type": "Recreate"}
     several = only("Deployment", "operator.replicas=3")["spec"]["strategy"]
-    assert several["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": "100%"}
+    assert several["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+
+
+def test_several_replicas_have_a_budget_and_one_can_always_be_drained() -> None:
+    assert not [each for each in render() if each["kind"] == "PodDisruptionBudget"]
+    budget = only("PodDisruptionBudget", "operator.replicas=2")["spec"]
+    labels = only("Deployment", "operator.replicas=2")["spec"]["template"]["metadata"]["labels"]
+    assert budget["maxUnavailable"] == 1
+    assert budget["selector"]["matchLabels"].items() <= labels.items()
+
+
+def test_replicas_of_a_version_spread_over_nodes() -> None:
+    labels = only("Deployment")["spec"]["template"]["metadata"]["labels"]
+    (spread,) = pod("operator.replicas=2")["topologySpreadConstraints"]
+    assert spread["labelSelector"]["matchLabels"].items() <= labels.items()
+    assert (spread["topologyKey"], spread["matchLabelKeys"]) == ("kubernetes.io/hostname", ["pod-template-hash"])
+
+
+def test_trainers_reach_the_leader_and_prometheus_everyone() -> None:
+    labels = only("Deployment")["spec"]["template"]["metadata"]["labels"]
+    leader, metrics = (only("Service", ending=ending)["spec"] for ending in ("yard-trainyard", "-metrics"))
+    assert leader["selector"] == {**metrics["selector"], LEADS_LABEL: "true"}
+    assert metrics["selector"].items() <= labels.items()
+    assert LEADS_LABEL not in labels
+    chosen = only("ServiceMonitor", *MONITORING)["spec"]["selector"]["matchLabels"].items()
+    found = [each["metadata"]["name"] for each in render() if chosen <= each["metadata"].get("labels", {}).items()]
+    assert found == ["yard-trainyard-metrics"]
 
 
 def test_the_operator_may_touch_no_secret_but_its_own() -> None:
