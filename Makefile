@@ -41,7 +41,7 @@ check: $(STAMP) ## lint, types, import contracts, chart
 	$(BIN)/mypy operator dev tests images/telemetry images/trainer images/server images/gateway
 	$(BIN)/lint-imports
 
-generate: $(STAMP) ## write what is generated: CRDs, the chart's copies, dashboards and rules, three pages of docs
+generate: $(STAMP) ## write what is generated: CRDs, the chart's copies and schema, dashboards and rules, four pages of docs
 	$(BIN)/python -m trainyard.api.crds crds
 	$(BIN)/python -m dev.chart sync
 	PYTHONPATH=images/telemetry:images/server:images/gateway $(BIN)/python -m dev.metrics
@@ -50,8 +50,8 @@ generate: $(STAMP) ## write what is generated: CRDs, the chart's copies, dashboa
 	$(BIN)/python -m dev.alerting
 
 verify: generate ## fail if generated files are not up to date
-	@git diff --exit-code --stat -- crds helm docs/metrics.md docs/failure-classes.md docs/runbooks.md || (echo "generated files differ: run 'make generate' and commit"; exit 1)
-	@test -z "$$(git status --porcelain -- crds helm docs/metrics.md docs/failure-classes.md docs/runbooks.md)" || (git status --short -- crds helm docs/metrics.md docs/failure-classes.md docs/runbooks.md; exit 1)
+	@git diff --exit-code --stat -- crds helm docs/chart.md docs/metrics.md docs/failure-classes.md docs/runbooks.md || (echo "generated files differ: run 'make generate' and commit"; exit 1)
+	@test -z "$$(git status --porcelain -- crds helm docs/chart.md docs/metrics.md docs/failure-classes.md docs/runbooks.md)" || (git status --short -- crds helm docs/chart.md docs/metrics.md docs/failure-classes.md docs/runbooks.md; exit 1)
 
 bench: $(STAMP) ## run a benchmark, e.g. NAME=jobs
 	@test -n "$(NAME)" || (echo "NAME is not set; there are: $$(ls tests/bench | sed -n 's/\.py$$//p' | xargs)"; exit 2)

@@ -18,8 +18,8 @@ from tests.apiserver.yard import Yard
 
 pytestmark = pytest.mark.apiserver
 
-TAKEOVER = 40
-"""Seconds: a Lease of 15 s must run out, and the last writes of its holder be over."""
+TAKEOVER = 180
+"""Seconds, of which most are spare: a Lease of 15 s must run out, and a process start beside others."""
 _HOME = "standby-test"
 _TOO_MANY = 429
 
@@ -37,7 +37,7 @@ def release(installed: Cluster) -> Iterator[Yard]:
     ]
     text = "---\n".join(yaml.safe_dump(each) for each in objects)
     yard.kubectl("apply", "-f", "-", stdin=text)
-    yard.kubectl("rollout", "status", "deployment/trainyard", "--timeout=60s")
+    yard.kubectl("rollout", "status", "deployment/trainyard", "--timeout=180s")
     yield yard
     yard.kubectl("delete", "--ignore-not-found", "--cascade=foreground", "-f", "-", stdin=text)
     yard.kubectl("label", "node", node, f"{_HOME}-")
@@ -71,13 +71,13 @@ def test_both_are_ready_and_the_service_follows_the_leader(
         operator_process(installed, account, tmp_path, first, pod=first) as leader,
         operator_process(installed, account, tmp_path, second, pod=second),
     ):
-        release.until(lambda: _asked(release, "trainyard") == [first])
+        release.until(lambda: _asked(release, "trainyard") == [first], seconds=TAKEOVER)
         assert _asked(release, "trainyard-metrics") == [first, second]
         leader.kill()  # so its label stays
         release.until(lambda: _asked(release, "trainyard") == [first, second], seconds=TAKEOVER)
         leader.start()
-        leader.wait_ready()
-        release.until(lambda: _asked(release, "trainyard") == [second])
+        leader.wait_ready(TAKEOVER)
+        release.until(lambda: _asked(release, "trainyard") == [second], seconds=TAKEOVER)
 
 
 def test_a_drain_takes_one_and_waits_for_the_next(release: Yard) -> None:

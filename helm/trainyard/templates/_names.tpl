@@ -34,6 +34,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
 {{- end -}}
 
+{{/* The pod of helm test. */}}
+{{- define "trainyard.testSelector" -}}
+app.kubernetes.io/name: {{ include "trainyard.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: test
+{{- end -}}
+
 {{- define "trainyard.labels" -}}
 {{ include "trainyard.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}

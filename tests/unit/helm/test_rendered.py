@@ -90,6 +90,9 @@ def test_the_chart_passes_the_linter() -> None:
         "defaultQueue.guaranteed=8",
         "priorityClass.value=2000000000",
         "metrics.serviceMonitor.interval=often",
+        "networkPolicy.apiServer.ports={65536}",
+        "networkPolicy.metricsFrom[0].namespace=monitoring",
+        "operator.replicas=null",
         "nonsense=1",
     ],
 )
@@ -270,7 +273,7 @@ def test_crds_come_with_the_chart_unless_told_otherwise() -> None:
 
 def test_extras_are_off_by_default() -> None:
     kinds = {each["kind"] for each in render()}
-    assert not kinds & {"ServiceMonitor", "PodMonitor", "PrometheusRule", "Queue", "Flavor"}
+    assert not kinds & {"ServiceMonitor", "PodMonitor", "PrometheusRule", "NetworkPolicy", "Queue", "Flavor"}
 
 
 def test_the_rules_are_those_of_the_plain_file_but_for_where_runbooks_are() -> None:
@@ -310,6 +313,62 @@ def test_gateways_and_servers_are_scraped_at_the_ports_that_they_have() -> None:
         assert endpoint["relabelings"][0]["regex"] == role
         assert {SERVICE_LABEL, ROLE_LABEL} <= set(made["metadata"]["labels"])
         assert made["metadata"]["labels"][ROLE_LABEL] in spec["selector"]["matchExpressions"][1]["values"]
+
+
+def admits(policy: Object, port: str, labels: dict[str, str], namespace: str) -> bool:
+    """Whether a pod with these labels in that namespace may connect."""
+    for rule in policy["spec"]["ingress"]:
+        if port in [each["port"] for each in rule["ports"]]:
+            for peer in rule["from"]:
+                spaces = peer.get("namespaceSelector")
+                there = namespace == "trainyard-system" if spaces is None else selects(spaces, _names(namespace))
+                if there and selects(peer.get("podSelector", {}), labels):
+                    return True
+    return False
+
+
+def selects(selector: Object, labels: dict[str, str]) -> bool:
+    expressions = selector.get("matchExpressions", ())
+    assert {each["operator"] for each in expressions} <= {"Exists"}
+    return selector.get("matchLabels", {}).items() <= labels.items() and all(
+        each["key"] in labels for each in expressions
+    )
+
+
+def _names(namespace: str) -> dict[str, str]:
+    return {"kubernetes.io/metadata.name": namespace}
+
+
+def test_a_network_policy_lets_in_whom_the_operator_serves_and_nobody_else() -> None:
+    policy = only("NetworkPolicy", "networkPolicy.enabled=true")
+    labels = only("Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert selects(policy["spec"]["podSelector"], labels)
+    worker, gateway, other = ({ROLE_LABEL: "worker"}, {ROLE_LABEL: "gateway"}, {"app": "web"})
+    for mine in (worker, gateway):
+        assert admits(policy, "https", mine, "team")
+        assert not admits(policy, "http", mine, "team")
+    assert not admits(policy, "https", other, "team")
+    assert admits(policy, "http", other, "monitoring")
+    assert not admits(policy, "https", other, "monitoring")
+
+
+def test_pods_that_ask_the_operator_have_the_label_by_which_the_policy_knows_them() -> None:
+    observed = Observed(InferenceService.model_validate(b.inference_service("s", b.meta(uid="u"))))
+    gateway = next(each for each in gateway_children(observed) if each["kind"] == "Deployment")["spec"]["template"]
+    policy = only("NetworkPolicy", "networkPolicy.enabled=true")
+    assert admits(policy, "https", gateway["metadata"]["labels"], "team")
+
+
+def test_a_network_policy_lets_out_to_the_api_server_and_for_names() -> None:
+    def ports(*settings: str) -> list[tuple[set[int], bool]]:
+        rules = only("NetworkPolicy", "networkPolicy.enabled=true", *settings)["spec"]["egress"]
+        return [({each["port"] for each in rule["ports"]}, "to" in rule) for rule in rules]
+
+    assert ports() == [({443, 6443}, False), ({53}, False)]
+    assert ports("networkPolicy.apiServer.cidrs={10.0.0.0/24}", "networkPolicy.apiServer.ports={8443}") == [
+        ({8443}, True),
+        ({53}, False),
+    ]
 
 
 def test_dashboards_are_found_by_the_sidecar() -> None:
