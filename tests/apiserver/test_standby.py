@@ -67,23 +67,26 @@ def test_both_are_ready_and_the_service_follows_the_leader(
     release: Yard, installed: Cluster, account: Path, tmp_path: Path, free_lease: None
 ) -> None:
     first, second = _replicas(release)
-    with (
-        operator_process(installed, account, tmp_path, first, pod=first) as leader,
-        operator_process(installed, account, tmp_path, second, pod=second),
-    ):
-        release.until(lambda: _asked(release, "trainyard") == [first], seconds=TAKEOVER)
-        assert _asked(release, "trainyard-metrics") == [first, second]
-        leader.kill()  # so its label stays
-        release.until(lambda: _asked(release, "trainyard") == [first, second], seconds=TAKEOVER)
-        leader.start()
+    with operator_process(installed, account, tmp_path, first, ready=False, pod=first) as leader:
         leader.wait_ready(TAKEOVER)
-        release.until(lambda: _asked(release, "trainyard") == [second], seconds=TAKEOVER)
+        with operator_process(installed, account, tmp_path, second, ready=False, pod=second):
+            _follows(release, leader, first, second)
+
+
+def _follows(release: Yard, leader: OperatorProcess, first: str, second: str) -> None:
+    release.until(lambda: _asked(release, "trainyard") == [first], seconds=TAKEOVER)
+    assert _asked(release, "trainyard-metrics") == [first, second]
+    leader.kill()  # so its label stays
+    release.until(lambda: _asked(release, "trainyard") == [first, second], seconds=TAKEOVER)
+    leader.start()
+    leader.wait_ready(TAKEOVER)
+    release.until(lambda: _asked(release, "trainyard") == [second], seconds=TAKEOVER)
 
 
 def test_a_drain_takes_one_and_waits_for_the_next(release: Yard) -> None:
     first, second = _replicas(release)
     budget = "jsonpath={.status.disruptionsAllowed}"
-    release.until(lambda: release.kubectl("get", "pdb", "trainyard", "-o", budget) == "1")
+    release.until(lambda: release.kubectl("get", "pdb", "trainyard", "-o", budget) == "1", seconds=60)
     release.kubectl("label", "nodes", "--all", f"{_HOME}-")  # a new one finds no place
     _evict(release, first)
     with pytest.raises(ApiError, match="disruption budget") as refusal:
