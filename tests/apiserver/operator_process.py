@@ -32,10 +32,10 @@ def rendered(cluster: Cluster, *values: str) -> list[dict[str, Any]]:
 
 
 def install(cluster: Cluster) -> None:
-    """Everything of the chart but the operator's own pod, which runs as a process here."""
+    """Everything of the chart but its pods: the operator runs as a process here."""
     objects = [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}},
-        *(each for each in rendered(cluster) if each["kind"] not in ("Deployment", "Service")),
+        *(each for each in rendered(cluster) if each["kind"] not in ("Deployment", "Service", "Pod")),
     ]
     text = "---\n".join(yaml.safe_dump(each) for each in objects)
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=text)

@@ -48,27 +48,35 @@ def test_helm_finds_nothing_to_complain_about(installed: Cluster) -> None:
 
 
 def test_every_object_of_the_chart_is_accepted(installed: Cluster) -> None:
-    values = ("defaultQueue.create=true", "operator.replicas=2")
+    values = (
+        "defaultQueue.create=true",
+        "operator.replicas=2",
+        "networkPolicy.enabled=true",
+        "dashboards.enabled=true",
+    )
     objects = rendered(installed, *values)
     kinds = {each["kind"] for each in objects}
     assert {"Deployment", "ServiceAccount", "ClusterRole", "Role", "Service", "PriorityClass", "Queue"} <= kinds
+    assert {"PodDisruptionBudget", "NetworkPolicy", "ConfigMap", "Pod"} <= kinds
     text = "---\n".join(yaml.safe_dump(each) for each in objects)
     flags = ("--dry-run=server", "--server-side", "--force-conflicts", "--validate=strict")
     printed = installed.kubectl("apply", *flags, "-n", SYSTEM, "-f", "-", input=text)
     assert printed.count("serverside-applied (server dry run)") == len(objects)
 
 
-def test_the_operators_pod_passes_the_strictest_pod_security(bare_yard: Yard) -> None:
+@pytest.mark.parametrize("kind", ["Deployment", "Pod"])
+def test_pods_of_the_chart_pass_the_strictest_pod_security(bare_yard: Yard, kind: str) -> None:
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     bare_yard.patch("Namespace", bare_yard.namespace, {"metadata": {"labels": labels}})
-    template = next(each for each in rendered(bare_yard.cluster) if each["kind"] == "Deployment")["spec"]["template"]
+    found = next(each for each in rendered(bare_yard.cluster) if each["kind"] == kind)
+    template = found["spec"]["template"] if kind == "Deployment" else found
     template["spec"]["serviceAccountName"] = "default"
-    meta = {**template["metadata"], "name": "operator", "namespace": bare_yard.namespace}
+    meta = {"labels": template["metadata"]["labels"], "name": "mine", "namespace": bare_yard.namespace}
     bare_yard.until(lambda: bare_yard.kubectl("get", "serviceaccount", "default", "--ignore-not-found"))
     made = bare_yard.create(
         {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"]}, dry_run=True
     )
-    assert made["metadata"]["name"] == "operator"
+    assert made["metadata"]["name"] == "mine"
 
 
 def test_the_accounts_rights_suffice_and_each_is_used(yard: Yard, operator: OperatorProcess) -> None:

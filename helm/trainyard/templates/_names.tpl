@@ -43,10 +43,20 @@ app.kubernetes.io/component: test
 
 {{- define "trainyard.labels" -}}
 {{ include "trainyard.selector" . }}
+{{ include "trainyard.commonLabels" . }}
+{{- end -}}
+
+{{/* Of whatever component. */}}
+{{- define "trainyard.commonLabels" -}}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: trainyard
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{/* Where pods reach the operator. */}}
+{{- define "trainyard.endpoint" -}}
+https://{{ include "trainyard.fullname" . }}.{{ .Release.Namespace }}.svc:8443
 {{- end -}}
 
 {{/* An image by its name in values: include "trainyard.image" (list . "trainer") */}}

@@ -19,6 +19,7 @@ from trainyard.endpoint.identity import SECRET
 from trainyard.inference.gateway import gateway_children
 from trainyard.inference.observed import Observed
 from trainyard.inference.replica import replica_pod
+from trainyard.installed import of_environment
 
 REPOSITORY = Path(__file__).parents[3]
 CHART = REPOSITORY / "helm" / "trainyard"
@@ -216,6 +217,44 @@ def test_trainers_reach_the_leader_and_prometheus_everyone() -> None:
     assert found == ["yard-trainyard-metrics"]
 
 
+def _test_pod(*settings: str) -> Object:
+    return only("Pod", *settings, ending="-test")
+
+
+def test_the_pod_of_helm_test_is_restricted_and_has_no_rights() -> None:
+    spec = _test_pod()["spec"]
+    (container,) = spec["containers"]
+    operator = pod()
+    assert container["image"] == operator["containers"][0]["image"]
+    assert container["securityContext"] == operator["containers"][0]["securityContext"]
+    assert spec["securityContext"].items() <= operator["securityContext"].items()
+    bound = {subject["name"] for each in render() for subject in each.get("subjects", ())}
+    assert spec["serviceAccountName"] not in bound
+    for each in (_test_pod(), only("ServiceAccount", ending="-test")):
+        assert each["metadata"]["annotations"]["helm.sh/hook"] == "test"
+        assert "hook-succeeded" in each["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
+
+
+def test_helm_test_asks_where_the_operator_is(tmp_path: Path) -> None:
+    env = {each["name"]: each["value"] for each in _test_pod()["spec"]["containers"][0]["env"]}
+    (tmp_path / "token").write_text("t")
+    found = of_environment({**env, "KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "443"}, tmp_path)
+    told = {each["name"]: each.get("value") for each in pod()["containers"][0]["env"]}
+    service = only("Service", ending="yard-trainyard")
+    ports = {port["name"]: port["port"] for port in service["spec"]["ports"]}
+    assert found.api_server == "https://[fd00::1]:443"
+    assert found.endpoint == told["TRAINYARD_ENDPOINT"]
+    assert found.health == f"http://{service['metadata']['name']}.trainyard-system.svc:{ports['http']}"
+
+
+def test_a_network_policy_lets_in_helm_test() -> None:
+    policy, labels = only("NetworkPolicy", "networkPolicy.enabled=true"), _test_pod()["metadata"]["labels"]
+    assert not selects(policy["spec"]["podSelector"], labels)
+    for port in ("http", "https"):
+        assert admits(policy, port, labels, "trainyard-system")
+        assert not admits(policy, port, labels, "team")
+
+
 def test_the_operator_may_touch_no_secret_but_its_own() -> None:
     assert not [right for right in rights(only("ClusterRole", ending="yard-trainyard")) if "secret" in right[0]]
     mine = {right for right in rights(only("Role")) if right[0] == "/secrets"}
@@ -387,7 +426,10 @@ def test_dashboards_are_found_by_the_sidecar() -> None:
 def test_roles_can_be_left_to_somebody_else() -> None:
     settings = ("rbac.create=false", "rbac.aggregate=false", "serviceAccount.create=false", "serviceAccount.name=mine")
     kinds = {each["kind"] for each in render(*settings)}
-    assert not kinds & {"ClusterRole", "Role", "ServiceAccount"}
+    assert not kinds & {"ClusterRole", "Role"}
+    assert [each["metadata"]["name"] for each in render(*settings) if each["kind"] == "ServiceAccount"] == [
+        "yard-trainyard-test"
+    ]
     assert pod(*settings)["serviceAccountName"] == "mine"
 
 
