@@ -1,6 +1,7 @@
 """Makes every file in locks/ from pyproject.toml and locks/*.in: `make lock`, or `python -m dev.lock [--upgrade]`.
 
-dev.txt is resolved first and constrains the others, so what is tested in .venv is what the images hold. torch.txt is
+dev.txt is resolved first and constrains the others, so what is tested in .venv is what the images hold; checkov.txt is
+installed apart from everything and goes by itself. torch.txt is
 what the extras `trainer` and `server` have in common: both images install it with the same instructions, so the layer
 of 5 GB is built and stored once; trainer.txt and server.txt are what each adds.
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ROOT / "locks"
 _FIRST = "dev"
+APART = ("checkov",)
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ def main(arguments: list[str] | None = None) -> None:
         for lock in plan(read_project(), read_inputs()):
             source = Path(folder, f"{lock.name}.in")
             source.write_text("\n".join(lock.requirements) + "\n")
-            _compile([str(source)], LOCKS / f"{lock.name}.txt", "--constraint", str(first), *upgrade)
+            constraint = () if lock.name in APART else ("--constraint", str(first))
+            _compile([str(source)], LOCKS / f"{lock.name}.txt", *constraint, *upgrade)
             print(f"locks/{lock.name}.txt")
 
 

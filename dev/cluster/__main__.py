@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from dev.chart import lint
 from dev.cluster.binaries import SERVERS, binaries
 from dev.cluster.errors import ClusterError
 from dev.cluster.lifecycle import attach, down, up
@@ -67,6 +68,7 @@ def _run(options: argparse.Namespace) -> int:
             return _report(residue(options.name))
         case "prepare":
             prepare(to_stderr)
+            lint.install(to_stderr)
             binaries().ensure(*SERVERS, "kubectl", "kwok", "helm", "coredns", "probe")
     return 0
 

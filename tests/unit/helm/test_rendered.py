@@ -1,17 +1,14 @@
 """What Helm makes of the chart: names that the operator's code knows, rights that it needs, and no others."""
 
-import subprocess
-from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from dev.cluster.binaries import binaries
+from dev.chart import CHART
 from tests import builders as b
+from tests.unit.helm.rendering import MONITORING, Object, helm, only, pod, render
 from trainyard.api.inference_service import InferenceService, ReplicaAdmission, ServedModel
 from trainyard.api.names import GROUP, LEADS_LABEL, PRIORITY_CLASS, ROLE_LABEL, SERVICE_LABEL
 from trainyard.config import Config
@@ -20,45 +17,6 @@ from trainyard.inference.gateway import gateway_children
 from trainyard.inference.observed import Observed
 from trainyard.inference.replica import replica_pod
 from trainyard.installed import of_environment
-
-REPOSITORY = Path(__file__).parents[3]
-CHART = REPOSITORY / "helm" / "trainyard"
-Object = dict[str, Any]
-Render = Callable[..., list[Object]]
-
-
-@cache
-def _helm() -> Path:
-    found = binaries().folder / "helm"
-    if not found.exists():
-        pytest.skip(f"helm is not built yet ({found}): a local cluster builds it, as does `python -m dev.cluster up`")
-    return found
-
-
-def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
-    argv = [str(_helm()), *arguments]
-    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
-
-
-@cache
-def render(*settings: str) -> list[Object]:
-    """All objects of the chart with these --set arguments."""
-    sets = [argument for each in settings for argument in ("--set", each)]
-    done = helm("template", "yard", str(CHART), "-n", "trainyard-system", "--kube-version", "1.34.0", *sets)
-    assert done.returncode == 0, done.stderr
-    return [each for each in yaml.safe_load_all(done.stdout) if each]
-
-
-def only(kind: str, *settings: str, ending: str = "") -> Object:
-    """The one object of that kind, whose name ends so."""
-    found = [each for each in render(*settings) if each["kind"] == kind and each["metadata"]["name"].endswith(ending)]
-    assert len(found) == 1
-    return found[0]
-
-
-def pod(*settings: str) -> Object:
-    spec: Object = only("Deployment", *settings)["spec"]["template"]["spec"]
-    return spec
 
 
 def rights(role: Object) -> set[tuple[str, str, str]]:
@@ -102,9 +60,6 @@ def test_a_wrong_value_is_refused_by_name(setting: str) -> None:
     assert done.returncode != 0
     path, _, _ = setting.partition("=")
     assert path.rsplit(".", 1)[-1] in done.stderr
-
-
-MONITORING = tuple(f"metrics.{each}.enabled=true" for each in ("serviceMonitor", "podMonitor", "prometheusRule"))
 
 
 def test_every_object_says_what_it_belongs_to() -> None:
