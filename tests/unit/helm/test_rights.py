@@ -1,6 +1,6 @@
 """What the doctor asks of the operator's account is what the chart grants it."""
 
-from tests.unit.helm.test_rendered import Object, render
+from tests.unit.helm.rendering import Object, render
 from trainyard.cli.doctor.rights import NEEDED, Right
 
 
