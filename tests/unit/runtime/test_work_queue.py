@@ -292,3 +292,12 @@ def test_the_last_change_of_a_key_is_always_seen(steps: list[tuple[str, float, b
     finally:
         logging.disable(logging.NOTSET)
         loop.close()
+
+
+async def test_what_rounding_left_of_a_time_is_waited_for_as_a_time() -> None:
+    """Added to a clock that has run for a while it would be nothing, and the same look be taken without end."""
+    queue, recorder = queue_of(), Recorder(Again(1e-14), seconds=0.0)
+    async with running(queue, recorder):
+        queue.add("a")
+        await asyncio.sleep(0.0105)
+    assert 2 <= len(recorder.seen) <= 12
