@@ -187,7 +187,8 @@ def test_the_pod_of_helm_test_is_restricted_and_has_no_rights() -> None:
     assert spec["serviceAccountName"] not in bound
     for each in (_test_pod(), only("ServiceAccount", ending="-test")):
         assert each["metadata"]["annotations"]["helm.sh/hook"] == "test"
-        assert "hook-succeeded" in each["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
+    kept = _test_pod()["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
+    assert kept == "before-hook-creation", "helm test --logs reads the log of a pod that is still there"
 
 
 def test_helm_test_asks_where_the_operator_is(tmp_path: Path) -> None:
