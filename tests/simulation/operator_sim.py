@@ -68,7 +68,8 @@ class Process:
 
     def __init__(self, api: FakeApi, number: int, record: Callable[[Entry], None]) -> None:
         self.connection = api.connect(f"operator-{number}")
-        client = ClusterClient(self.connection, CLOCK, Random(number))
+        metrics = Metrics(CollectorRegistry())
+        client = ClusterClient(self.connection, CLOCK, Random(number), observer=metrics.kube_call)
         self.app = App(
             Ground(
                 client=client,
@@ -77,7 +78,7 @@ class Process:
                 surroundings=lambda: SURROUNDINGS,
                 epoch=lambda: number,
                 identity=f"operator-{number}",
-                metrics=Metrics(CollectorRegistry()),
+                metrics=metrics,
                 compute=compute,
                 workers=8,
                 record=record,

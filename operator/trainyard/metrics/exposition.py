@@ -1,9 +1,12 @@
 """GET /metrics: the registry in the format that the caller asks for, OpenMetrics or Prometheus text.
 
-It is rendered in a thread, since that takes seconds with ten thousand objects; collectors look after themselves.
+It is rendered and compressed in a thread, since that takes seconds with ten thousand objects; collectors look after
+themselves. Anybody in the cluster may ask, so nothing here grows with those who do: one rendering at a time, a few
+callers at once, and a time by which an answer must have been read.
 """
 
 import asyncio
+import gzip
 from collections.abc import Awaitable, Callable, Iterator
 
 from aiohttp import web
@@ -12,6 +15,13 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric as Family
 
 HttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Encode = Callable[["_Filtered"], bytes]
+PLACES = 8
+"""Callers at once, those that still read their answer included; others are asked to come back."""
+READ_SECONDS = 30.0
+"""Whoever has not read the answer by then is hung up on: it lies in memory until then."""
+_COMPRESSION = 1
+"""Names of labels repeat themselves: more effort saves hardly any bytes."""
 
 
 class _Filtered:
@@ -24,20 +34,53 @@ class _Filtered:
         return map(_without_created, self._registry.collect())
 
 
-def metrics_handler(registry: CollectorRegistry) -> HttpHandler:
-    """A handler that serves `registry`."""
-    turn = asyncio.Semaphore(1)
+class _Exposition:
+    """Serves one registry."""
 
-    async def handle(request: web.Request) -> web.StreamResponse:
+    def __init__(self, registry: CollectorRegistry, read_seconds: float) -> None:
+        self._registry = _Filtered(registry)
+        self._read_seconds = read_seconds
+        self._turn = asyncio.Semaphore(1)
+        self._callers = 0
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        if self._callers >= PLACES:
+            said = f"{PLACES} scrapes are being answered; expected are a few at a time, try again later\n"
+            return web.Response(status=503, text=said, headers={"Retry-After": "5"})
+        self._callers += 1
+        try:
+            return await self._answer(request)
+        finally:
+            self._callers -= 1
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        # One at a time: impatient or many scrapers must not multiply the work.
-        async with turn:
-            text = await asyncio.to_thread(encode, _Filtered(registry))
-        response = web.Response(body=text, headers={"Content-Type": content_type})
-        response.enable_compression()
+        headers = {"Content-Type": content_type}
+        zipped = "gzip" in request.headers.get("Accept-Encoding", "").lower()
+        if zipped:
+            headers["Content-Encoding"] = "gzip"
+        async with self._turn:
+            body = await asyncio.to_thread(self._rendered, encode, zipped)
+        response = web.Response(body=body, headers=headers)
+        try:
+            async with asyncio.timeout(self._read_seconds):
+                await response.prepare(request)
+                await response.write_eof()
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
+        except ConnectionError:
+            pass  # the caller left
         return response
 
-    return handle
+    def _rendered(self, encode: Encode, zipped: bool) -> bytes:
+        text = encode(self._registry)
+        return gzip.compress(text, _COMPRESSION) if zipped else text
+
+
+def metrics_handler(registry: CollectorRegistry, read_seconds: float = READ_SECONDS) -> HttpHandler:
+    """A handler that serves `registry`."""
+    return _Exposition(registry, read_seconds).handle
 
 
 def _without_created(family: Family) -> Family:

@@ -15,6 +15,9 @@ ReadyCheck = Callable[[], str | None]
 """Returns None when ready, else the reason why not."""
 HttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+_STOP_SECONDS = 1.0
+"""A stop waits no longer for somebody who reads slowly."""
+
 
 class Heartbeat:
     """Shows that a part of the process still moves: `beat` at each turn; stale after `limit` seconds of silence."""
@@ -77,7 +80,7 @@ class HealthServer:
 
     async def start(self) -> int:
         """Listen; returns the port, which is chosen by the system when 0 was asked for."""
-        self._runner = web.AppRunner(self.app(), access_log=None)
+        self._runner = web.AppRunner(self.app(), access_log=None, shutdown_timeout=_STOP_SECONDS)
         await self._runner.setup()
         await web.TCPSite(self._runner, self._host, self._port).start()
         port: int = self._runner.addresses[0][1]
