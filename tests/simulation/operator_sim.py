@@ -69,6 +69,11 @@ class Process:
     def __init__(self, api: FakeApi, number: int, record: Callable[[Entry], None]) -> None:
         self.connection = api.connect(f"operator-{number}")
         metrics = Metrics(CollectorRegistry())
+
+        def on_record(entry: Entry) -> None:
+            record(entry)
+            metrics.recorded(entry)
+
         client = ClusterClient(self.connection, CLOCK, Random(number), observer=metrics.kube_call)
         self.app = App(
             Ground(
@@ -81,7 +86,7 @@ class Process:
                 metrics=metrics,
                 compute=compute,
                 workers=8,
-                record=record,
+                record=on_record,
             )
         )
         self._stop = asyncio.Event()

@@ -18,6 +18,7 @@ from trainyard.cluster.resources import EVENTS, INFERENCE_SERVICES, NODES, QUEUE
 from trainyard.metrics.collector import WorldCollector
 from trainyard.metrics.definitions import (
     ALL,
+    AUDIT_RECORDS_LOST,
     CERTIFICATE_END,
     CERTIFICATE_START,
     SERIES_DROPPED,
@@ -28,6 +29,7 @@ from trainyard.workloads.keys import Key
 
 pytestmark = pytest.mark.looptime
 ELSEWHERE = {
+    AUDIT_RECORDS_LOST.name: "of the process, whose audit file would have to fail: tests/unit/runtime/test_audit.py",
     SERIES_DROPPED.name: "no family comes near to its cap: tests/unit/metrics/test_bounds.py",
     VIOLATIONS.name: "a promise would have to be broken: tests/simulation/test_conformance.py has the auditor find such",
     CERTIFICATE_START.name: "of the process, which a simulation has none of: tests/unit/endpoint/test_certificates.py",
@@ -124,7 +126,7 @@ async def crowd(sim: Simulation, scrapes: Scrapes) -> None:
 
 
 async def train(sim: Simulation, scrapes: Scrapes) -> None:
-    """A job with a budget is held up by a slow node, and others end well and badly."""
+    """A job with a budget is held up by a slow node, fails and goes on; others end well and badly."""
     claim = {"budget": {"maxGPUHours": 100}, "training": {"checkpointEverySteps": 50}}
     sim.create(b.training_job("held", b.workers(3), b.gpus(4), b.queue("production"), b.storage(), b.spec(**claim)))
     sim.create(b.training_job("well", b.runs(30)), b.training_job("badly", b.runs(20, 1), b.max_restarts(1)))
@@ -132,6 +134,12 @@ async def train(sim: Simulation, scrapes: Scrapes) -> None:
     for step in range(0, 1000, 20):
         told(sim, "held", step, slow=sim.nodes("held")[0])
         await sim.rest(4)
+    scrapes.look()
+    sim.kubelet.finish(b.NAMESPACE, sim.names("held")[0], exit_code=1)
+    await sim.until(lambda: sim.status("held")["restarts"] == 1 and sim.phase("held") == "Running", 120)
+    for step in (1000, 1020):
+        told(sim, "held", step)
+        await sim.rest(40)  # a report without great news is looked at within half a minute
     await sim.until(sim.is_("Complete", "well"), 60)
     await sim.until(sim.is_("Failed", "badly"), 300)
     scrapes.look()
