@@ -9,7 +9,6 @@ from dev.demo import install
 from tests.e2e.asking import Gateway, near
 from tests.e2e.callers import Callers
 from tests.e2e.models import Models
-from tests.e2e.platform import Platform
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 SYSTEM = "trainyard-system"
