@@ -22,8 +22,6 @@ log = logging.getLogger(__name__)
 _TICK = 0.001
 """Least seconds until a key is seen again: what is left of a time may be a rounding error, by which no clock goes on."""
 
-_LEAST_SECONDS = 0.001
-
 
 @dataclass(frozen=True, slots=True)
 class Again:
@@ -198,8 +196,7 @@ class WorkQueue(Generic[K]):
             self._ready.setdefault(key, dirtied)
             self._wake_one()
         if again.after is not None:
-            # What is left of a time after rounding moves no clock: the same look would be taken again without end.
-            self.add_after(key, max(again.after, _LEAST_SECONDS) if again.after > 0 else again.after)
+            self.add_after(key, again.after)
 
     def _note_failure(self, key: K) -> Again:
         self.failures += 1

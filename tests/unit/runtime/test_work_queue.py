@@ -107,21 +107,6 @@ async def test_of_several_wishes_the_earliest_wins() -> None:
     assert recorder.times() == [5]
 
 
-async def test_a_rest_of_time_too_small_for_the_clock_does_not_spin() -> None:
-    looks = 0
-
-    async def look(_key: str) -> Again:
-        nonlocal looks
-        looks += 1
-        return Again(1e-14) if asyncio.get_running_loop().time() < 1 else NEVER
-
-    queue = queue_of()
-    async with running(queue, look):
-        queue.add("a")
-        await asyncio.sleep(2)
-    assert looks <= 1001
-
-
 async def test_an_immediate_add_does_not_cancel_a_timer() -> None:
     queue, recorder = queue_of(), Recorder()
     async with running(queue, recorder):
