@@ -33,6 +33,8 @@ _APPLIED = frozenset({"Deployment"})
 
 _UNSEEN_SECONDS = 5.0
 """A watch tells of a new pod within milliseconds; after so long a pod that is not seen is made again."""
+_TICK = 0.001
+"""A timer may fire a rounding error early; asking again after what is left would spin."""
 
 Learn = Callable[[str, Object], None]
 """Tells the caches what the API server answered to a write, before the watch does: kind, object."""
@@ -144,7 +146,7 @@ class Applier:
         for each in first:
             await self._create_one(each, owner)
         now = self._clock.monotonic()
-        self._made = {pod: until for pod, until in self._made.items() if until > now}
+        self._made = {pod: until for pod, until in self._made.items() if until - now > _TICK}
         pods = [each for each in objects if each["kind"] == "Pod"]
         awaited = [self._made[_place(each)] - now for each in pods if _place(each) in self._made]
         results = await asyncio.gather(
