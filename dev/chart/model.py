@@ -116,6 +116,7 @@ class Operator(Section):
     pod_labels: Labels
     pod_annotations: Labels
     failure_table: list[FailureRow]
+    carbon_grams_per_kwh: float = Field(alias="carbonGramsPerKWh", ge=0, le=5000)
     extra_env: list[Variable]
     termination_grace_period_seconds: int = Field(ge=1)
 

@@ -20,6 +20,9 @@ class Unit(StrEnum):
     REQUESTS = "reqps"
     BYTES_PER_SECOND = "Bps"
     YES = "bool_yes_no"
+    WATTS = "watt"
+    GRAMS = "massg"
+    MONEY = "suffix: money"
 
 
 WHOLE = frozenset({Unit.COUNT, Unit.GPUS, Unit.JOBS, Unit.STEPS})

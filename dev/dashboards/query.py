@@ -33,7 +33,7 @@ class Scope:
 
     variables: tuple[str, ...] = ()
 
-    def series(self, source: Source, suffix: str = "", **matchers: str) -> str:
+    def series(self, source: Source, /, suffix: str = "", **matchers: str) -> str:
         """The selector. matchers: label to a regular expression. ValueError for a label that the metric has not."""
         unknown = set(matchers) - set(source.labels)
         if unknown:
@@ -43,25 +43,25 @@ class Scope:
         pairs = ", ".join(f'{label}=~"{value}"' for label, value in (*chosen, *matchers.items()))
         return f"{source.name}{suffix}{{{pairs}}}"
 
-    def once(self, source: Source, **matchers: str) -> str:
+    def once(self, source: Source, /, **matchers: str) -> str:
         """Each series of an object once: an operator that stands by renders the same ones as the leader."""
         return f"max by ({_list((CLUSTER, *source.labels))}) ({self.series(source, **matchers)})"
 
-    def rate(self, source: Source, by: Sequence[str] = (), suffix: str = "", **matchers: str) -> str:
+    def rate(self, source: Source, /, by: Sequence[str] = (), suffix: str = "", **matchers: str) -> str:
         """Increase of a counter a second."""
         return total(f"rate({self.series(source, suffix, **matchers)}[{WINDOW}])", by)
 
-    def increase(self, source: Source, by: Sequence[str] = (), window: str = WINDOW, **matchers: str) -> str:
+    def increase(self, source: Source, /, by: Sequence[str] = (), window: str = WINDOW, **matchers: str) -> str:
         """Increase of a counter of events within the window. A series that began within it counts from 0: its first event made it."""
         series = self.series(source, **matchers)
         return total(f"({series} unless {series} offset {window}) or increase({series}[{window}])", by)
 
-    def slope(self, source: Source, by: Sequence[str], window: str = WINDOW, **matchers: str) -> str:
+    def slope(self, source: Source, /, by: Sequence[str], window: str = WINDOW, **matchers: str) -> str:
         """Growth a second of a sum that falls when objects are deleted, which is no growth."""
         labels = _list((CLUSTER, *source.labels))
         return total(f"clamp_min(max by ({labels}) (deriv({self.series(source, **matchers)}[{window}])), 0)", by)
 
-    def quantile(self, share: float, source: Source, by: Sequence[str] = (), **matchers: str) -> str:
+    def quantile(self, share: float, source: Source, /, by: Sequence[str] = (), **matchers: str) -> str:
         """Of a histogram, e.g. 0.95 for the 95th percentile."""
         return f"histogram_quantile({share:g}, {self.rate(source, ('le', *by), '_bucket', **matchers)})"
 

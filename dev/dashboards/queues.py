@@ -168,10 +168,51 @@ _QUOTA = (
         empty="nobody",
     ),
 )
+_ENERGY = (
+    Panel(
+        "How much power is drawn?",
+        "By queue, estimated from wattsPerUnit of the flavors and what is held of them. A cap is a quota of trainyard.dev/watts: choose that resource above, and look at who is near the limit.",
+        Unit.WATTS,
+        (Query(top(_S.rate(d.ENERGY, ["queue"], source="estimated")), "{{queue}}"),),
+        Look.STACK,
+        empty="no flavor states wattsPerUnit",
+    ),
+    Panel(
+        "How far is the estimate from what GPUs measure?",
+        "Both count the same GPUs, so they do not add up. Only training jobs whose trainers report it are measured, and only while they run: less than the estimate is to be expected.",
+        Unit.WATTS,
+        (Query(_S.rate(d.ENERGY, ["source"]), "{{source}}"),),
+        empty="no flavor states wattsPerUnit",
+    ),
+    Panel(
+        "Which namespaces draw most?",
+        "Estimated, as above; the ten largest.",
+        Unit.WATTS,
+        (Query(top(_S.rate(d.ENERGY, ["namespace"], source="estimated")), "{{namespace}}"),),
+        Look.RANKING,
+        empty="no flavor states wattsPerUnit",
+    ),
+    Panel(
+        "What does it cost?",
+        "Price of what held a place within the dashboard's time range, in the currency of the flavors, by queue.",
+        Unit.MONEY,
+        (Query(top(_S.increase(d.COST, ["queue"], RANGE)), "{{queue}}"),),
+        Look.RANKING,
+        empty="no flavor states pricePerHour",
+    ),
+    Panel(
+        "How much CO2 is that?",
+        "Of the energy that is estimated, within the dashboard's time range, by queue.",
+        Unit.GRAMS,
+        (Query(top(_S.increase(d.CARBON, ["queue"], RANGE)), "{{queue}}"),),
+        Look.RANKING,
+        empty="operator.carbonGramsPerKWh is not set",
+    ),
+)
 BOARD = Board(
     QUEUES,
     "Queues",
-    "Who waits and why, who holds how much of whose quota, and who makes way for whom?",
+    "Who waits and why, who holds how much of whose quota, who makes way for whom, and what does it draw and cost?",
     _VARIABLES,
-    (Row("Now", _NOW), Row("Waiting", _WAITING), Row("Quota", _QUOTA)),
+    (Row("Now", _NOW), Row("Waiting", _WAITING), Row("Quota", _QUOTA), Row("Energy and money", _ENERGY)),
 )

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from trainyard.admission.auditor import Auditor, Finding, Sighting
 from trainyard.admission.incident_log import IncidentLog
 from trainyard.admission.memory import Memory
+from trainyard.admission.meter import Meter
 from trainyard.admission.overview import FRESH_SECONDS, OverviewController
 from trainyard.admission.scheduler import Scheduler
 from trainyard.admission.vitals import Vitals
@@ -60,6 +61,7 @@ from trainyard.training.workload import finished
 from trainyard.workloads import conditions
 from trainyard.workloads.applier import Applier
 from trainyard.workloads.decisions import Decisions
+from trainyard.workloads.kept import KEPT
 from trainyard.workloads.keys import Key
 from trainyard.workloads.node_health import broken
 from trainyard.workloads.outlook import Outlooks
@@ -95,6 +97,7 @@ class Ground:
     repair_seconds: float = 180.0
     record: Callable[[Entry], None] = lambda _: None
     """Keeps what belongs on record."""
+    carbon_grams_per_kwh: float | None = None
 
 
 class App:
@@ -107,10 +110,12 @@ class App:
         self.reports, self.gateways, self.decisions = ReportBoard(), GatewayBoard(), Decisions()
         self.queue: WorkQueue[Key] = WorkQueue("objects", clock, ground.random, observer=ground.metrics.reconciled)
         self.events = EventRecorder(client, clock, "trainyard", ground.identity)
-        self.caches = {kind: ExternalCache(str(resource), clock) for kind, resource in OURS.items()}
+        self.caches = {
+            kind: ExternalCache(resource, clock, keep=KEPT.get(kind, _all)) for kind, resource in OURS.items()
+        }
         self.informers = {
-            "Pod": Informer(client, PODS, clock, ground.random),
-            "Node": Informer(client, NODES, clock, ground.random),
+            "Pod": Informer(client, PODS, clock, ground.random, keep=KEPT["Pod"]),
+            "Node": Informer(client, NODES, clock, ground.random, keep=KEPT["Node"]),
             "Namespace": Informer(client, NAMESPACES, clock, ground.random),
             "PersistentVolumeClaim": Informer(client, CLAIMS, clock, ground.random),
             "Service": Informer(client, SERVICES, clock, ground.random, label_selector=_MANAGED),
@@ -125,6 +130,13 @@ class App:
             Memory(client, self.incidents, ground.namespace, INCIDENTS, INCIDENTS_KEY),
         )
         self.auditor = Auditor(self._sighting, clock, self._violated, ground.compute)
+        self.meter = Meter(
+            lambda: (workload for workload, _ in self._workloads()),
+            self.world.flavors,
+            clock,
+            ground.metrics,
+            ground.carbon_grams_per_kwh,
+        )
         self.scheduler = Scheduler(
             self.world,
             self.decisions,
@@ -198,6 +210,7 @@ class App:
             _start(background, self.auditor.run(), "auditor")
             for memory in self._memories:
                 _start(background, memory.run(), "memory")
+            _start(background, self.meter.run(), "meter")
             _start(background, self.events.run(), "events")
             _start(background, self._repair_now_and_then(), "repair")
             self.scheduler.poke()
@@ -208,8 +221,8 @@ class App:
 
     async def repair(self) -> None:
         """Compare the caches of our kinds with complete quorum lists: the watch that feeds them may have missed deletions."""
-        for kind, resource in OURS.items():
-            self.caches[kind].repair(await self.ground.client.list(resource))
+        for cache in self.caches.values():
+            await cache.repair(self.ground.client)
 
     async def reconcile(self, key: Key) -> Again:
         """One look at one object. A decision that was made on an outdated copy is made again when the news is here."""
@@ -246,7 +259,8 @@ class App:
 
     def picture(self) -> Picture:
         """The cluster at this moment, as the scheduler sees it."""
-        return Picture(self.world, self.world.snapshot(each for each, _ in self._workloads()), self.ground.clock.now())
+        snapshot = self.world.snapshot(each for each, _ in self._workloads())
+        return Picture(self.world, snapshot, self.ground.clock.now(), self.ground.carbon_grams_per_kwh)
 
     def _sighting(self) -> Sighting:
         world = self.world
@@ -358,6 +372,10 @@ class App:
         self.incidents.over(over)
         for each in over:
             metrics.interrupted(each)
+        if after.status.ledger is not None:
+            known = before.status.ledger.measured_joules if before.status.ledger else 0.0
+            if after.status.ledger.measured_joules > known:
+                metrics.measured(queue, after.metadata.namespace, after.status.ledger.measured_joules - known)
         for _ in added_to(before.status.stragglers, after.status.stragglers):
             metrics.straggler(queue)
         if finished(after) and not finished(before):
@@ -391,6 +409,10 @@ def _start(background: AsyncExitStack, work: Any, name: str) -> None:
 def _asks(thing: Mapping[str, Any]) -> tuple[object, bool]:
     """What of a job or service may change what it asks for: its spec, and the end of its restoring."""
     return thing["metadata"].get("generation"), RESTORING in thing["metadata"].get("annotations", {})
+
+
+def _all(obj: dict[str, Any]) -> dict[str, Any]:
+    return obj
 
 
 def _over(pod: Mapping[str, Any]) -> bool:

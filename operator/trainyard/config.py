@@ -55,6 +55,13 @@ class Config(BaseSettings):
         default=64 * 1024 * 1024, ge=4096, description="Size from which on the file is renamed and a new one begun."
     )
     audit_files_kept: int = Field(default=8, ge=1, le=1000, description="Renamed files that are kept.")
+    carbon_grams_per_kwh: float | None = Field(
+        default=None,
+        ge=0,
+        le=5000,
+        description="Grams of CO2 per kWh of the power that the nodes use; without, none are counted.",
+    )
+
     failure_table: tuple[FailureRow, ...] = Field(
         default=(), description="JSON list of rows that come before the built-in table of failure classes."
     )

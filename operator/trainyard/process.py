@@ -186,6 +186,7 @@ class Process:
             workers=self.config.workers,
             repair_seconds=self.config.repair_seconds,
             record=self._record,
+            carbon_grams_per_kwh=self.config.carbon_grams_per_kwh,
         )
 
     def _record(self, entry: Entry) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 from dev.cluster import Cluster, ClusterSpec, up
 from dev.operator_process import OperatorProcess
 from trainyard.cluster.client import ClusterClient
+from trainyard.cluster.errors import AlreadyExists
 from trainyard.cluster.informer import Informer
 from trainyard.cluster.resources import PODS, TRAINING_JOBS, Resource
 from trainyard.cluster.transport import KubeTransport
@@ -160,7 +161,8 @@ async def submit(client: ClusterClient, kind: Resource, objects: Iterable[dict[s
 
     async def one(obj: dict[str, Any]) -> None:
         async with gate:
-            await client.create(kind, obj)
+            with suppress(AlreadyExists):  # the answer to the first attempt was lost
+                await client.create(kind, obj)
 
     await asyncio.gather(*(one(obj) for obj in objects))
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from trainer.checkpoint_state import Position
 from trainer.control import StopSignal, agree
+from trainer.energy import GpuEnergy, together
 from trainer.environment import Environment
 from trainer.errors import StopRequested, TrainerError
 from trainer.evaluation import Judge, Samples, evaluate
@@ -53,6 +54,7 @@ class Job:
     stop: StopSignal
     spending: Spending
     pace: Pace
+    energy: GpuEnergy | None
 
     @property
     def total_steps(self) -> int:
@@ -158,8 +160,8 @@ def _boundary(job: Job, at: _State, *, first: bool) -> None:
             )
     _report_step(job, at)
     compare, *heard = orders.flags
-    if compare and (slowest := job.pace.compare(job.group)):
-        _report(job, step_seconds=slowest.as_report())
+    if compare:
+        _compare(job)
     if job.saver is not None:
         with job.spending.on(Use.SAVING):
             job.saver.hear(*heard)
@@ -169,6 +171,15 @@ def _boundary(job: Job, at: _State, *, first: bool) -> None:
                 job.saver.finish()  # somebody waits for it, or there is nothing to do meanwhile
     if stopping:
         raise StopRequested(_farewell(job, at))
+
+
+def _compare(job: Job) -> None:
+    """Now and then all workers tell each other what each of them only knows of itself."""
+    if slowest := job.pace.compare(job.group):
+        _report(job, step_seconds=slowest.as_report())
+    joules, measured = job.group.sum(together(job.energy))
+    if measured == job.group.world_size:  # a part of the gang would look like all of it
+        _report(job, joules=round(joules, 3))
 
 
 def _learn(at: _State, known: StepLoss, mean: float | None) -> None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from trainyard.admission.account import Account, account
 from trainyard.api.flavor import Flavor, FlavorStatus
-from trainyard.api.names import GPU
+from trainyard.api.names import GPU, WATTS
 from trainyard.api.queue import BudgetUse, Queue, QueueStatus, QuotaUse, RecentShare
 from trainyard.api.reasons import ConditionType, Reason
 from trainyard.cluster.resources import FLAVORS, QUEUES
@@ -16,6 +16,7 @@ from trainyard.runtime.clock import Clock
 from trainyard.runtime.work_queue import NEVER, Again
 from trainyard.scheduling import quota
 from trainyard.scheduling.accounts import borrowed_lately
+from trainyard.scheduling.checks import powerless
 from trainyard.scheduling.eligibility import of_flavor
 from trainyard.scheduling.quota_tree import Cell, QuotaTree
 from trainyard.scheduling.resources import add, show
@@ -143,6 +144,12 @@ def _readiness(queue: Queue, tree: QuotaTree, snapshot: Snapshot) -> tuple[bool,
     missing = [flavor.name for flavor in queue.spec.flavors if flavor.name not in snapshot.flavors]
     if missing:
         return False, Reason.UNKNOWN_FLAVOR, f"spec.flavors: there is no Flavor {', '.join(missing)}"
+    if blind := powerless(tree, name, (flavor.name for flavor in queue.spec.flavors)):
+        return (
+            False,
+            Reason.MISCONFIGURED,
+            f"spec.flavors: quota of {WATTS} on Flavor {', '.join(blind)}, which states no spec.wattsPerUnit; set it there",
+        )
     if queue.spec.stop_policy != "None":
         return True, Reason.ACTIVE, f"holds new jobs: stopPolicy is {queue.spec.stop_policy}"
     if not tree.is_leaf(name):

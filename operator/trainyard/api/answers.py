@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from trainyard.api.autoscaling import Scaling
+from trainyard.api.energy import PowerUse
 from trainyard.api.forecast import Remedy, StartEstimate
 from trainyard.api.incident import Incident
 from trainyard.api.ledger import Spent
@@ -159,3 +160,9 @@ class Top(Model):
     flavors: list[FlavorUse] = Field(description="By flavor.")
     running: int = Field(description="Workloads that have a place.")
     waiting: int = Field(description="Workloads that wait.")
+    power: list[PowerUse] = Field(
+        default_factory=list, description="By queue and flavor, of flavors that state power or price."
+    )
+    own: PowerUse | None = Field(
+        default=None, description="The same of the asker's namespace, all queues and flavors together."
+    )

@@ -46,7 +46,13 @@ class FlavorSpec(Model):
         default=None,
         ge=0,
         le=1e6,
-        description="Power in watts that one unit of the first of `resources` draws under load, its share of the node included.",
+        description="Power in watts that one unit of the first of `resources` draws under load, its share of the node included. Quotas of trainyard.dev/watts and estimates of energy are made of it.",
+    )
+    idle_watts_per_unit: float | None = Field(
+        default=None,
+        ge=0,
+        le=1e6,
+        description="The same while the unit is held and nothing is computed, for estimates of energy; by default wattsPerUnit. Power caps always count wattsPerUnit.",
     )
 
 

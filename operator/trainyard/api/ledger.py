@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from trainyard.api.energy import NOTHING, Draw, EnergySpent
 from trainyard.api.meta import Model, PreciseTime, list_map
 
 MAX_CAUSES = 16
@@ -30,6 +31,10 @@ class Category(StrEnum):
     LOST_WORK = "lostWork"  # steps that a restart had to make again
     RECOVERING = "recovering"  # from the end of an attempt by a failure to the first step after it
     SUSPENDED = "suspended"  # by spec.suspend or a budget that is used up
+
+
+COMPUTING = frozenset({Category.PRODUCTIVE, Category.LOST_WORK, Category.HANG})
+"""In which GPUs are taken to draw what they draw under load. Processes that hang mostly spin."""
 
 
 class AttemptSeconds(Model):
@@ -78,6 +83,9 @@ class Spent(Model):
         default=None, description="Productive share of these GPU-hours, from 0 to 1; nothing if it held none."
     )
     causes: list[SpentFor] = Field(description="What took the time that was not productive, most first.")
+    energy: EnergySpent | None = Field(
+        default=None, description="What its place drew and cost; nothing if no flavor states power or price."
+    )
 
 
 class OwnSeconds(AttemptSeconds):
@@ -86,6 +94,7 @@ class OwnSeconds(AttemptSeconds):
     attempt: int = Field(description="The attempt.")
     round: int = Field(default=1, description="Which start of the program in its pods.")
     stepped: bool = Field(default=False, description="Whether that start is known to have made a step.")
+    joules: float = Field(default=0, description="Energy that its trainer measured since that start.")
 
 
 class Mark(Model):
@@ -109,6 +118,18 @@ class Ledger(Model):
     gpu_hours: float = Field(
         default=0,
         description="GPU-hours until `since`: the GPUs held, times the time for which they were, whatever it was spent on.",
+    )
+    estimated_joules: float = Field(
+        default=0,
+        description="Energy until `since`, estimated: time for which the place was held, by wattsPerUnit of the flavor while it computed and by idleWattsPerUnit else.",
+    )
+    measured_joules: float = Field(
+        default=0,
+        description="Energy that its trainers measured, by the GPUs' own counters, while they ran. It is no part of the estimate, and less of the time.",
+    )
+    cost: float = Field(
+        default=0,
+        description="Price until `since` of the time for which the place was held, by pricePerHour of the flavor.",
     )
     causes: list[SpentFor] = Field(
         default_factory=list,
@@ -136,8 +157,17 @@ class Ledger(Model):
             found[self.current.value] += (now - self.since).total_seconds()
         return found
 
-    def spent(self, now: datetime, gpus: float) -> Spent:
-        """All of it. gpus: what the job holds now."""
+    def energy(self, now: datetime, draw: Draw = NOTHING) -> EnergySpent | None:
+        """What the place drew and cost until now. draw: what the job draws now. None where nobody stated power or price."""
+        since = max(0.0, (now - self.since).total_seconds()) if self.current is not None else 0.0
+        joules = self.estimated_joules + draw.joules(since, busy=self.current in COMPUTING)
+        cost = self.cost + draw.cost(since)
+        if not (joules or cost or self.measured_joules):
+            return None
+        return EnergySpent(estimated_joules=joules, measured_joules=self.measured_joules, cost=cost)
+
+    def spent(self, now: datetime, gpus: float, draw: Draw = NOTHING) -> Spent:
+        """All of it. gpus, draw: what the job holds and draws now."""
         seconds = {name: each for name, each in self.until(now).items() if each > 0}
         since = max(0.0, (now - self.since).total_seconds()) if self.current is not None else 0.0
         held = self.gpu_hours + since * gpus / _HOUR
@@ -152,4 +182,5 @@ class Ledger(Model):
             gpu_hours=held,
             goodput=min(1.0, max(0.0, 1 - wasted / held)) if held > 0 else None,
             causes=sorted(causes.values(), key=lambda each: -each.seconds),
+            energy=self.energy(now, draw),
         )

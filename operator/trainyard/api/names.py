@@ -47,6 +47,8 @@ DO_NOT_DISRUPT = "karpenter.sh/do-not-disrupt"
 """The same for Karpenter."""
 
 GPU = "nvidia.com/gpu"
+WATTS = "trainyard.dev/watts"
+"""What quotas of power count; no node offers it, and no pod asks for it."""
 INCIDENTS = "trainyard-incidents"
 """ConfigMap in the operator's namespace with the last interruptions of jobs, also of those that are gone."""
 INCIDENTS_KEY = "incidents.json"

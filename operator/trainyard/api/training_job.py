@@ -263,20 +263,27 @@ class TrainingJob(Model):
 
     def gpus(self) -> int:
         """GPUs that the whole gang holds, or asks for while it waits; parts of a GPU count together. Never complains."""
-        return self._milli_gpus() // 1000
+        return self._milli(GPU) // 1000
 
     def held_gpus(self) -> float:
         """GPUs that the job holds now; none while it waits or when it is over."""
+        return self.held(GPU)
+
+    def held(self, resource: str) -> float:
+        """The same of any resource, as its pods ask for it."""
         if self.status.admission is None or self.status.completion_time is not None:
             return 0.0
-        return self._milli_gpus() / 1000
+        return self._milli(resource) / 1000
 
-    def _milli_gpus(self) -> int:
+    def _milli(self, resource: str) -> int:
         counts = self.counts()
         asked = dict.fromkeys((WORKER, SPARE), self.spec.workers.resources)
         asked |= {each.name: each.resources for each in self.spec.roles}
         try:
-            milli = sum(parse(each.limits.get(GPU, "0")) * counts.get(name, 0) for name, each in asked.items())
+            milli = sum(
+                parse({**each.limits, **each.requests}.get(resource, "0")) * counts.get(name, 0)
+                for name, each in asked.items()
+            )
         except ValueError:
             return 0
         return max(0, milli)

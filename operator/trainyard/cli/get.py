@@ -153,6 +153,7 @@ def _print_detail(job: TrainingJob, now: datetime) -> None:
     if status.incidents:
         print_incidents("what interrupted it, seconds after the fault:", status.incidents[::-1])
     if status.ledger is not None:
+        # Without its flavor nobody knows what it draws now: power and price are those until its status was written.
         print_spent(status.ledger.spent(now, job.held_gpus()))
 
 

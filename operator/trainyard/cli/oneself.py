@@ -38,7 +38,7 @@ async def plan(question: Question, documents: Sequence[Manifest]) -> Plan:
 
 async def top(question: Question) -> Top:
     seen = await _picture(question)
-    return topping.top(settle(seen.snapshot, seen.now))
+    return topping.top(settle(seen.snapshot, seen.now), question.namespace)
 
 
 async def _picture(question: Question) -> Picture:

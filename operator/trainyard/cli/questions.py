@@ -11,6 +11,7 @@ from trainyard.api.forecast import Remedy
 from trainyard.api.meta import Model
 from trainyard.cli import asking, output
 from trainyard.cli.asking import Question, ask
+from trainyard.cli.energy import print_power
 from trainyard.cli.incident_table import print_incidents
 from trainyard.cli.manifests import manifests
 from trainyard.cli.naming import kind_and_name
@@ -52,7 +53,7 @@ def add_to(commands: Any) -> None:
     top = commands.add_parser(
         "top",
         help="who holds what",
-        description="Queues with what they use, are guaranteed, borrow and lend, and flavors with what is left on their nodes.",
+        description="Queues with what they use, are guaranteed, borrow and lend, and flavors with what is left on their nodes; where flavors state it, what is drawn and paid.",
     )
     asking.add_to(top)
     top.set_defaults(run=run_top)
@@ -249,6 +250,8 @@ def _print_top(answer: Top) -> None:
     output.print_table("", ("FLAVOR", "READY", "GPUS", "FREE", "LARGEST HOLE", "FRAGMENTED %"), flavors)
     for sick in (each for each in answer.flavors if each.health):
         output.print_line(f"{sick.flavor}:", sick.health)
+    if answer.power:
+        print_power(answer.power, answer.own)
     print()
     output.print_line("in all:", f"{answer.running} run, {answer.waiting} wait")
 

@@ -7,6 +7,7 @@ from trainyard.api.ledger import Spent
 from trainyard.api.straggler import Straggler
 from trainyard.cli import job_facts as facts
 from trainyard.cli import output
+from trainyard.cli.energy import print_energy
 
 _BAR = 30
 _CAUSES_SHOWN = 4
@@ -28,6 +29,8 @@ def print_spent(spent: Spent) -> None:
     ]
     if causes:
         output.print_line("lost to:", ", ".join(causes))
+    if spent.energy is not None:
+        print_energy(spent.energy)
 
 
 def held_up_by(stragglers: Sequence[Straggler], now: datetime) -> str:

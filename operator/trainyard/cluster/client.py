@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from random import Random
+from typing import TypeAlias
 
 from trainyard.cluster.errors import ClusterError, Conflict, Gone, NotFound, error_from
 from trainyard.cluster.resources import Object, Resource
@@ -17,6 +18,9 @@ from trainyard.cluster.transport import APPLY_PATCH, JSON, MERGE_PATCH, Transpor
 from trainyard.runtime.clock import Clock
 
 log = logging.getLogger(__name__)
+
+Take: TypeAlias = Callable[[list[Object]], object]
+"""Who takes a page of a list."""
 
 FIELD_MANAGER = "trainyard"
 _STATUS_ATTEMPTS = 3
@@ -79,15 +83,40 @@ class ClusterClient:
         quorum: bool = True,
     ) -> ListResult:
         """All objects, read in pages. quorum=False may answer from a stale cache of the server, and costs it less."""
+        items: list[Object] = []
+
+        def begin() -> Take:
+            items.clear()
+            return items.extend
+
+        version = await self.pages(
+            resource, namespace, begin, label_selector=label_selector, field_selector=field_selector, quorum=quorum
+        )
+        return ListResult(items, version)
+
+    async def pages(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        begin: Callable[[], Take],
+        *,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        quorum: bool = True,
+    ) -> str:
+        """Hand all objects over page by page, so that never all are in memory; returns the resourceVersion of the list.
+
+        begin: called for whoever takes the pages, once more for each time that the list expired and is read from its start.
+        """
         query = _selectors(label_selector, field_selector)
         if not quorum:
             query["resourceVersion"] = "0"
         for _ in range(2):
             try:
-                return await self._pages(resource, resource.path(namespace), query)
+                return await self._pages(resource, resource.path(namespace), query, begin())
             except Gone:  # the list took longer than the server keeps its continue token: once more from the start
                 log.info("a paged list expired and is read again", extra={"resource": str(resource)})
-        return await self._pages(resource, resource.path(namespace), query)
+        return await self._pages(resource, resource.path(namespace), query, begin())
 
     async def create(self, resource: Resource, obj: Object, *, dry_run: bool = False) -> Object:
         """Create it and return it as stored. Raises AlreadyExists, which after a lost answer may mean our own.
@@ -247,22 +276,23 @@ class ClusterClient:
         call = self._write("patch_status", "PATCH", resource, path, body=body, content_type=MERGE_PATCH)
         return (await self._sender.send(call)).body
 
-    async def _pages(self, resource: Resource, path: str, query: Mapping[str, str]) -> ListResult:
-        items: list[Object] = []
+    async def _pages(self, resource: Resource, path: str, query: Mapping[str, str], take: Take) -> str:
         asked = dict(query) | {"limit": str(self.settings.page)}
         while True:
             body = (await self._sender.send(self._read("list", resource, path, asked))).body
-            for item in body.get("items") or []:
+            items = body.get("items") or []
+            for item in items:
                 # Items of a list of built-in kinds carry neither.
                 item.setdefault("apiVersion", resource.api_version)
                 item.setdefault("kind", resource.kind)
-                items.append(item)
+            take(items)
             metadata = body.get("metadata") or {}
             if not metadata.get("continue"):
-                return ListResult(items, str(metadata.get("resourceVersion") or ""))
+                return str(metadata.get("resourceVersion") or "")
             # The token carries the resourceVersion of the first page; naming another one is an error.
             asked = {key: value for key, value in asked.items() if key != "resourceVersion"}
             asked["continue"] = metadata["continue"]
+            del body, items  # the next page needs the room
 
 
 def _selectors(label_selector: str | None, field_selector: str | None) -> dict[str, str]:

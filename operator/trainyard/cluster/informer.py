@@ -12,11 +12,12 @@ import logging
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import aclosing
 from random import Random
+from typing import Any
 
-from trainyard.cluster.client import ClusterClient, ListResult
+from trainyard.cluster.client import ClusterClient, Take
 from trainyard.cluster.errors import ClusterError, Gone
 from trainyard.cluster.resources import Object, Resource
-from trainyard.cluster.store import Index, Key, ObjectStore, OnChange, version_of
+from trainyard.cluster.store import Index, Keep, Key, ObjectStore, OnChange, Repair, version_of
 from trainyard.runtime.backoff import Backoff, BackoffPolicy
 from trainyard.runtime.clock import Clock
 
@@ -37,9 +38,10 @@ def without_managed_fields(obj: Object) -> Object:
 class _Cache:
     """What readers of both caches see."""
 
-    def __init__(self, name: str, clock: Clock) -> None:
-        self._objects = ObjectStore(name)
+    def __init__(self, name: str, clock: Clock, strip: Callable[[Object], Object], keep: Keep) -> None:
+        self._objects = ObjectStore(name, keep)
         self._clock = clock
+        self._strip = strip
         self.synced = asyncio.Event()
         """Set once a complete list was taken in."""
         self.last_activity = clock.monotonic()
@@ -64,21 +66,30 @@ class _Cache:
         """Call handler(old, new) at every change: old None when new, new None when gone."""
         self._objects.on_change(handler)
 
-    def _take(self, listed: ListResult) -> int:
-        changes = self._objects.repair(listed.items, listed.resource_version)
+    async def _read(self, client: ClusterClient, resource: Resource, namespace: str | None, **selectors: Any) -> str:
+        """Read everything with a quorum and become what it says; returns the resourceVersion of that."""
+        repair = Repair(self._objects)
+
+        def begin() -> Take:
+            nonlocal repair
+            repair = Repair(self._objects)
+            return lambda items: repair.page(map(self._strip, items))
+
+        version = await client.pages(resource, namespace, begin, **selectors)
+        changes = repair.complete(version)
         self.last_activity = self._clock.monotonic()
         if self.synced.is_set():
             self.repaired += changes
         self.synced.set()
-        return changes
+        return version
 
 
 class ExternalCache(_Cache):
     """A cache that somebody else's watch feeds."""
 
-    def __init__(self, name: str, clock: Clock, strip: Callable[[Object], Object] = without_managed_fields) -> None:
-        super().__init__(name, clock)
-        self._strip = strip
+    def __init__(self, resource: Resource, clock: Clock, *, keep: Keep = lambda obj: obj) -> None:
+        super().__init__(str(resource), clock, without_managed_fields, keep)
+        self.resource = resource
 
     def observe(self, event_type: str | None, obj: Object) -> bool:
         """Take in a watch event (None: part of an initial list), or the object a write returned (MODIFIED).
@@ -89,11 +100,9 @@ class ExternalCache(_Cache):
         obj = self._strip(obj)
         return self._objects.remove(obj) if event_type == "DELETED" else self._objects.put(obj)
 
-    def repair(self, listed: ListResult) -> int:
-        """Take in a complete quorum list; returns how many objects differed from it."""
-        for obj in listed.items:
-            self._strip(obj)
-        return self._take(listed)
+    async def repair(self, client: ClusterClient) -> None:
+        """Read a complete quorum list and become what it says."""
+        await self._read(client, self.resource, None)
 
 
 class Informer(_Cache):
@@ -111,8 +120,9 @@ class Informer(_Cache):
         field_selector: str | None = None,
         inactivity: float = SILENCE_SECONDS,
         strip: Callable[[Object], Object] = without_managed_fields,
+        keep: Keep = lambda obj: obj,
     ) -> None:
-        super().__init__(str(resource), clock)
+        super().__init__(str(resource), clock, strip, keep)
         self.resource = resource
         self.relists = 0
         """Complete lists read since the start."""
@@ -121,7 +131,6 @@ class Informer(_Cache):
         self._labels = label_selector
         self._fields = field_selector
         self._inactivity = inactivity
-        self._strip = strip
         self._backoff = Backoff(_RETRY, random)
         self._version: str | None = None
         """Up to where the watch has seen everything."""
@@ -131,7 +140,7 @@ class Informer(_Cache):
         while True:
             try:
                 if self._version is None:
-                    self._version = (await self.relist()).resource_version
+                    self._version = await self.relist()
                 await self._follow(self._version)
             except Gone:
                 log.info("watch lost its place, the kind is listed again", extra={"resource": str(self.resource)})
@@ -145,16 +154,17 @@ class Informer(_Cache):
                 )
                 await asyncio.sleep(delay)
 
-    async def relist(self) -> ListResult:
-        """Read everything with a quorum and repair the cache by it. May be called while `run` runs."""
-        listed = await self._client.list(
-            self.resource, self._namespace, label_selector=self._labels, field_selector=self._fields
+    async def relist(self) -> str:
+        """Read everything with a quorum and repair the cache by it; returns its resourceVersion. May be called while `run` runs."""
+        version = await self._read(
+            self._client,
+            self.resource,
+            self._namespace,
+            label_selector=self._labels,
+            field_selector=self._fields,
         )
         self.relists += 1
-        for obj in listed.items:
-            self._strip(obj)
-        self._take(listed)
-        return listed
+        return version
 
     async def _follow(self, version: str) -> None:
         """Watch from a resourceVersion until the server ends the stream, which it does every few minutes."""

@@ -11,7 +11,7 @@ does not parse as an integer, what arrives later is taken as newer.
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator
 from typing import TypeAlias
 
 from trainyard.cluster.resources import Object
@@ -22,6 +22,9 @@ Key: TypeAlias = tuple[str, str]
 """Namespace (empty for cluster-scoped kinds) and name."""
 OnChange: TypeAlias = Callable[[Object | None, Object | None], None]
 """Called with the state before (None: new) and after (None: gone)."""
+
+Keep: TypeAlias = Callable[[Object], Object]
+"""What of an object is remembered. At least its name, namespace, uid and resourceVersion, and what indexes ask for."""
 
 _TOMBSTONES = 4096
 
@@ -92,8 +95,10 @@ class Index:
 class ObjectStore:
     """Namespace and name to object. Objects are shared with readers, who must not change them."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, keep: Keep = lambda obj: obj) -> None:
+        """keep: what stays of an object when the handlers have seen it: they get the new state whole and the old one as it was kept."""
         self.name = name
+        self._keep = keep
         self.objects: dict[Key, Object] = {}
         self._indexes: list[Index] = []
         self._handlers: list[OnChange] = []
@@ -133,8 +138,8 @@ class ObjectStore:
             self._drop(key, old, version)
             old = None
         self._buried.pop(uid, None)
-        self.objects[key] = obj
-        self._tell(old, obj)
+        kept = self.objects[key] = self._keep(obj)
+        self._tell(old, obj, kept)
         return True
 
     def remove(self, obj: Object) -> bool:
@@ -150,21 +155,24 @@ class ObjectStore:
         return self._drop(key, old, version)
 
     def repair(self, items: Iterable[Object], resource_version: str) -> int:
-        """Become what a complete list says, and return how many objects differed.
+        """Become what a complete list says, and return how many objects differed."""
+        repair = Repair(self)
+        repair.page(items)
+        return repair.complete(resource_version)
+
+    def only(self, listed: Container[Key], resource_version: str) -> int:
+        """Drop what a complete list does not have, and return how much that was.
 
         resource_version: the list's. What was seen at a later one is kept: the list is older than it.
         """
-        listed = set()
-        changes = 0
-        for obj in items:
-            listed.add(key_of(obj))
-            changes += self.put(obj)
         if is_newer(resource_version, self._complete_at):
             self._complete_at = resource_version
-        for key, old in list(self.objects.items()):
-            if key not in listed and not _is_later(version_of(old), resource_version):
-                changes += self._drop(key, old, resource_version)
-        return changes
+        gone = [
+            (key, old)
+            for key, old in self.objects.items()
+            if key not in listed and not _is_later(version_of(old), resource_version)
+        ]
+        return sum(self._drop(key, old, resource_version) for key, old in gone)
 
     def _drop(self, key: Key, old: Object, version: str) -> bool:
         self._bury(uid_of(old), version)
@@ -178,10 +186,10 @@ class ObjectStore:
             if len(self._buried) > _TOMBSTONES:
                 self._buried.popitem(last=False)
 
-    def _tell(self, old: Object | None, new: Object | None) -> None:
+    def _tell(self, old: Object | None, new: Object | None, kept: Object | None = None) -> None:
         """Report a change, of which at least one side is an object."""
         for index in self._indexes:
-            index.change(old, new)
+            index.change(old, kept)
         for handler in self._handlers:
             try:
                 handler(old, new)
@@ -190,3 +198,22 @@ class ObjectStore:
                     "a change handler failed; the cache goes on",
                     extra={"cache": self.name, "key": key_of(new or old or {})},
                 )
+
+
+class Repair:
+    """A complete list that is taken in page by page, so that never all of it is in memory."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self._listed: set[Key] = set()
+        self._changes = 0
+
+    def page(self, items: Iterable[Object]) -> None:
+        """Some of the list."""
+        for obj in items:
+            self._listed.add(key_of(obj))
+            self._changes += self._store.put(obj)
+
+    def complete(self, resource_version: str) -> int:
+        """That was all of the list, which has that version; returns how many objects differed."""
+        return self._changes + self._store.only(self._listed, resource_version)

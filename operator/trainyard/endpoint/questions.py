@@ -97,7 +97,11 @@ class Questions:
         namespace = request.query.get("namespace", "")
         await self._people.may(request, "list", _PLURALS["TrainingJob"], namespace)
         picture = self._take()
-        return await self._answer(picture, namespace, lambda: top(self._settler.settle(picture.snapshot, picture.now)))
+        return await self._answer(
+            picture,
+            namespace,
+            lambda: top(self._settler.settle(picture.snapshot, picture.now), namespace, picture.carbon_grams_per_kwh),
+        )
 
     async def _incidents(self, request: web.Request) -> web.Response:
         wanted = _wanted(request)

@@ -64,6 +64,10 @@ class Metrics:
         self._records_lost = self._counter(d.AUDIT_RECORDS_LOST)
         for action in Action:
             self._records.labels(action.value)
+        self._energy = self._counter(d.ENERGY)
+        self._cost = self._counter(d.COST)
+        self._carbon = self._counter(d.CARBON)
+        self._tenants: set[tuple[str, str]] = set()
         for invariant in d.VIOLATIONS.values["invariant"]:
             self._violations.labels(invariant)
         for stage in d.START_STAGES:
@@ -157,6 +161,18 @@ class Metrics:
         """A job made way, and so much work is lost."""
         self._preempted_seconds.labels(self._known(queue)).inc(max(0.0, gpu_seconds))
 
+    def drew(self, queue: str, namespace: str, joules: float, cost: float, grams: float | None) -> None:
+        """What holds a place there drew and cost so much more, as is estimated."""
+        whose = self._tenant(queue, namespace)
+        self._energy.labels(*whose, "estimated").inc(max(0.0, joules))
+        self._cost.labels(*whose).inc(max(0.0, cost))
+        if grams is not None:
+            self._carbon.labels(*whose).inc(max(0.0, grams))
+
+    def measured(self, queue: str, namespace: str, joules: float) -> None:
+        """Trainers of a job measured so much more."""
+        self._energy.labels(*self._tenant(queue, namespace), "measured").inc(max(0.0, joules))
+
     def violated(self, invariant: Invariant) -> None:
         """The auditor found something."""
         self._violations.labels(invariant.value).inc()
@@ -201,6 +217,14 @@ class Metrics:
             return OTHER
         self._queues.add(queue)
         return queue
+
+    def _tenant(self, queue: str, namespace: str) -> tuple[str, str]:
+        """The same of a queue and a namespace that uses it."""
+        whose = (self._known(queue), namespace)
+        if whose not in self._tenants and len(self._tenants) >= _QUEUES:
+            return OTHER, OTHER
+        self._tenants.add(whose)
+        return whose
 
     def _counter(self, metric: d.Metric) -> Counter:
         return Counter(metric.family, metric.meaning, metric.labels, registry=self.registry)

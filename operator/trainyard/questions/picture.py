@@ -37,6 +37,8 @@ class Picture:
     world: World
     snapshot: Snapshot
     now: datetime
+    carbon_grams_per_kwh: float | None = None
+    """Only the operator is told."""
 
     def find(self, namespace: str, name: str, kind: str | None = None) -> Asked | None:
         """A job, or else a service, of that name."""

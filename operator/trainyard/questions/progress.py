@@ -3,9 +3,12 @@
 from datetime import datetime
 from typing import Any
 
+from trainyard.api.energy import carbon
 from trainyard.api.ledger import Category, Spent
 from trainyard.api.straggler import Straggler
 from trainyard.api.training_job import TrainingJob
+from trainyard.questions.picture import Picture
+from trainyard.training.charges import draw_of
 from trainyard.training.checkpoint_interval import advice
 from trainyard.training.stragglers import current
 from trainyard.training.workload import finished
@@ -15,21 +18,26 @@ _INTERRUPTIONS = 3
 _BEFORE = {Category.QUEUED.value, Category.SUSPENDED.value}
 
 
-def told_of(job: TrainingJob, now: datetime) -> dict[str, Any]:
+def told_of(job: TrainingJob, picture: Picture) -> dict[str, Any]:
     """Fields of the answer."""
     return {
         "stragglers": current(job.status.stragglers),
-        "helps": [*_helps(job), *_checkpoints(job, now)],
+        "helps": [*_helps(job), *_checkpoints(job, picture.now)],
         "incidents": job.status.incidents[: -_INTERRUPTIONS - 1 : -1],
-        "spent": _spent(job, now),
+        "spent": _spent(job, picture),
     }
 
 
-def _spent(job: TrainingJob, now: datetime) -> Spent | None:
+def _spent(job: TrainingJob, picture: Picture) -> Spent | None:
     if job.status.ledger is None:
         return None
-    spent = job.status.ledger.spent(now, job.held_gpus())
-    return spent if spent.seconds.keys() - _BEFORE else None
+    spent = job.status.ledger.spent(picture.now, job.held_gpus(), draw_of(job, picture.snapshot.flavors))
+    if not spent.seconds.keys() - _BEFORE:
+        return None
+    if spent.energy is None:
+        return spent
+    grams = carbon(spent.energy.estimated_joules, picture.carbon_grams_per_kwh)
+    return spent.model_copy(update={"energy": spent.energy.model_copy(update={"carbon_grams": grams})})
 
 
 def _helps(job: TrainingJob) -> list[str]:

@@ -1,21 +1,27 @@
 """Who holds what now: quota by queue, with what is borrowed and from whom, and what is left on nodes by flavor."""
 
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from trainyard.api.answers import FlavorUse, Lender, QueueUse, Top
+from trainyard.api.energy import NOTHING, Draw, PowerUse, carbon
 from trainyard.scheduling.engine import Engine
 from trainyard.scheduling.fleet import DEVICE
 from trainyard.scheduling.fragmentation import TaskClasses, learn_classes, tasks_of, unusable
+from trainyard.scheduling.power import draw
+from trainyard.scheduling.quota import granted
 from trainyard.scheduling.quota_tree import Cell
 from trainyard.scheduling.resources import show
+from trainyard.scheduling.snapshot import Snapshot, Workload
 from trainyard.scheduling.whatif import Settled
 
+_HOUR = 3600.0
 
-def top(settled: Settled) -> Top:
-    """The answer."""
+
+def top(settled: Settled, namespace: str = "", grams_per_kwh: float | None = None) -> Top:
+    """The answer. namespace: the asker's, of which it tells what it draws. grams_per_kwh: of CO2, if anybody knows."""
     snapshot, engine = settled.snapshot, settled.engine
     running = Counter(each.queue for each in snapshot.workloads if each.admission)
     waiting = Counter(each.queue for each in snapshot.workloads if not each.admission)
@@ -25,6 +31,42 @@ def top(settled: Settled) -> Top:
         flavors=[_flavor(engine, name, typical) for name in sorted(snapshot.flavors)],
         running=running.total(),
         waiting=waiting.total(),
+        power=_power(snapshot, grams_per_kwh),
+        own=_own_power(snapshot, namespace, grams_per_kwh) if namespace else None,
+    )
+
+
+def _power(snapshot: Snapshot, grams_per_kwh: float | None) -> list[PowerUse]:
+    """By queue and flavor, of those on flavors that state power or price."""
+    held: dict[tuple[str, str], list[Draw]] = defaultdict(list)
+    for each, drawn in _draws(snapshot):
+        assert each.admission is not None
+        held[each.queue, each.admission.flavor].append(drawn)
+    return [_use(queue, flavor, draws, grams_per_kwh) for (queue, flavor), draws in sorted(held.items())]
+
+
+def _own_power(snapshot: Snapshot, namespace: str, grams_per_kwh: float | None) -> PowerUse:
+    draws = [drawn for each, drawn in _draws(snapshot) if each.key.namespace == namespace]
+    return _use("", "", draws, grams_per_kwh)
+
+
+def _draws(snapshot: Snapshot) -> Iterator[tuple[Workload, Draw]]:
+    for each in snapshot.workloads:
+        spec = snapshot.flavors.get(each.admission.flavor) if each.admission else None
+        if each.admission is not None and spec is not None:
+            drawn = draw(spec, granted(each, each.admission))
+            if drawn != NOTHING:
+                yield each, drawn
+
+
+def _use(queue: str, flavor: str, draws: Sequence[Draw], grams_per_kwh: float | None) -> PowerUse:
+    watts = sum(each.busy_watts for each in draws)
+    return PowerUse(
+        queue=queue,
+        flavor=flavor,
+        watts=watts,
+        cost_per_hour=sum(each.price_per_hour for each in draws),
+        carbon_grams_per_hour=carbon(watts * _HOUR, grams_per_kwh),
     )
 
 

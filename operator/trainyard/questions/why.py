@@ -37,7 +37,7 @@ def why(
     settler: one that answered before, so that this answer costs less.
     """
     answer = _answer(picture, thing, hurry, settler)
-    more = told_of(thing, picture.now) if isinstance(thing, TrainingJob) else _of_service(thing)
+    more = told_of(thing, picture) if isinstance(thing, TrainingJob) else _of_service(thing)
     return answer.model_copy(update=more)
 
 

@@ -3,9 +3,10 @@
 The first that speaks is what users see. What depends on who runs now is in `explain`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from trainyard.api.names import WATTS
 from trainyard.api.queue import QueueSpec
 from trainyard.api.reasons import Waiting
 from trainyard.scheduling.quota import demand
@@ -131,6 +132,23 @@ def no_flavor(case: Case) -> Verdict | None:
     )
 
 
+def power_unknown(case: Case) -> Verdict | None:
+    """A cap on power that nobody can keep: it is not known what is drawn."""
+    blind = powerless(case.tree, case.name, case.rules.flavors_of(case.workload))
+    if not blind:
+        return None
+    return Verdict(
+        Waiting.MISCONFIGURED,
+        f"Queue {case.name!r} or one it shares quota with has a quota of {WATTS} on Flavor {', '.join(blind)}, which states no "
+        "spec.wattsPerUnit: set it there, or take the quota away",
+    )
+
+
+def powerless(tree: QuotaTree, queue: str, flavors: Iterable[str]) -> list[str]:
+    """Flavors on which there is a quota of power, and which do not state theirs."""
+    return [name for name in flavors if tree.limited(queue, (name, WATTS)) and name not in tree.powers]
+
+
 def exceeds_limit(case: Case) -> Verdict | None:
     """Larger than the queue could ever hold on any of its flavors: say so at once."""
     asked = demand(case.workload, least=True)
@@ -156,6 +174,7 @@ STANDING: tuple[Check, ...] = (
     on_hold,
     used_up,
     no_flavor,
+    power_unknown,
     exceeds_limit,
 )
 """In the order in which a user would want to hear them."""

@@ -21,6 +21,7 @@ from trainyard.scheduling.fleet import Fleet, Grant
 from trainyard.scheduling.health import Health, judge
 from trainyard.scheduling.pending import JobClass, Pending
 from trainyard.scheduling.policies import Placement
+from trainyard.scheduling.power import powers
 from trainyard.scheduling.quota import demand, granted
 from trainyard.scheduling.quota_tree import Cell, QuotaTree, Request, parents
 from trainyard.scheduling.reservation import Reservation
@@ -174,8 +175,8 @@ class Engine:
             parents(rules.queues if queues is None else queues),
             rules.used_up if used_up is None else used_up,
         )
-        if queues is not None:
-            self.tree, self.holders = QuotaTree(queues), {}
+        if queues is not None or powers(self.rules.flavors) != self.tree.powers:
+            self.tree, self.holders = QuotaTree(self.rules.queues, self.rules.flavors), {}
             for each in self.running.values():
                 each.request = self._request_of(each.workload, each.assignment)
                 if each.request:

@@ -56,6 +56,10 @@ def _short(engine: Engine, workload: Workload, cell: Cell, missing: int) -> str:
     named = ", ".join(f"{who} {show(amount)}" for who, amount in holders[:_NAMED]) or "nobody"
     begin = f"{cell[1]} on {cell[0]}: asks {show(asked)}, "
     end = f"{show(missing)} must be given back"
+    limit = tree.tightest(queue, cell)
+    if limit is not None and limit[1] - limit[2] <= tree.available(queue, cell):
+        name, most, held = limit
+        return f"{begin}{name} may hold at most {show(most)}, of which {show(held)} are used ({named}), {end}"
     if root == queue:
         return (
             f"{begin}{show(tree.held(queue, cell))} of {show(tree.guaranteed(queue, cell))} are used ({named}), {end}"

@@ -19,7 +19,7 @@ def granted(workload: Workload, assignment: Assignment) -> dict[str, int]:
 
 def held(snapshot: Snapshot) -> QuotaTree:
     """The quota tree with everything that admitted workloads and left-over pods hold of it."""
-    tree = QuotaTree(snapshot.queues)
+    tree = QuotaTree(snapshot.queues, snapshot.flavors)
     for each in snapshot.workloads:
         if each.admission and each.queue in tree:
             flavor = each.admission.flavor

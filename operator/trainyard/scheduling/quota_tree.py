@@ -10,7 +10,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from trainyard.api.flavor import FlavorSpec
+from trainyard.api.names import WATTS
 from trainyard.api.queue import QueueSpec
+from trainyard.scheduling.power import powers
 from trainyard.scheduling.resources import Amounts, parse
 
 Cell = tuple[str, str]
@@ -48,8 +51,10 @@ class _Node:
 class QuotaTree:
     """Quota of all queues and what is held of it."""
 
-    def __init__(self, specs: Mapping[str, QueueSpec]) -> None:
-        """Queues in a cycle of parents, or below one, take nothing: see `cycles`."""
+    def __init__(self, specs: Mapping[str, QueueSpec], flavors: Mapping[str, FlavorSpec] | None = None) -> None:
+        """flavors: whose power is counted where a queue has a quota of it. Queues in a cycle of parents, or below one, take nothing: see `cycles`."""
+        self.powers = powers(flavors or {})
+        """By flavor, of those that state it."""
         self.cycles: Mapping[str, tuple[str, ...]] = find_cycles(specs)
         """Queue to the path that leads back to where it began, for queues whose parents form a cycle or lead into one."""
         self._nodes = {name: _node(name, spec) for name, spec in sorted(specs.items()) if name not in self.cycles}
@@ -87,8 +92,10 @@ class QuotaTree:
         return cell in self._cells[self._paths[queue][0].name]
 
     def request(self, queue: str, flavor: str, demand: Amounts) -> Request:
-        """The part of `demand` that quotas count."""
+        """The part of `demand` that quotas count, the power that follows from it among it."""
         cells = self._cells[self._paths[queue][0].name]
+        if (flavor, WATTS) in cells and (power := self.powers.get(flavor)) is not None:
+            demand = {**demand, WATTS: power.of(demand)}
         return tuple(
             ((flavor, name), amount) for name, amount in sorted(demand.items()) if amount and (flavor, name) in cells
         )
@@ -123,6 +130,15 @@ class QuotaTree:
 
     def fits(self, queue: str, request: Request) -> bool:
         return all(self.available(queue, cell) >= amount for cell, amount in request)
+
+    def tightest(self, queue: str, cell: Cell) -> tuple[str, int, int] | None:
+        """Of the limits on the queue and those above it the one that leaves least: whose it is, the limit, and what is held of it."""
+        limits = [
+            (limit - node.total.get(cell, 0), node.name, limit, node.total.get(cell, 0))
+            for node in self._paths[queue]
+            if (limit := node.limit.get(cell)) is not None
+        ]
+        return min(limits)[1:] if limits else None
 
     def within_guarantee(self, queue: str, request: Request) -> bool:
         """Whether the queue would still borrow nothing with `request` on top."""
@@ -167,6 +183,7 @@ class QuotaTree:
     def copy(self) -> "QuotaTree":
         """A tree of the same shape whose use changes by itself."""
         twin = object.__new__(QuotaTree)
+        twin.powers = self.powers
         twin.cycles, twin._cells, twin._potential = self.cycles, self._cells, self._potential
         copies = {
             name: _Node(

@@ -7,6 +7,7 @@ from datetime import datetime
 from trainyard.api.names import SPARE, WORKER
 from trainyard.api.reasons import ConditionType
 from trainyard.api.training_job import TrainingJobStatus
+from trainyard.training.charges import draw_of
 from trainyard.training.observed import Observed
 from trainyard.training.progress import same_progress
 from trainyard.training.status import Draft
@@ -30,7 +31,7 @@ class Case:
         self.report = report if report is not None and report.attempt == self.status.attempt else None
         self.gang = [pod for pod in self.current if self.is_member(pod.role, pod.index)]
         """Pods of this attempt for which the others wait: no spares, none that join or leave."""
-        self.draft = Draft(observed.job, now, self.gang, self.report)
+        self.draft = Draft(observed.job, now, self.gang, self.report, draw_of(observed.job, observed.flavors))
 
     def plan(
         self,

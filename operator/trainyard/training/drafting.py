@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from trainyard.api.admission import AvoidedNode
+from trainyard.api.energy import NOTHING, Draw
 from trainyard.api.reasons import ConditionType
 from trainyard.api.training_job import Restarted, TrainingJob, TrainingJobStatus
 from trainyard.training.incidents import kept
@@ -23,12 +24,18 @@ class Drafting:
     """Starts as the last status, ends as the next."""
 
     def __init__(
-        self, job: TrainingJob, now: datetime, pods: Sequence[PodState] = (), report: Report | None = None
+        self,
+        job: TrainingJob,
+        now: datetime,
+        pods: Sequence[PodState] = (),
+        report: Report | None = None,
+        draw: Draw = NOTHING,
     ) -> None:
-        """pods, report: of the current attempt, for ledger and incidents."""
+        """pods, report: of the current attempt, draw: of the place; for ledger and incidents."""
         self.job = job
         self.now = now
-        self._sight = Sight(job, now, tuple(pods), *((report.body, report.received) if report else ()))
+        said, said_at = (report.body, report.received) if report else ({}, None)
+        self._sight = Sight(job, now, tuple(pods), said, said_at, draw)
         self.fields: dict[str, Any] = {name: getattr(job.status, name) for name in TrainingJobStatus.model_fields}
         self.set(observed_generation=job.metadata.generation, gpus=job.gpus())
 

@@ -55,7 +55,7 @@ def _advanced(sight: Sight, new: TrainingJobStatus, *, news: bool) -> Ledger:
     same_run = run_of(was) == run_of(new)
     if (category, cause) == (old.current, old.cause) and new.admission is was.admission and same_run and not news:
         return old
-    book = Book(old, run_of(was), sight.job.held_gpus())
+    book = Book(old, run_of(was), sight.job.held_gpus(), sight.draw)
     _divide(book, sight, old, stages)
     failure = new.last_failure
     if (
@@ -108,6 +108,7 @@ def _divide(book: Book, sight: Sight, old: Ledger, stages: list[tuple[datetime, 
         if following is not None:
             since, category = until, following
     book.divide(sight.spent())
+    book.measure(sight.joules)
 
 
 def _still_since(sight: Sight) -> datetime:

@@ -6,7 +6,9 @@ Whatever is added or moved, the seconds add up to the time that was added: all i
 from collections.abc import Mapping
 from datetime import datetime
 
+from trainyard.api.energy import NOTHING, Draw
 from trainyard.api.ledger import (
+    COMPUTING,
     MAX_CAUSES,
     MAX_MARKS,
     AttemptSeconds,
@@ -29,11 +31,13 @@ _HOUR = 3600.0
 class Book:
     """A ledger while it is changed. GPU-hours of all that is added are those of `gpus` held."""
 
-    def __init__(self, ledger: Ledger, run: tuple[int, int], gpus: float) -> None:
-        """run: attempt and round until now."""
+    def __init__(self, ledger: Ledger, run: tuple[int, int], gpus: float, draw: Draw = NOTHING) -> None:
+        """run: attempt and round until now. draw: what is drawn and paid in all the time that is added."""
         known = ledger.attempt
         own = known if known and known.attempt == run[0] else OwnSeconds(attempt=run[0])
-        self._ledger, self._gpus = ledger, gpus
+        self._ledger, self._gpus, self._draw = ledger, gpus, draw
+        self._joules, self._cost, self._measured = ledger.estimated_joules, ledger.cost, ledger.measured_joules
+        self._own_joules = own.joules if own.round == run[1] else 0.0
         self._seconds: dict[str, float] = ledger.seconds.model_dump(by_alias=True)
         self.stepped = own.stepped and own.round == run[1]
         """Whether the run is known to have made a step."""
@@ -50,6 +54,8 @@ class Book:
             return
         hours = seconds * self._gpus / _HOUR
         self._gpu_hours += hours
+        self._joules += self._draw.joules(seconds, busy=category in COMPUTING)
+        self._cost += self._draw.cost(seconds)
         self._grow(category, seconds)
         if category is not Category.PRODUCTIVE:
             self._blame(cause, seconds, hours)
@@ -62,6 +68,11 @@ class Book:
         for category, cause in OVERHEADS.items():
             seconds = self._more(spent, category, Category.PRODUCTIVE)
             self._move(category, seconds, seconds * self._gpus / _HOUR, cause)
+
+    def measure(self, joules: float) -> None:
+        """The run's trainer has measured so much since its start."""
+        self._measured += max(0.0, joules - self._own_joules)
+        self._own_joules = max(joules, self._own_joules)
 
     def lose_after(self, step: int, cause: str) -> None:
         """The run goes on from a step: what was made after it is made again. Only what was added to this book is the run's own."""
@@ -111,13 +122,17 @@ class Book:
         attempt, begun = run
         stepped = self.stepped and run == self._run
         same = attempt == self._run[0]
-        own = OwnSeconds(attempt=attempt, round=begun, stepped=stepped, **self._own) if same else None
+        joules = round(self._own_joules, 3) if run == self._run else 0.0
+        own = OwnSeconds(attempt=attempt, round=begun, stepped=stepped, joules=joules, **self._own) if same else None
         return Ledger(
             current=category,
             cause=cause,
             since=max(now, self._ledger.since),
             seconds=Seconds(**self._seconds),
             gpu_hours=round(self._gpu_hours, 9),
+            estimated_joules=round(self._joules, 3),
+            measured_joules=round(self._measured, 3),
+            cost=round(self._cost, 9),
             causes=self._largest(),
             attempt=own,
             ended=ended,

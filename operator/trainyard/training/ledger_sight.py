@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from trainyard.api.energy import NOTHING, Draw
 from trainyard.api.training_job import TrainingJob, TrainingJobStatus
 from trainyard.workloads.pod_state import PodState
 
@@ -32,6 +33,8 @@ class Sight:
     said: Mapping[str, Any] = field(default_factory=dict)
     """The newest that the attempt's trainer said."""
     said_at: datetime | None = None
+    draw: Draw = NOTHING
+    """What the job draws and pays in its place."""
 
     @property
     def stepped(self) -> bool:
@@ -67,6 +70,11 @@ class Sight:
     def told_of(self) -> tuple[int, int]:
         """The run that the trainer spoke of last."""
         return self.job.status.attempt, self._round()
+
+    @property
+    def joules(self) -> float:
+        """Energy that the run's trainer has measured since its start."""
+        return float(self.heard.get("joules") or 0.0)
 
     @property
     def loading_at(self) -> datetime | None:

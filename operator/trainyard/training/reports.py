@@ -99,6 +99,8 @@ class ProgressReport(Model):
     result: ResultReport | None = None
     spent: dict[str, _Seconds] | None = Field(default=None, max_length=32)
     """Seconds since the start of this attempt's program by category of the ledger (saving, dataWait, loading, hang); others are ignored."""
+    joules: float | None = Field(default=None, ge=0, le=1e15, allow_inf_nan=False)
+    """Energy of all GPUs of the job since this start of the program, by their own counters."""
     step_seconds: StepSeconds | None = None
     """As compared last."""
     warning: str | None = Field(default=None, max_length=4096)

@@ -127,12 +127,13 @@ class Applier:
             return left
         if plan.urgent and plan.takes_turn and (left := self._ration.turn(key)) > 0:
             return left
-        version, before = meta["resourceVersion"], self._world.raw.get(key) or {}
+        version, thing = meta["resourceVersion"], self._world.get(key)
         written = await self._cluster.patch_status(
             resource, meta.get("namespace"), meta["name"], dict(plan.status), uid=meta["uid"], resource_version=version
         )
         self._ration.wrote(key)
-        for entry in decided(key, before.get("status") or {}, written.get("status") or {}):
+        before = thing.status.model_dump(by_alias=True, mode="json") if thing else {}
+        for entry in decided(key, before, written.get("status") or {}):
             self._record(entry)
         # The answer is the truth until the watch tells more; without it the next round would decide on the past.
         self._learn(key.kind, written)

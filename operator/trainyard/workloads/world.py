@@ -25,6 +25,7 @@ from trainyard.scheduling import accounts
 from trainyard.scheduling.resources import parse_all
 from trainyard.scheduling.snapshot import NodeView, PodView, Snapshot, Workload
 from trainyard.workloads import node_health
+from trainyard.workloads.kept import identity
 from trainyard.workloads.keys import Key
 from trainyard.workloads.pod_requests import pod_requests
 from trainyard.workloads.pod_state import PodState, parse_time, pod_state
@@ -56,6 +57,7 @@ class World:
         self._now = now or SystemClock().now
         self._ours: dict[str, dict[Key, Ours]] = {kind: {} for kind in KINDS}
         self.raw: dict[Key, Object] = {}
+        """Which object it is and which state of it, of those that can be read."""
         self._telling: dict[Key, Ours] = {}
         """Those whose status speaks against a node."""
         self.claims: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -267,7 +269,7 @@ class World:
         old = self._ours[key.kind].get(key)
         try:
             found = self._ours[key.kind][key] = KINDS[key.kind].model_validate(new)
-            self.raw[key] = new
+            self.raw[key] = identity(new)
             self._know_parent(key, old, found)
             _keep(self._telling, key, found if node_health.tells_of_nodes(found) else None)
         except ValidationError as error:

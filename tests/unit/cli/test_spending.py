@@ -9,6 +9,7 @@ from tests.unit.cli.conftest import Run
 from tests.unit.cli.stub_api import StubApi
 from tests.unit.cli.test_get import RUNNING, VISION, old
 from trainyard.api.answers import NodeShare, Why
+from trainyard.api.energy import EnergySpent
 from trainyard.api.ledger import Spent, SpentFor
 from trainyard.api.straggler import Straggler
 from trainyard.cli.questions import _print_why
@@ -44,6 +45,20 @@ def test_a_job_that_held_nothing_has_no_goodput_and_one_without_time_no_table(
     assert "0.00 GPU-hours held:" in capsys.readouterr().out
     print_spent(Spent(seconds={}, gpu_hours=0, causes=[]))
     assert capsys.readouterr().out == ""
+
+
+def test_what_is_estimated_and_what_is_measured_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    energy = EnergySpent(estimated_joules=9e6, measured_joules=7.2e6, cost=12.345, carbon_grams=950)
+    print_spent(SPENT.model_copy(update={"energy": energy}))
+    assert capsys.readouterr().out.splitlines()[-4:] == [
+        "energy, estimated: 2.5 kWh for all the time that it held its place",
+        "energy, measured: 2 kWh by its GPUs' own counters, while its trainers ran",
+        "cost: 12.35",
+        "CO2, estimated: 0.95 kg",
+    ]
+    print_spent(SPENT.model_copy(update={"energy": EnergySpent(cost=1)}))
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "cost: 1.00", "what nobody knows is not told as 0"
 
 
 def test_who_holds_it_up_is_told_in_a_line() -> None:

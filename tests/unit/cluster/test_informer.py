@@ -9,10 +9,11 @@ from random import Random
 import pytest
 
 from tests.simulation.fake_api import FakeApi
-from tests.simulation.fake_faults import on, verb
+from tests.simulation.fake_faults import Fault, Request, on, verb
 from trainyard.cluster.client import ClusterClient
 from trainyard.cluster.informer import ExternalCache, Informer
 from trainyard.cluster.resources import PODS, TRAINING_JOBS, Object
+from trainyard.cluster.sender import ClientSettings
 from trainyard.cluster.store import key_of
 from trainyard.runtime.clock import LoopClock
 
@@ -174,6 +175,26 @@ async def test_dropped_events_are_repaired_by_a_list_on_demand() -> None:
         assert scene.informer.repaired == 1
 
 
+async def test_what_an_expired_list_had_and_the_next_has_not_is_gone() -> None:
+    """Of a list that is read once more from its start only the second reading counts."""
+    api = FakeApi(CLOCK)
+    for name in "abc":
+        api.put(TRAINING_JOBS, {"metadata": {"name": name, "namespace": "team"}, "spec": {}})
+    cache = ExternalCache(TRAINING_JOBS, CLOCK)
+    client = ClusterClient(api.connect(), CLOCK, Random(1), ClientSettings(page=1))
+    await cache.repair(client)
+
+    def expires(request: Request) -> bool:
+        if "continue" not in request.query:
+            return False
+        api.remove(TRAINING_JOBS, "team", "a")
+        return True
+
+    api.faults.add(Fault(expires, "fail", status=410, reason="Expired"))
+    await cache.repair(client)
+    assert [key[1] for key in cache.store] == ["b", "c"]
+
+
 async def test_only_what_the_selector_asks_for_is_kept() -> None:
     scene = Scene(label_selector="app=x")
     async with scene.running():
@@ -188,7 +209,7 @@ async def test_only_what_the_selector_asks_for_is_kept() -> None:
 async def test_a_cache_fed_from_outside_is_repaired_by_a_list() -> None:
     api = FakeApi(CLOCK)
     client = ClusterClient(api.connect(), CLOCK, Random(1))
-    cache = ExternalCache("trainingjobs", CLOCK)
+    cache = ExternalCache(TRAINING_JOBS, CLOCK)
     first = api.put(TRAINING_JOBS, {"metadata": {"name": "j", "namespace": "team"}, "spec": {}})
     ghost = api.put(TRAINING_JOBS, {"metadata": {"name": "ghost", "namespace": "team"}, "spec": {}})
     assert cache.observe(None, first)
@@ -198,7 +219,10 @@ async def test_a_cache_fed_from_outside_is_repaired_by_a_list() -> None:
     written = await client.patch_status(TRAINING_JOBS, "team", "j", {"phase": "Running"})
     assert cache.observe("MODIFIED", written)
     assert not cache.observe("MODIFIED", first), "what kopf saw before the write is older"
-    assert cache.repair(await client.list(TRAINING_JOBS)) == 1
+    gone: list[str] = []
+    cache.on_change(lambda old, new: gone.append(old["metadata"]["name"]) if old and not new else None)
+    await cache.repair(client)
+    assert gone == ["ghost"]
     assert cache.synced.is_set()
     assert [key[1] for key in cache.store] == ["j"]
     job = cache.get("team", "j")

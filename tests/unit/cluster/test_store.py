@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainyard.cluster.resources import Object
-from trainyard.cluster.store import ObjectStore, is_newer
+from trainyard.cluster.store import ObjectStore, Repair, is_newer
 
 
 def obj(version: int | str, uid: str = "u1", name: str = "a", **labels: str) -> Object:
@@ -76,6 +76,31 @@ def test_a_list_removes_what_vanished_unseen_but_keeps_what_is_newer_than_itself
     watched.store.put(obj(6, "u3", "changed"))
     assert watched.store.repair([obj(12, "u3", "changed")], "20") == 2
     assert {key[1] for key in watched.store.objects} == {"young", "changed"}
+
+
+def test_handlers_see_the_new_state_whole_and_the_old_one_as_it_was_kept() -> None:
+    store = ObjectStore("pods", lambda state: {"metadata": {**state["metadata"], "labels": {}}})
+    seen: list[tuple[Object | None, Object | None]] = []
+    store.on_change(lambda old, new: seen.append((old, new)))
+    first, second = obj(1, app="x"), obj(2, app="y")
+    for state in (first, second):
+        store.put(state)
+    store.remove(obj(3, app="z"))
+    assert [new for _, new in seen] == [first, second, None]
+    assert [old and old["metadata"]["labels"] for old, _ in seen] == [None, {}, {}]
+    assert [old and old["metadata"]["resourceVersion"] for old, _ in seen] == [None, "1", "2"]
+
+
+def test_a_list_is_taken_in_page_by_page_and_only_all_of_it_tells_what_is_gone() -> None:
+    watched = Watched()
+    for name in "abc":
+        watched.store.put(obj(5, f"u{name}", name))
+    repair = Repair(watched.store)
+    repair.page([obj(5, "ua", "a")])
+    repair.page([obj(9, "uc", "c")])
+    assert {key[1] for key in watched.store.objects} == {"a", "b", "c"}
+    assert repair.complete("20") == 2
+    assert {key[1] for key in watched.store.objects} == {"a", "c"}
 
 
 def test_an_index_follows_changes() -> None:

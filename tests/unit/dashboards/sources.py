@@ -60,6 +60,8 @@ def _happens(metrics: Metrics) -> None:
     metrics.failed("research", FailureClass.OUT_OF_MEMORY)
     metrics.interrupted(incident())
     metrics.straggler("research")
+    metrics.drew("research", "team", 8.4e6, 4.2, 900.0)
+    metrics.measured("research", "team", 7.9e6)
     metrics.event("Normal", "Admitted")
     metrics.loop_lag(0.004)
     metrics.missed("research", 40.0)

@@ -300,6 +300,8 @@ def used_metrics(registry: CollectorRegistry) -> Metrics:
     metrics.failed("research", FailureClass.OUT_OF_MEMORY)
     metrics.interrupted(incident())
     metrics.straggler("research")
+    metrics.drew("research", "team", 8.4e6, 4.2, 900.0)
+    metrics.measured("research", "team", 7.9e6)
     metrics.event("Normal", "Admitted")
     metrics.loop_lag(0.004)
     metrics.missed("research", 40.0)
@@ -329,7 +331,9 @@ def collector_of(world: World, *, report: Report | None = None, **options: Any) 
         backlog=Backlog(),
         caches={"pods": cache, "nodes": Cache()},
         ours={
-            kind: Cache(store={str(each): obj for each, obj in world.raw.items() if each.kind == kind})
+            kind: Cache(
+                store={each.metadata.name: each.model_dump(by_alias=True, mode="json") for each in world.of_kind(kind)}
+            )
             for kind in KINDS
         },
         events=EventCounts(),

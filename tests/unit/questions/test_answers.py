@@ -1,5 +1,6 @@
 """Answers about a cluster seen through its objects: why something waits, what a new job would do, who holds what, and what others may see."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -221,6 +222,25 @@ def test_top_says_who_borrows_from_whom_and_what_is_left() -> None:
     (flavor,) = answer.flavors
     assert (flavor.gpus, flavor.free, flavor.largest) == (8, 0, 0)
     assert (answer.running, answer.waiting) == (1, 1)
+
+
+def test_top_says_what_is_drawn_and_paid_where_flavors_state_it() -> None:
+    jobs = [
+        a_job("mine", 0, b.gpus(4), placed("n0")),
+        a_job("theirs", 1, b.gpus(2), placed("n1"), b.namespace("other")),
+    ]
+    seen = picture(*jobs, a_job("waits", 9, b.gpus(9))).snapshot
+    assert (top(settle(seen, NOW)).power, top(settle(seen, NOW)).own) == ([], None)
+    flavors = {
+        name: spec.model_copy(update={"watts_per_unit": 500.0, "price_per_hour": 2.0})
+        for name, spec in seen.flavors.items()
+    }
+    answer = top(settle(replace(seen, flavors=flavors), NOW), "team", 400.0)
+    (used,) = answer.power
+    assert (used.queue, used.flavor, used.watts, used.cost_per_hour) == ("research", "h200", 3000, 12)
+    assert used.carbon_grams_per_hour == pytest.approx(3 * 400)
+    assert answer.own is not None
+    assert (answer.own.watts, answer.own.cost_per_hour) == (2000, 8)
 
 
 def test_gpus_that_nobody_can_use_are_fragmented() -> None:

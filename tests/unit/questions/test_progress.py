@@ -1,5 +1,6 @@
 """`why` of a job that has run: what its time was spent on, who holds it up, and what helps."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -44,6 +45,19 @@ def test_what_the_time_was_spent_on_is_told_with_the_open_interval() -> None:
     assert spent.gpu_hours == pytest.approx(4.0 + 8 / 6)
     assert spent.goodput == pytest.approx(1 - 0.5 / (4.0 + 8 / 6))
     assert [each.cause for each in spent.causes] == ["WaitingForQuota", "PodsStarting"]
+
+
+def test_what_its_place_came_to_is_told_with_the_open_interval_and_its_carbon() -> None:
+    seen = picture(a_job("mine", 0, b.gpus(8), placed("n0"), b.status(ledger=LEDGER | {"estimatedJoules": 1000.0})))
+    flavors = {name: spec.model_copy(update={"watts_per_unit": 500.0}) for name, spec in seen.snapshot.flavors.items()}
+    priced = replace(seen, snapshot=replace(seen.snapshot, flavors=flavors), carbon_grams_per_kwh=360.0)
+    spent = asked(priced, "mine").spent
+    assert spent is not None
+    assert spent.energy is not None
+    assert spent.energy.estimated_joules == pytest.approx(1000 + 8 * 500 * 600)
+    assert spent.energy.carbon_grams == pytest.approx(spent.energy.estimated_joules / 1e4)
+    assert (spent.energy.measured_joules, spent.energy.cost) == (0, 0)
+    assert told().spent == spent.model_copy(update={"energy": None})
 
 
 def test_a_job_that_had_no_place_yet_has_spent_nothing_worth_telling() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests import builders as b
+from trainyard.api.flavor import FlavorSpec
 from trainyard.api.ledger import Ledger
 from trainyard.api.training_job import TrainingJob, TrainingJobStatus
 from trainyard.scheduling.snapshot import Admit, Assignment, Decision, WorkloadKey
@@ -27,7 +28,8 @@ def at(seconds: float) -> datetime:
 class Life:
     """A job of one worker with two GPUs that is looked at now and then; each look ends when there is no news."""
 
-    def __init__(self, *modifiers: b.Modifier) -> None:
+    def __init__(self, *modifiers: b.Modifier, flavor: FlavorSpec | None = None) -> None:
+        self.flavors = {"h200": flavor} if flavor else {}
         stamp = b.meta(uid="01234567-89", generation=1, creationTimestamp=BEGIN.isoformat())
         self.job = TrainingJob.model_validate(b.training_job("a", stamp, b.gpus(2), *modifiers))
         self.pod: PodState | None = None
@@ -38,7 +40,7 @@ class Life:
     def look(self, seconds: float, decision: Decision | None = None) -> "Life":
         for _ in range(5):
             pods = (self.pod,) if self.pod else ()
-            observed = Observed(self.job, pods=pods, decision=decision, report=self.report)
+            observed = Observed(self.job, pods=pods, decision=decision, report=self.report, flavors=self.flavors)
             plan = plan_training_job(observed, at(seconds))
             if plan.status is None:
                 break
@@ -88,8 +90,8 @@ class Life:
         return {each.cause: (each.seconds, round(each.gpu_hours * 3600, 3)) for each in self.ledger.causes}
 
 
-def trains(*modifiers: b.Modifier) -> Life:
+def trains(*modifiers: b.Modifier, flavor: FlavorSpec | None = None) -> Life:
     """Queued for 5 s, bound after 1 s, pulled for 4, first step 10 s later, at 20 s; a report of step 100 at 120 s."""
-    life = Life(*modifiers).look(5, PLACE)
+    life = Life(*modifiers, flavor=flavor).look(5, PLACE)
     life.starts(created=5, bound=6, started=10).look(12)
     return life.says(120, 100, firstStepAt=at(20).isoformat(), checkpoint={"step": 80, "path": "c/80"}).look(120)

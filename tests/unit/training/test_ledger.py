@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 
 from tests import builders as b
 from tests.unit.training.life import BEGIN, KEY, PLACE, Life, at, trains
+from trainyard.api.energy import Draw
+from trainyard.api.flavor import FlavorSpec
 from trainyard.api.ledger import MAX_CAUSES, MAX_MARKS, Category, Ledger
 from trainyard.scheduling.snapshot import Evict, WorkloadKey
+from trainyard.training.charges import draw_of
 from trainyard.training.ledger_book import OTHER, Book
 from trainyard.training.observed import Observed, Report
 from trainyard.training.plan import plan_training_job
@@ -284,3 +287,56 @@ def test_marks_stay_few_and_in_order(reports: list[tuple[int, bool]]) -> None:
     assert len(marks) <= MAX_MARKS
     assert marks[-1].step == step
     assert all(each.seconds == pytest.approx(each.step) for each in marks), "one step a second"
+
+
+PRICED = FlavorSpec(watts_per_unit=700, idle_watts_per_unit=100, price_per_hour=3.6)
+
+
+def test_a_place_draws_what_its_flavor_states_and_nothing_is_drawn_without_one() -> None:
+    life = trains(flavor=PRICED)
+    idle, busy = 2 * 100 * (1 + 4 + 10), 2 * 700 * 100
+    assert life.ledger.estimated_joules == pytest.approx(idle + busy), "5 s in the queue drew nothing"
+    assert life.ledger.cost == pytest.approx(2 * 3.6 * 115 / 3600)
+    assert life.ledger.measured_joules == 0
+    bare = trains().ledger
+    assert (bare.estimated_joules, bare.cost, bare.energy(at(200))) == (0, 0, None)
+
+
+def test_the_time_since_the_ledger_was_written_is_added_by_what_is_drawn_now() -> None:
+    life = trains(flavor=PRICED)
+    known = life.ledger.estimated_joules
+    found = life.ledger.energy(at(130), draw_of(life.job, life.flavors))
+    assert found is not None
+    assert found.estimated_joules == pytest.approx(known + 10 * 1400)
+    assert found.cost == pytest.approx(life.ledger.cost + 10 * 7.2 / 3600)
+
+
+def test_what_trainers_measure_is_kept_apart_and_goes_on_through_starts_and_attempts() -> None:
+    life = trains(flavor=PRICED)
+    estimated = life.ledger.estimated_joules
+    life.says(130, 110, firstStepAt=at(20).isoformat(), joules=50_000.0).look(130)
+    life.says(140, 120, firstStepAt=at(20).isoformat(), joules=61_000.0).look(140)
+    assert life.ledger.measured_joules == 61_000
+    assert life.ledger.estimated_joules == pytest.approx(estimated + 20 * 1400)
+    failed = {"round": 2, "index": 0, "exitCode": 1, "cause": "boom", "step": 120, "at": at(145).timestamp()}
+    life.says(160, 125, firstStepAt=at(150).isoformat(), restoredStep=120, restarted=failed, joules=4_000.0).look(160)
+    assert life.ledger.measured_joules == 65_000, "the counter began again with the program"
+    life.says(170, 130, firstStepAt=at(150).isoformat(), restoredStep=120, restarted=failed, joules=3_000.0).look(170)
+    assert life.ledger.measured_joules == 65_000, "a report that came late takes nothing back"
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(list(Category)), st.floats(0, 1e5)), max_size=20),
+    st.floats(0, 5000),
+    st.floats(0, 5000),
+)
+def test_an_estimate_lies_between_idle_and_busy_for_all_the_time(
+    spent: list[tuple[Category, float]], idle: float, busy: float
+) -> None:
+    book = Book(Ledger(since=BEGIN), (1, 1), 1.0, Draw(busy, idle, 1.0))
+    for category, seconds in spent:
+        book.add(category, seconds, "")
+    ledger, total = book.closed(None, "", "", BEGIN, (1, 1)), sum(seconds for _, seconds in spent)
+    low, high = sorted((idle, busy))
+    assert low * total - 1e-2 <= ledger.estimated_joules <= high * total + 1e-2
+    assert ledger.cost == pytest.approx(total / 3600, abs=1e-6)

@@ -6,6 +6,7 @@ object; what must outlive objects is keyed by queue. `values` lists a label's va
 A module for each noun. Whoever measures reads all of them under one name: `from trainyard.metrics import definitions as d`.
 """
 
+from trainyard.metrics.definitions.energy import *
 from trainyard.metrics.definitions.incidents import *
 from trainyard.metrics.definitions.inference_services import *
 from trainyard.metrics.definitions.metric import *

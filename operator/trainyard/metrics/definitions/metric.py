@@ -23,6 +23,7 @@ class Group(StrEnum):
     NODES = "Nodes"
     TRAINING = "Training jobs"
     INFERENCE = "Inference services"
+    ENERGY = "Energy and money"
 
 
 @dataclass(frozen=True, slots=True)
