@@ -36,6 +36,7 @@ NEEDED: tuple[Right, ...] = (
     *_rights("create", "authentication.k8s.io", "tokenreviews"),
     *_rights("create", "authorization.k8s.io", "subjectaccessreviews"),
     Right("patch", "coordination.k8s.io", "leases", everywhere=False, name="trainyard-operator"),
+    Right("patch", "", "pods", everywhere=False),
     Right("get", "", "secrets", everywhere=False, name="trainyard-operator-tls"),
     Right("patch", "", "configmaps", everywhere=False, name="trainyard-learned"),
 )
