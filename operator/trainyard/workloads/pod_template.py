@@ -139,8 +139,8 @@ def build_pod(
         "securityContext": restricted_pod(),
         "enableServiceLinks": False,
         "automountServiceAccountToken": False,
-        "priorityClassName": PRIORITY_CLASS,
         **spec,
+        "priorityClassName": PRIORITY_CLASS,
         "restartPolicy": restart,
         "containers": [_merge(container, given), *others],
         "volumes": [*volumes, *spec.get("volumes", ())],
@@ -149,8 +149,10 @@ def build_pod(
     tolerations = (
         [each.model_dump(by_alias=True, exclude_defaults=True) for each in flavor.tolerations] if flavor else []
     )
-    # A node name of the template's would take the pod past kube-scheduler, to a place that nobody counts.
-    pod_spec.pop("nodeName", None)
+    # A node name of the template's would take the pod past kube-scheduler, to a place that nobody counts; with a priority
+    # of its own kube-scheduler would evict others for it, which queues have not decided.
+    for own in ("nodeName", "priority", "preemptionPolicy"):
+        pod_spec.pop(own, None)
     if tolerations:
         pod_spec["tolerations"] = [*spec.get("tolerations", ()), *tolerations]
     return {"apiVersion": "v1", "kind": "Pod", "metadata": mine, "spec": pod_spec}

@@ -35,6 +35,8 @@ def test_a_template_adds_and_never_takes_what_makes_the_pod_ours() -> None:
         "metadata": {"labels": {"x": "y", "trainyard.dev/job": "forged"}, "name": "mine"},
         "spec": {
             "nodeName": "n9",
+            "priorityClassName": "evicts-others",
+            "preemptionPolicy": "PreemptLowerPriority",
             "containers": [
                 {"name": "trainer", "command": ["sh"], "env": [{"name": "HOME"}, {"name": "MINE"}], "workingDir": "/w"},
                 {"name": "sidecar"},
@@ -49,7 +51,9 @@ def test_a_template_adds_and_never_takes_what_makes_the_pod_ours() -> None:
     assert pod["metadata"]["labels"]["x"] == "y"
     assert (pod["metadata"]["name"], main["command"], main["workingDir"]) == ("a-worker-0-1", ["agent"], "/w")
     assert main["env"] == [{"name": "HOME", "value": "/tmp"}, {"name": "MINE"}]
-    assert (sidecar["name"], "nodeName" in pod["spec"]) == ("sidecar", False)
+    assert sidecar["name"] == "sidecar"
+    assert {"nodeName", "preemptionPolicy"}.isdisjoint(pod["spec"])
+    assert pod["spec"]["priorityClassName"] == "trainyard-gang"
     assert [each["name"] for each in pod["spec"]["volumes"]] == ["ours", "theirs"]
     assert pod["spec"]["tolerations"] == [{"key": "mine"}, {"key": "gpu", "operator": "Exists"}]
 
