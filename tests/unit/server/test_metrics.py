@@ -38,7 +38,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_every_metric_of_a_server_is_exercised(running: Any, slow: None, ask: Callable[..., Any]) -> None:
-    """Those of language models are left out: language/test_openai.py tells of some."""
+    """Language models have theirs in language/test_metrics.py."""
     names = {each.name for each in of_servers() if not each.name.startswith(LANGUAGE)}
     seen: set[str] = set()
     async with running(max_batch=1) as client:
