@@ -66,10 +66,12 @@ class Seen:
         if new is not None:
             self.status[new["metadata"]["name"]] = new.get("status", {})
 
-    async def until(self, count: int, true: Callable[[dict[str, Any]], bool]) -> None:
-        """So many of them are so."""
+    async def until(self, count: int, true: Callable[[dict[str, Any]], bool], operator: OperatorProcess) -> None:
+        """So many of them are so. Raises RuntimeError if the operator ends: on a machine that is too busy it loses its Lease."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while sum(map(true, self.status.values())) < count:
+                if not operator.running:
+                    raise RuntimeError(f"the operator has ended, see {operator.log}")
                 await asyncio.sleep(1)
 
     async def admitted(self, name: str) -> None:
@@ -164,19 +166,19 @@ async def fill(client: ClusterClient, jobs: Seen, services: Seen, operator: Oper
     names = [f"queue-{number:02}" for number in range(count)]
     finite = [job(f"{queue}-done-{n:03}", queue, (1, 1), "0s") for n in range(COMPLETE) for queue in names]
     await submit(client, TRAINING_JOBS, finite)
-    await jobs.until(count * COMPLETE, lambda status: status.get("phase") == "Complete")
+    await jobs.until(count * COMPLETE, lambda status: status.get("phase") == "Complete", operator)
     tell("complete", operator)
     running = [job(f"{queue}-runs-{n:03}", queue, SHAPES[n % len(SHAPES)]) for n in range(RUNNING) for queue in names]
     await submit(client, TRAINING_JOBS, running)
     await submit(
         client, INFERENCE_SERVICES, [service(f"{queue}-{n:02}", queue) for n in range(SERVICES) for queue in names]
     )
-    await jobs.until(count * RUNNING, lambda status: status.get("phase") == "Running")
-    await services.until(count * SERVICES, lambda status: bool(status.get("admission")))
+    await jobs.until(count * RUNNING, lambda status: status.get("phase") == "Running", operator)
+    await services.until(count * SERVICES, lambda status: bool(status.get("admission")), operator)
     tell("running", operator)
     waiting = [job(f"{queue}-waits-{n:03}", queue, SHAPES[n % len(SHAPES)]) for n in range(WAITING) for queue in names]
     await submit(client, TRAINING_JOBS, waiting)
-    await jobs.until(count * WAITING, lambda status: status.get("reason") == "WaitingForQuota")
+    await jobs.until(count * WAITING, lambda status: status.get("reason") == "WaitingForQuota", operator)
     tell("waiting", operator)
     await until_quiet(operator)
     tell("quiet", operator)
