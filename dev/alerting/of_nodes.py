@@ -65,6 +65,55 @@ _SICK = (
         remedy="Look for a common cause first, then for single nodes: their conditions name it. Cordoned nodes are not counted here.",
     ),
 )
+_REPAIR = (
+    Alert(
+        name="TrainyardNodeFaultFatal",
+        severity=Severity.WARNING,
+        expr='sum by (xid) (increase(trainyard_gpu_xids_total{class=~"device|node"}[15m])) > 0',
+        after="0m",
+        summary="A GPU reported XID {{ $labels.xid }}, which only a reset or a reboot mends",
+        description="NVIDIA's driver reported an error with which a GPU, or its node, is of no use until it is repaired.",
+        impact="The job that had the GPU fails and starts again elsewhere. The node takes no new pods.",
+        diagnosis=(
+            _TOP,
+            "kubectl get events -n default --field-selector involvedObject.kind=Node,reason=NodeQuarantined",
+        ),
+        remedy="trainyard top names the node and what helps. trainyard approve NODE empties it after checkpoints; repair it then.",
+    ),
+    Alert(
+        name="TrainyardNodeRepairSlow",
+        severity=Severity.WARNING,
+        expr='max by (node, state) (trainyard_node_health_seconds{state=~"quarantined|draining|validating"}) > 14400',
+        after="5m",
+        summary="Node {{ $labels.node }} has been {{ $labels.state }} for {{ $value | humanizeDuration }}",
+        description="A node that should be repaired has stood so for over four hours: a proposal that nobody answered, pods that do not leave, or a repair that nobody made.",
+        impact="Less capacity.",
+        diagnosis=(_TOP, _NODE, "kubectl get pods -A -o wide --field-selector spec.nodeName=NODE"),
+        remedy="quarantined: trainyard approve NODE, or trainyard refuse NODE. draining: see which pods are left. validating: repair the node, or kubectl uncordon NODE where it is well.",
+    ),
+    Alert(
+        name="TrainyardNodeBreakerOpen",
+        severity=Severity.CRITICAL,
+        expr="max(trainyard_node_breaker_open) == 1",
+        after="0m",
+        summary="So many nodes are to be taken out of use that none is",
+        description="More than a fifth of all nodes were quarantined within half an hour. That is hardly the nodes' fault, so nothing is cordoned or drained without a person.",
+        impact="Broken nodes keep their jobs. They take no new pods.",
+        diagnosis=(_TOP, _NODES, "kubectl get events -n default --field-selector involvedObject.kind=Node"),
+        remedy="Look for what the nodes share: driver or firmware of the last upgrade, power, cooling, a switch, the monitor itself. What a monitor says in error: trainyard refuse NODE. The breaker closes by itself.",
+    ),
+    Alert(
+        name="TrainyardNodeLemon",
+        severity=Severity.INFO,
+        expr="max by (node) (trainyard_node_lemon_ratio) >= 3",
+        after="1h",
+        summary="Attempts of jobs fail on node {{ $labels.node }} at least {{ $value | humanize }} times as often as elsewhere",
+        description="Whatever monitors say, jobs fail there far more often, and not by their own fault. The node is the last choice.",
+        impact="Jobs that get it restart more often.",
+        diagnosis=(_TOP, _NODE, "trainyard get -A -o wide"),
+        remedy="kubectl cordon NODE and test it for longer than a burn-in (dcgmi diag -r 3). If it is well, nothing: what is held against it fades within weeks.",
+    ),
+)
 _USE = (
     Alert(
         name="TrainyardGpusFragmented",
@@ -97,4 +146,4 @@ _USE = (
         remedy="Look for throttling, a slow link or neighbours that take its CPU; then kubectl cordon NODE. trainyard why JOB says how to have the job placed anew.",
     ),
 )
-NODES = Group("Nodes", _RECORDINGS, (*_SICK, *_USE))
+NODES = Group("Nodes", _RECORDINGS, (*_SICK, *_REPAIR, *_USE))

@@ -127,6 +127,19 @@ class Audit(Section):
     files_kept: int = Field(json_schema_extra=as_in_config("audit_files_kept"))
 
 
+class Dcgm(Section):
+    enabled: bool
+    namespace: Name
+    selector: str = Field(min_length=1)
+    port: int = Field(ge=1, le=65535)
+    seconds: float = Field(ge=5)
+
+
+class NodeHealth(Section):
+    level: Literal["observe", "propose", "act"]
+    dcgm: Dcgm
+
+
 class Telemetry(Section):
     otlp_endpoint: str = Field(json_schema_extra=as_in_config("otlp_endpoint"))
     # --set takes 0.05 for a text.
@@ -214,6 +227,7 @@ class Values(Section):
     crds: Crds
     operator: Operator
     audit: Audit
+    node_health: NodeHealth
     telemetry: Telemetry
     service_account: ServiceAccount
     rbac: Rbac

@@ -16,6 +16,19 @@ NODES = {
     "broken": Color.BAD,
     "not_ready": Color.WORSE,
 }
+STANDS = {
+    "suspect": Color.DOUBT,
+    "quarantined": Color.BAD,
+    "draining": Color.WORSE,
+    "validating": Color.WAIT,
+}
+XID_CLASSES = {
+    "application": Color.PLAIN,
+    "noted": Color.WAIT,
+    "unknown": Color.DOUBT,
+    "device": Color.BAD,
+    "node": Color.WORSE,
+}
 PHASES = {
     "Pending": Color.WAIT,
     "Admitted": Color.IDLE,
@@ -175,6 +188,60 @@ _SICK = (
         (Query(top(_S.once(d.NODE_SLOWNESS)), "{{node}}"),),
         Look.RANKING,
         limits=growing(1, 3),
+        empty="none",
+    ),
+    Panel(
+        "Which nodes are being repaired?",
+        "How long a node has stood so: suspect (the last choice), quarantined (waits for trainyard approve), draining, validating. docs/nodes.md says what follows.",
+        Unit.SECONDS,
+        (Query(top(_S.once(d.NODE_HEALTH)), "{{node}}, {{state}}"),),
+        Look.RANKING,
+        limits=growing(3600, 14_400),
+        empty="none",
+    ),
+    Panel(
+        "How do nodes come to be repaired and back?",
+        "Nodes that came into each state within an hour. Quarantined and never healthy again: nobody repairs them. Many at once: see the breaker.",
+        Unit.COUNT,
+        (
+            Query(
+                _S.increase(d.NODE_CHANGES, ["state"], "1h", state="suspect|quarantined|draining|validating"),
+                "{{state}}",
+            ),
+        ),
+        colors=STANDS,
+    ),
+    Panel(
+        "Is so much broken at once that nothing is done?",
+        "1 while over a fifth of the nodes were quarantined within half an hour: none is cordoned or drained without a person. Look for a common cause.",
+        Unit.COUNT,
+        (Query(total(_S.once(d.NODE_BREAKER)), "breaker"),),
+        limits=growing(1, 1),
+    ),
+    Panel(
+        "Which errors do GPUs report?",
+        "XIDs of NVIDIA's driver within an hour by class: application and noted ones leave the node in use; device ones need a reset, node ones a reboot.",
+        Unit.COUNT,
+        (Query(_S.increase(d.XIDS, ["class"], "1h"), "{{class}}"),),
+        Look.STACK,
+        colors=XID_CLASSES,
+    ),
+    Panel(
+        "Where do jobs fail more often than elsewhere?",
+        "How many times as often attempts fail there, at least (95 % sure), for no fault of the program. From 3 on the node is the last choice.",
+        Unit.COUNT,
+        (Query(top(_S.once(d.NODE_LEMON)), "{{node}}"),),
+        Look.RANKING,
+        limits=growing(2, 3),
+        empty="none",
+    ),
+    Panel(
+        "Which nodes may fail soon?",
+        "How much errors that harmed nobody (corrected memory errors, remapped rows, noted XIDs) foretell a failure. Such nodes come last among equal ones.",
+        Unit.COUNT,
+        (Query(top(_S.once(d.NODE_RISK)), "{{node}}"),),
+        Look.RANKING,
+        limits=growing(2, 4),
         empty="none",
     ),
     Panel(

@@ -18,12 +18,22 @@ from trainyard.admission.auditor import Auditor, Finding, Sighting
 from trainyard.admission.incident_log import IncidentLog
 from trainyard.admission.memory import Memory
 from trainyard.admission.meter import Meter
+from trainyard.admission.node_controller import NodeController
 from trainyard.admission.overview import FRESH_SECONDS, OverviewController
 from trainyard.admission.scheduler import Scheduler
 from trainyard.admission.vitals import Vitals
 from trainyard.api.failure import FailureRow
 from trainyard.api.inference_service import InferenceService
-from trainyard.api.names import INCIDENTS, INCIDENTS_KEY, MANAGED_BY, MANAGED_BY_LABEL, RESTORING
+from trainyard.api.names import (
+    INCIDENTS,
+    INCIDENTS_KEY,
+    LEARNED,
+    LEARNED_NODES_KEY,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    RESTORING,
+)
+from trainyard.api.node_health import HealthLevel
 from trainyard.api.reasons import ConditionType
 from trainyard.api.training_job import TrainingJob
 from trainyard.cluster.client import ClusterClient
@@ -46,6 +56,8 @@ from trainyard.inference.board import GatewayBoard
 from trainyard.inference.controller import InferenceController
 from trainyard.metrics.collector import WorldCollector
 from trainyard.metrics.instruments import Metrics
+from trainyard.nodes import care
+from trainyard.nodes.lemons import BLAMED, Lemons
 from trainyard.questions.picture import Picture
 from trainyard.runtime.audit_chain import Entry
 from trainyard.runtime.clock import Clock
@@ -63,10 +75,9 @@ from trainyard.workloads.applier import Applier
 from trainyard.workloads.decisions import Decisions
 from trainyard.workloads.kept import KEPT
 from trainyard.workloads.keys import Key
-from trainyard.workloads.node_health import broken
 from trainyard.workloads.outlook import Outlooks
 from trainyard.workloads.pod_template import Surroundings
-from trainyard.workloads.world import World
+from trainyard.workloads.world import World, node_key
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +103,7 @@ class Ground:
     metrics: Metrics
     namespace: str = "trainyard-system"
     failure_table: tuple[FailureRow, ...] = ()
+    health_level: HealthLevel = HealthLevel.PROPOSE
     compute: Compute = in_thread
     workers: int = 32
     repair_seconds: float = 180.0
@@ -124,9 +136,10 @@ class App:
         for kind, cache in (*self.caches.items(), *self.informers.items()):
             cache.on_change(self._follow(kind))
         self.outlooks, self.vitals = Outlooks(clock, ground.metrics.missed), Vitals(clock)
-        self.incidents = IncidentLog()
+        self.incidents, self.lemons = IncidentLog(), Lemons()
         self._memories = (
             Memory(client, self.outlooks, ground.namespace),
+            Memory(client, self.lemons, ground.namespace, LEARNED, LEARNED_NODES_KEY),
             Memory(client, self.incidents, ground.namespace, INCIDENTS, INCIDENTS_KEY),
         )
         self.auditor = Auditor(self._sighting, clock, self._violated, ground.compute)
@@ -178,11 +191,23 @@ class App:
         self.overview = OverviewController(
             self.world, self.applier, clock, lambda: (workload for workload, _ in self._workloads())
         )
+        self.nodes = NodeController(
+            self.world,
+            client,
+            self.applier,
+            clock,
+            ground.health_level,
+            self._learn,
+            self._node_stands,
+            ground.metrics,
+            self.lemons,
+        )
         self._controllers: Mapping[str, Callable[[Key], Awaitable[Again]]] = {
             "TrainingJob": self.training.reconcile,
             "InferenceService": self.inference.reconcile,
             "Queue": self.overview.reconcile,
             "Flavor": self.overview.reconcile,
+            "Node": self.nodes.reconcile,
         }
         self.synced = False
 
@@ -308,6 +333,8 @@ class App:
                     self.training.noticed(key)
                 # A pod changes several times in a moment: created, bound, started. One look is enough for all.
                 self.queue.add_after(key, _POD_SECONDS if kind == "Pod" and new is not None else 0.0)
+            if kind == "Node" and _node_gist(old) != _node_gist(new):
+                self.queue.add_after(node_key((new or old or {})["metadata"]["name"]), 0.0)
             self._spread(kind, old, new)
             if kind == "TrainingJob" and old is not None and new is None:
                 self._job_deleted(old)
@@ -315,6 +342,12 @@ class App:
                 self.ground.metrics.has_queue(new["metadata"]["name"])
 
         return changed
+
+    def _node_stands(self, beside: set[Key]) -> None:
+        """A node stands otherwise than before: those beside it look, and so does the scheduler."""
+        for key in beside:
+            self.queue.add_after(key, 0.0)
+        self.scheduler.poke()
 
     def _spread(self, kind: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
         """Who else should look: the scheduler when something may start now, queues and flavors whose numbers change."""
@@ -368,6 +401,8 @@ class App:
             metrics.preempted(queue, lost_gpu_seconds(before, self.ground.clock.now()))
         if after.status.last_failure is not None and before.status.last_failure != after.status.last_failure:
             metrics.failed(queue, after.status.last_failure.kind)
+            if after.status.last_failure.kind in BLAMED:
+                self._attempt_ended(before, after.status.last_failure.node)
         over = closed_since(before, after)
         self.incidents.over(over)
         for each in over:
@@ -380,6 +415,8 @@ class App:
             metrics.straggler(queue)
         if finished(after) and not finished(before):
             self.outlooks.ended(after)
+            if conditions.holds(after.status.conditions, ConditionType.COMPLETE):
+                self._attempt_ended(before, "")
             metrics.completed(
                 queue, "complete" if conditions.holds(after.status.conditions, ConditionType.COMPLETE) else "failed"
             )
@@ -391,6 +428,15 @@ class App:
         except ValidationError:
             return  # `_unreadable` told of it
         self.incidents.over(of_deleted(job, self.ground.clock.now()))
+
+    def _attempt_ended(self, job: TrainingJob, failed: str) -> None:
+        """What an attempt says of the nodes that it ran on."""
+        if job.status.admission is None:
+            return
+        nodes = {name for role in job.status.admission.roles for name in role.nodes()}
+        self.lemons.outcome(nodes, failed, self.ground.clock.now())
+        if failed:
+            self.queue.add_after(node_key(failed), 0.0)
 
     def _unreadable(self, key: Key, why: str) -> None:
         log.error("object cannot be read and is left alone", extra={"object": str(key), "why": why})
@@ -424,6 +470,11 @@ def _node_gist(thing: Mapping[str, Any] | None) -> object:
     if thing is None:
         return None
     status = thing.get("status", {})
-    told = status.get("conditions", ())
-    ready = [each["status"] for each in told if each["type"] == "Ready"]
-    return (thing["metadata"].get("labels"), thing.get("spec"), status.get("allocatable"), ready, broken(told))
+    ready = [each["status"] for each in status.get("conditions", ()) if each["type"] == "Ready"]
+    return (
+        thing["metadata"].get("labels"),
+        thing.get("spec"),
+        status.get("allocatable"),
+        ready,
+        care.gist(thing) if thing.get("kind", "Node") == "Node" else None,
+    )

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from trainyard.api.failure import FailureRow
+from trainyard.api.node_health import HealthLevel
 from trainyard.api.telemetry import OTLP_ENDPOINT
 
 
@@ -64,6 +65,11 @@ class Config(BaseSettings):
 
     failure_table: tuple[FailureRow, ...] = Field(
         default=(), description="JSON list of rows that come before the built-in table of failure classes."
+    )
+
+    health_level: HealthLevel = Field(
+        default=HealthLevel.PROPOSE,
+        description="How far to go with broken nodes: observe, propose, or act, which needs the right to patch nodes.",
     )
 
     @field_validator("endpoint")

@@ -183,6 +183,7 @@ class Process:
             metrics=self.metrics,
             namespace=self.config.namespace,
             failure_table=self.config.failure_table,
+            health_level=self.config.health_level,
             workers=self.config.workers,
             repair_seconds=self.config.repair_seconds,
             record=self._record,

@@ -24,6 +24,7 @@ from tests.simulation.fake_faults import Request
 from tests.simulation.fake_nodes import FakeDeployments, FakeKubelet, FakeScheduler, node
 from tests.simulation.fake_verbs import Refused
 from trainyard.api.inference_service import InferenceService
+from trainyard.api.node_health import HealthLevel
 from trainyard.api.training_job import TrainingJob
 from trainyard.app import OURS, App, Ground
 from trainyard.cluster.client import ClusterClient
@@ -66,7 +67,7 @@ async def compute(work: Callable[[], _Answer], /) -> _Answer:
 class Process:
     """One operator process, from its start to its end."""
 
-    def __init__(self, api: FakeApi, number: int, record: Callable[[Entry], None]) -> None:
+    def __init__(self, api: FakeApi, number: int, record: Callable[[Entry], None], health_level: HealthLevel) -> None:
         self.connection = api.connect(f"operator-{number}")
         metrics = Metrics(CollectorRegistry())
 
@@ -87,6 +88,7 @@ class Process:
                 compute=compute,
                 workers=8,
                 record=on_record,
+                health_level=health_level,
             )
         )
         self._stop = asyncio.Event()
@@ -125,8 +127,15 @@ def _hand_over(cache: ExternalCache, old: Object | None, new: Object | None) -> 
 class Simulation:
     """A cluster of nodes with one queue `research` and one namespace `team`, and an operator on it."""
 
-    def __init__(self, nodes: int = 2, gpus: int = 8, quota: int | None = None) -> None:
+    def __init__(
+        self,
+        nodes: int = 2,
+        gpus: int = 8,
+        quota: int | None = None,
+        health_level: HealthLevel = HealthLevel.PROPOSE,
+    ) -> None:
         self.api = FakeApi(CLOCK)
+        self.health_level = health_level
         self.binder = FakeScheduler(self.api)
         self.kubelet = FakeKubelet(self.api)
         self.auditor = Auditor(self.api)
@@ -185,7 +194,8 @@ class Simulation:
 
     async def start(self) -> None:
         """Start a new operator process."""
-        self.processes.append(Process(self.api, len(self.processes) + 1, self.records.append))
+        number = len(self.processes) + 1
+        self.processes.append(Process(self.api, number, self.records.append, self.health_level))
 
     async def restart(self) -> None:
         """Kill the operator and start another."""

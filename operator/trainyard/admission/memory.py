@@ -1,6 +1,6 @@
 """What an operator knows beyond what objects say, kept in a ConfigMap: one that starts anew, or another one, goes on with it.
 
-That is how long jobs run and wait, and what interrupted jobs that are gone. Written seldom, and only if there is news; whoever cannot
+That is how long jobs run and wait, how attempts end on nodes, and what interrupted jobs that are gone. Written seldom, and only if there is news; whoever cannot
 read or write it begins anew, and says so in the log.
 """
 

@@ -10,6 +10,7 @@ from trainyard.api.forecast import Remedy, StartEstimate
 from trainyard.api.incident import Incident
 from trainyard.api.ledger import Spent
 from trainyard.api.meta import Model, Time
+from trainyard.api.node_health import NodeState
 from trainyard.api.rollout import RolloutStatus
 from trainyard.api.straggler import Straggler
 
@@ -153,11 +154,29 @@ class FlavorUse(Model):
     )
 
 
+class NodeHealth(Model):
+    """A node of which something is to be said."""
+
+    node: str = Field(description="Its name.")
+    state: NodeState = Field(description="How it stands.")
+    since: Time | None = Field(default=None, description="Since when.")
+    why: str = Field(default="", description="Why.")
+    remedy: str = Field(default="", description="What helps.")
+    lemon: float = Field(
+        default=0.0,
+        description="How many times as often as elsewhere attempts of jobs fail there, at least; 0 for no more.",
+    )
+    risk: int = Field(
+        default=0, description="How much errors of its GPUs foretell a failure, in steps; 0 for not at all."
+    )
+
+
 class Top(Model):
     """Who holds what now."""
 
     queues: list[QueueUse] = Field(description="By queue, flavor and resource.")
     flavors: list[FlavorUse] = Field(description="By flavor.")
+    nodes: list[NodeHealth] = Field(default_factory=list, description="Nodes that are not as they should be.")
     running: int = Field(description="Workloads that have a place.")
     waiting: int = Field(description="Workloads that wait.")
     power: list[PowerUse] = Field(

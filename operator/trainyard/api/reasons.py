@@ -88,3 +88,9 @@ class Reason(StrEnum):
     RESIZED = "Resized"  # an elastic job goes on with more or fewer pods from its last checkpoint
     RUN_TIME_EXCEEDED = "RunTimeExceeded"  # ran longer than spec.maxRunSeconds or its queue's
     QUEUE_DRAINED = "QueueDrained"  # stopped after a checkpoint because its queue has stopPolicy HoldAndDrain
+    NODE_SUSPECT = "NodeSuspect"  # something speaks against the node; it is the last choice for pods
+    NODE_QUARANTINED = "NodeQuarantined"  # the node should be repaired; it takes no new pods
+    NODE_DRAINING = "NodeDraining"  # the node is cordoned, and jobs leave it after a checkpoint
+    NODE_DRAINED = "NodeDrained"  # no pod of ours is left on it: it may be repaired
+    NODE_HEALTHY = "NodeHealthy"  # nothing speaks against the node any more, or a person said so
+    BREAKER_OPEN = "BreakerOpen"  # so many nodes are to be taken out of use at once that it is left to people

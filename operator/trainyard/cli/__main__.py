@@ -18,6 +18,8 @@ _COMMANDS = {
     "plan": _QUESTIONS,
     "top": _QUESTIONS,
     "incidents": "trainyard.cli.incidents",
+    "approve": "trainyard.cli.approve",
+    "refuse": "trainyard.cli.approve",
     "simulate": "trainyard.cli.simulate",
     "backup": "trainyard.cli.backup.command",
     "restore": "trainyard.cli.backup.command",

@@ -250,6 +250,21 @@ def _print_top(answer: Top) -> None:
     output.print_table("", ("FLAVOR", "READY", "GPUS", "FREE", "LARGEST HOLE", "FRAGMENTED %"), flavors)
     for sick in (each for each in answer.flavors if each.health):
         output.print_line(f"{sick.flavor}:", sick.health)
+    if answer.nodes:
+        print()
+        nodes = [
+            [
+                each.node,
+                each.state.value,
+                each.since.strftime("%m-%d %H:%MZ") if each.since else "-",
+                f"{each.lemon:.1f} x" if each.lemon else "-",
+                str(each.risk or "-"),
+                each.why or "-",
+                each.remedy or "-",
+            ]
+            for each in answer.nodes
+        ]
+        output.print_table("", ("NODE", "STATE", "SINCE", "FAILS", "RISK", "WHY", "REMEDY"), nodes)
     if answer.power:
         print_power(answer.power, answer.own)
     print()

@@ -116,6 +116,7 @@ class InferenceController:
             deployment=self._world.deployments.get((meta.namespace, names.gateway_name(service))),
             services=self._services(service),
             lost_nodes=self._world.lost(_nodes(service, pods), self._clock.now()),
+            leaving=frozenset(self._world.leaving(_nodes(service, pods))),
             refusal=self._refusals.known(_mark(service)) or "",
             epoch=self._epoch(),
             flavors=self._world.flavors(),

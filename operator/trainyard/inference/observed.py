@@ -69,6 +69,8 @@ class Observed:
     outlook: Outlook | None = None
     """When the first of the missing replicas is expected to start, and what would start it now; None if none is missing."""
     lost_nodes: frozenset[str] = frozenset()
+    leaving: frozenset[str] = frozenset()
+    """Nodes of replicas that will be gone soon, or are taken out of use."""
     refusal: str = ""
     epoch: int = 0
     flavors: Mapping[str, FlavorSpec] = field(default_factory=dict)

@@ -113,7 +113,7 @@ class _Round:
         return replica.model_copy(update={"release": "now"})
 
     def _scaled(self, replicas: list[ReplicaAdmission]) -> list[ReplicaAdmission]:
-        """Drain what is too many: those of an old model or spec as new ones are ready, then the unready, then the idlest."""
+        """Drain what is too many: those of an old model or spec, or on a node that goes, as new ones are ready, then the unready, then the idlest."""
         staying = [each for each in replicas if not each.release]
         fresh = [each for each in staying if self._as_wanted(each)]
         apart = kept_apart(self.observed, self.now)
@@ -137,7 +137,7 @@ class _Round:
 
     def _as_wanted(self, replica: ReplicaAdmission) -> bool:
         model = not isinstance(self.model, ServedModel) or replica.digest == self.model.digest
-        return model and is_of(replica, self.service)
+        return model and is_of(replica, self.service) and replica.node not in self.observed.leaving
 
     def _canaries_too_many(self, staying: list[ReplicaAdmission]) -> list[ReplicaAdmission]:
         """Those of a rollout beyond what its step needs."""

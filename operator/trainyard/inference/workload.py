@@ -37,7 +37,9 @@ def active(service: InferenceService) -> list[ReplicaAdmission]:
 def current(observed: Observed) -> list[ReplicaAdmission]:
     """Those of them that are as wanted now: by their model and by the spec."""
     model = resolve(observed)
-    made = [each for each in active(observed.service) if is_of(each, observed.service)]
+    made = [
+        each for each in active(observed.service) if is_of(each, observed.service) and each.node not in observed.leaving
+    ]
     return [each for each in made if isinstance(model, str) or each.digest == model.digest]
 
 

@@ -71,7 +71,7 @@ class WorldCollector:
             iter(picture.operator),
             unobserved_samples(picture),
             queue_samples(picture),
-            node_samples(picture.snapshot),
+            node_samples(picture.snapshot, picture.now),
             training_job_samples(picture),
             ledger_samples(picture),
             inference_service_samples(picture),

@@ -16,9 +16,11 @@ from trainyard.api.audit import Action
 from trainyard.api.failure import FailureClass
 from trainyard.api.incident import Incident
 from trainyard.api.invariants import Invariant
+from trainyard.api.node_health import NodeState
 from trainyard.api.reasons import Reason, Waiting
 from trainyard.metrics import definitions as d
 from trainyard.metrics.exposition import HttpHandler, metrics_handler
+from trainyard.nodes.xid import XIDS, XidClass, xid
 from trainyard.runtime.audit_chain import Entry
 from trainyard.scheduling.snapshot import Admit, Decision
 from trainyard.workloads.keys import Key
@@ -68,6 +70,15 @@ class Metrics:
         self._cost = self._counter(d.COST)
         self._carbon = self._counter(d.CARBON)
         self._tenants: set[tuple[str, str]] = set()
+        self._node_changes = self._counter(d.NODE_CHANGES)
+        for state in NodeState:
+            self._node_changes.labels(state.value)
+        self._xids = self._counter(d.XIDS)
+        for row in XIDS.values():
+            self._xids.labels(str(row.code), row.kind.value)
+        self._xids.labels(OTHER, XidClass.UNKNOWN.value)
+        breaker = d.NODE_BREAKER
+        self._node_breaker = Gauge(breaker.name, breaker.meaning, registry=registry)
         for invariant in d.VIOLATIONS.values["invariant"]:
             self._violations.labels(invariant)
         for stage in d.START_STAGES:
@@ -184,6 +195,18 @@ class Metrics:
     def record_lost(self) -> None:
         """The audit file did not take a record."""
         self._records_lost.inc()
+
+    def node_became(self, state: NodeState) -> None:
+        """A node stands so from now on."""
+        self._node_changes.labels(state.value).inc()
+
+    def xid(self, code: int) -> None:
+        """A GPU's driver reported an error. Codes that nobody knows share a series: any program may write them."""
+        self._xids.labels(str(code) if code in XIDS else OTHER, xid(code).kind.value).inc()
+
+    def node_breaker(self, is_open: bool) -> None:
+        """So many nodes are to be taken out of use that none is, or that is over."""
+        self._node_breaker.set(is_open)
 
     def event(self, event_type: Literal["Normal", "Warning"], reason: str) -> None:
         """A Kubernetes Event was asked for."""

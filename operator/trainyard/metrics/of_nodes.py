@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 
 from trainyard.api.flavor import FlavorSpec
 from trainyard.api.names import GPU
@@ -13,7 +14,7 @@ from trainyard.scheduling.snapshot import NodeView, Snapshot
 NO_FLAVOR = "none"
 
 
-def node_samples(snapshot: Snapshot) -> Iterator[Sample]:
+def node_samples(snapshot: Snapshot, now: datetime) -> Iterator[Sample]:
     """Four states for each node that has GPUs; they add up to what it offers."""
     used: Counter[str] = Counter()
     for pod in snapshot.pods:
@@ -28,6 +29,13 @@ def node_samples(snapshot: Snapshot) -> Iterator[Sample]:
             states[_rest(node, snapshot.flavors.get(flavor))] = total - allocated
             for state, amount in states.items():
                 yield Sample(d.NODE_GPUS, (node.name, flavor, state), amount / 1000)
+        if node.standing.since is not None:
+            seconds = max(0.0, (now - node.standing.since).total_seconds())
+            yield Sample(d.NODE_HEALTH, (node.name, node.standing.state.value), seconds)
+        if node.standing.lemon:
+            yield Sample(d.NODE_LEMON, (node.name,), node.standing.lemon)
+        if node.standing.risk:
+            yield Sample(d.NODE_RISK, (node.name,), node.standing.risk)
         if node.name in snapshot.slow:
             yield Sample(d.NODE_SLOWNESS, (node.name,), snapshot.slow[node.name])
 

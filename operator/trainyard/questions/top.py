@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from trainyard.api.answers import FlavorUse, Lender, QueueUse, Top
+from trainyard.api.answers import FlavorUse, Lender, NodeHealth, QueueUse, Top
 from trainyard.api.energy import NOTHING, Draw, PowerUse, carbon
+from trainyard.api.node_health import WORDS, NodeState
 from trainyard.scheduling.engine import Engine
 from trainyard.scheduling.fleet import DEVICE
 from trainyard.scheduling.fragmentation import TaskClasses, learn_classes, tasks_of, unusable
@@ -14,7 +15,7 @@ from trainyard.scheduling.power import draw
 from trainyard.scheduling.quota import granted
 from trainyard.scheduling.quota_tree import Cell
 from trainyard.scheduling.resources import show
-from trainyard.scheduling.snapshot import Snapshot, Workload
+from trainyard.scheduling.snapshot import NodeView, Snapshot, Workload
 from trainyard.scheduling.whatif import Settled
 
 _HOUR = 3600.0
@@ -29,6 +30,7 @@ def top(settled: Settled, namespace: str = "", grams_per_kwh: float | None = Non
     return Top(
         queues=list(_queues(engine, running, waiting)),
         flavors=[_flavor(engine, name, typical) for name in sorted(snapshot.flavors)],
+        nodes=[_node(each) for each in sorted(snapshot.nodes, key=lambda each: each.name) if _remarkable(each)],
         running=running.total(),
         waiting=waiting.total(),
         power=_power(snapshot, grams_per_kwh),
@@ -67,6 +69,24 @@ def _use(queue: str, flavor: str, draws: Sequence[Draw], grams_per_kwh: float | 
         watts=watts,
         cost_per_hour=sum(each.price_per_hour for each in draws),
         carbon_grams_per_hour=carbon(watts * _HOUR, grams_per_kwh),
+    )
+
+
+def _remarkable(node: NodeView) -> bool:
+    stands = node.standing
+    return stands.state is not NodeState.HEALTHY or bool(stands.doubt or stands.risk or stands.lemon)
+
+
+def _node(node: NodeView) -> NodeHealth:
+    stands = node.standing
+    return NodeHealth(
+        node=node.name,
+        state=stands.state,
+        since=stands.since,
+        why=stands.words or stands.doubt,
+        remedy=WORDS[stands.remedy] if stands.state is not NodeState.HEALTHY else "",
+        lemon=stands.lemon,
+        risk=stands.risk,
     )
 
 
@@ -127,5 +147,5 @@ def _flavor(engine: Engine, name: str, typical: TaskClasses) -> FlavorUse:
         free=int(free.sum()) / DEVICE,
         largest=int(free.max(initial=0)) / DEVICE,
         fragmentation_percent=round(100 * lost * DEVICE / total, 2) if total else 0.0,
-        health="; ".join(each for each in (health.words(), health.words_of_slow()) if each),
+        health="; ".join(each for each in (health.words(), health.words_of_slow(), health.words_of_risky()) if each),
     )

@@ -211,7 +211,7 @@ class Cycle:
             place_without = partial(self._place_without, flavor, fleet, shunned)
             places = place_without(workload, frozenset())
             if places is not None:
-                return sparing(fleet, health.slow, workload, places, place_without)
+                return sparing(fleet, health.spared, workload, places, place_without)
         return None
 
     def _place_without(

@@ -52,4 +52,4 @@ def _other_nodes(engine: Engine, running: Running, now: float) -> Assignment | N
     places = place_without(workload, frozenset())
     if places is None:
         return None
-    return named(engine, flavor, sparing(fleet, health.slow, workload, places, place_without))
+    return named(engine, flavor, sparing(fleet, health.spared, workload, places, place_without))

@@ -1,4 +1,4 @@
-"""Nodes that held jobs up lately come last among places that are equal otherwise.
+"""Nodes that held jobs up lately, or whose errors foretell a failure, come last among places that are equal otherwise.
 
 An order and no filter: a place was found already, and is given up only for another that is as large and whose pods are as near to
 each other. So whether and how large a workload starts does not depend on what is said of nodes, and neither does what a search that
@@ -21,7 +21,7 @@ def sparing(
 ) -> Places:
     """An equal place with fewer slow nodes, or with less slow ones; this one if there is none.
 
-    slow: by node, how strongly jobs say so. The slowest are spared first if not all can be.
+    slow: by node, how strongly that is said. The slowest are spared first if not all can be.
     """
     worst = max((slow.get(fleet.nodes[row].name, 0) for rows in places.values() for row in set(rows)), default=0)
     if not worst:

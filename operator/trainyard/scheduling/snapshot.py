@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from trainyard.api.flavor import FlavorSpec
 from trainyard.api.meta import Taint, Toleration
+from trainyard.api.node_health import NodeState, Remedy
 from trainyard.api.queue import QueueSpec
 from trainyard.api.reasons import Waiting
 from trainyard.scheduling.resources import Amounts
@@ -30,6 +31,29 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """How a node stands in the eyes of who looks after nodes (`trainyard.nodes`)."""
+
+    state: NodeState = NodeState.HEALTHY
+    since: datetime | None = None
+    words: str = ""
+    """Why."""
+    remedy: Remedy = Remedy.NONE
+    doubt: str = ""
+    """Why it is the last choice; empty if it is not."""
+    settled: frozenset[str] = frozenset()
+    """What it says of its hardware and is not held against it."""
+    risk: int = 0
+    """How much errors that harmed nobody foretell a failure: it comes last among equal ones."""
+    lemon: float = 0.0
+    """How many times as often as elsewhere attempts fail there, at least; 0 if that is not remarkable."""
+
+    @property
+    def taken_out(self) -> bool:
+        return self.state in (NodeState.QUARANTINED, NodeState.DRAINING, NodeState.VALIDATING)
+
+
+@dataclass(frozen=True, slots=True)
 class NodeView:
     """A node: what it offers and whether it takes pods."""
 
@@ -42,7 +66,8 @@ class NodeView:
     broken: str = ""
     """The condition by which a monitor says that its hardware is."""
     leaving: str = ""
-    """By what it is known that it will be gone soon."""
+    """By what it is known that it will be gone soon, or that its jobs are to leave it."""
+    standing: Standing = Standing()
 
     @property
     def healthy(self) -> bool:

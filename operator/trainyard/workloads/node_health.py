@@ -1,11 +1,6 @@
-"""What monitors say about a node's hardware in its conditions, and where workloads failed or were held up lately.
-
-Conditions of GPUs have no standard: Amazon's agent says AcceleratedHardwareReady=False, Microsoft's GPUMissing=True, Nebius'
-NebiusGPUError=True, NVSentinel Gpu...=True; node-problem-detector says KernelDeadlock=True.
-"""
+"""By what a node is known to leave, and where workloads failed or were held up lately. What its hardware says is read in `nodes/signs`."""
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -14,10 +9,6 @@ from typing import Any
 from trainyard.api.inference_service import InferenceService
 from trainyard.api.training_job import TrainingJob
 
-_HARDWARE = re.compile(
-    r"gpu|xid|nvlink|nvswitch|acceleratedhardware|^kerneldeadlock$|^readonlyfilesystem$", re.IGNORECASE
-)
-_GOOD_IF_TRUE = re.compile(r"(ready|healthy|available|ok)$", re.IGNORECASE)
 _GOING = frozenset(
     {
         "node.kubernetes.io/out-of-service",
@@ -37,15 +28,6 @@ HALF_LIFE_SECONDS = 6 * 3600.0
 """After so long a straggler that is over speaks half as loud against its node."""
 FORGOTTEN = 0.2
 """Less than so many jobs that are held up now say nothing."""
-
-
-def broken(conditions: Iterable[Mapping[str, Any]]) -> str:
-    """The first condition that says that hardware or kernel is broken; empty if none does. What is unknown says nothing."""
-    for each in conditions:
-        kind = str(each.get("type", ""))
-        if _HARDWARE.search(kind) and each.get("status") == ("False" if _GOOD_IF_TRUE.search(kind) else "True"):
-            return kind
-    return ""
 
 
 def leaving(node: Mapping[str, Any]) -> str:

@@ -20,10 +20,11 @@ from trainyard.api.names import (
 )
 from trainyard.api.queue import Queue, QueueSpec
 from trainyard.api.training_job import TrainingJob
+from trainyard.nodes import care
 from trainyard.runtime.clock import SystemClock
 from trainyard.scheduling import accounts
 from trainyard.scheduling.resources import parse_all
-from trainyard.scheduling.snapshot import NodeView, PodView, Snapshot, Workload
+from trainyard.scheduling.snapshot import NodeView, PodView, Snapshot, Standing, Workload
 from trainyard.workloads import node_health
 from trainyard.workloads.kept import identity
 from trainyard.workloads.keys import Key
@@ -44,6 +45,7 @@ _CONTAINERS = {"replica": "server", "gateway": "haproxy"}
 _PINNED = "metadata.name"
 _BLIND_CHECK_SECONDS = 60.0
 _ROUNDING_SECONDS = 0.1
+WELL = Standing()
 LOST_SECONDS = 5.0
 """A node that Kubernetes has called not ready for so long, after a grace period of its own, will not answer again soon."""
 
@@ -68,6 +70,8 @@ class World:
         self.deployments: dict[tuple[str, str], Object] = {}
         self.namespaces: dict[str, Mapping[str, str]] = {}
         self.nodes: dict[str, NodeView] = {}
+        self._standings: dict[str, Standing] = {}
+        """Of nodes that somebody looks after."""
         self.not_ready_since: dict[str, datetime] = {}
         self._pods: dict[tuple[str, str], PodView] = {}
         self._at: dict[str, dict[tuple[str, str], Key]] = {}
@@ -153,6 +157,18 @@ class World:
     def leaving(self, nodes: Iterable[str]) -> dict[str, str]:
         """Those of `nodes` that will be gone soon, and by what that is known."""
         return {name: view.leaving for name in nodes if (view := self.nodes.get(name)) and view.leaving}
+
+    def stand(self, name: str, standing: Standing) -> set[Key] | None:
+        """How a node stands from now on; returns whose pods are there if they should look. None if it stood so before."""
+        node = self.raw.get(node_key(name))
+        if node is None or self._standings.get(name) == standing:
+            return None
+        self._standings[name] = standing
+        return self._node(name, node)
+
+    def occupied(self, name: str) -> bool:
+        """Whether pods of ours are on the node and have not ended."""
+        return any(not self._pods[place].finished for place in self._at.get(name, ()))
 
     def cordoned(self, nodes: Iterable[str]) -> frozenset[str]:
         """Those of `nodes` that take no new pods since somebody said so."""
@@ -247,7 +263,10 @@ class World:
 
     def _node(self, name: str, new: Object | None) -> set[Key]:
         before = self.nodes.get(name)
-        _keep(self.nodes, name, new and node_view(new))
+        _keep(self.raw, node_key(name), new)
+        if new is None:
+            self._standings.pop(name, None)
+        _keep(self.nodes, name, new and node_view(new, self._standings.get(name) or care.first_look(new, self._now())))
         view = self.nodes.get(name)
         since = self.not_ready_since.get(name)
         if view is None or view.ready:
@@ -413,8 +432,13 @@ def _pinned_node(spec: Mapping[str, Any]) -> str:
     return ""
 
 
-def node_view(node: Object) -> NodeView:
-    """A node as the scheduler sees it."""
+def node_key(name: str) -> Key:
+    """Of a node on the work queue, and of its object."""
+    return Key("Node", "", name)
+
+
+def node_view(node: Object, standing: Standing = WELL) -> NodeView:
+    """A node as the scheduler sees it. standing: as it was last looked at; what is broken since then counts at once."""
     metadata, spec, status = node["metadata"], node.get("spec", {}), node.get("status", {})
     ready = any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions", ()))
     return NodeView(
@@ -424,8 +448,9 @@ def node_view(node: Object) -> NodeView:
         taints=tuple(Taint.model_validate(each) for each in spec.get("taints", ())),
         ready=ready,
         unschedulable=bool(spec.get("unschedulable")),
-        broken=node_health.broken(status.get("conditions", ())),
-        leaving=node_health.leaving(node),
+        broken=standing.words if standing.taken_out else care.broken(node, standing.settled),
+        leaving=node_health.leaving(node) or care.leaving(standing),
+        standing=standing,
     )
 
 

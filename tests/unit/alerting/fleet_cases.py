@@ -18,6 +18,14 @@ def _gpus(state: str, node: str = "n") -> str:
     return series("node_gpus", node=node, flavor="h200", state=state)
 
 
+def _xid(code: str, kind: str) -> str:
+    return series("gpu_xids_total", xid=code, class_=kind)
+
+
+def _stands(state: str) -> str:
+    return series("node_health_seconds", node="n", state=state)
+
+
 CASES = (
     Case(
         "TrainyardNeverAdmissible",
@@ -149,6 +157,36 @@ CASES = (
             {_gpus("unhealthy"): "1x40", _gpus("free", "m"): "40x40"},
             {_gpus("cordoned"): "8x40", _gpus("free", "m"): "40x40", _gpus("unhealthy", "m"): "0x40"},
         ),
+    ),
+    Case(
+        "TrainyardNodeFaultFatal",
+        at="10m",
+        fires={_xid("79", "node"): "0x3 1x20"},
+        quiet=({_xid("31", "application"): "0x3 1x20"}, {_xid("79", "node"): "1x20"}),
+        labels={"xid": "79"},
+    ),
+    Case(
+        "TrainyardNodeRepairSlow",
+        at="20m",
+        fires={_stands("quarantined"): "14000+60x40"},
+        quiet=({_stands("quarantined"): "0+60x40"}, {_stands("suspect"): "90000+60x40"}),
+        labels={"node": "n", "state": "quarantined"},
+    ),
+    Case(
+        "TrainyardNodeBreakerOpen",
+        at="10m",
+        fires={series("node_breaker_open"): "0x3 1x20"},
+        quiet=({series("node_breaker_open"): "0x20"},),
+    ),
+    Case(
+        "TrainyardNodeLemon",
+        at="90m",
+        fires={series("node_lemon_ratio", node="n"): "3.5x100"},
+        quiet=(
+            {series("node_lemon_ratio", node="n"): "2.5x100"},
+            {series("node_lemon_ratio", node="n"): "3.5x20 1x80"},
+        ),
+        labels={"node": "n"},
     ),
     Case(
         "TrainyardGpusFragmented",

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.simulation.fake_merge import merge_patch
 from trainyard.cluster.resources import ALL
 from trainyard.endpoint.certificates import Bundle, up_to_date
 
@@ -39,6 +40,7 @@ class Request:
     query: dict[str, str]
     authorization: str
     body: Any
+    content_type: str = ""
 
 
 @dataclass
@@ -78,6 +80,8 @@ class StubApi:
                 return told.pop(0) if len(told) > 1 else told[0]
             if request.authorization not in ("", f"Bearer {self.token}"):
                 return 401, status("Unauthorized", "Unauthorized")
+            if request.method == "PATCH":
+                return self._patch(request)
             return self._create(request) if request.method == "POST" else self._read(request)
 
     def _create(self, request: Request) -> Answer:
@@ -90,6 +94,18 @@ class StubApi:
         if "dryRun" not in request.query:
             self.objects[path] = made
         return 201, made
+
+    def _patch(self, request: Request) -> Answer:
+        """A merge patch, on condition of the resourceVersion that it names."""
+        if request.content_type != "application/merge-patch+json":
+            return 415, status("UnsupportedMediaType", f"{request.content_type} is not understood")
+        there = self.objects.get(request.path)
+        if there is None:
+            return 404, status("NotFound", f"{request.path} not found")
+        if request.body["metadata"].get("resourceVersion", "") != there["metadata"].get("resourceVersion", ""):
+            return 409, status("Conflict", "the object has been modified")
+        self.objects[request.path] = merge_patch(there, request.body)
+        return 200, self.objects[request.path]
 
     def _read(self, request: Request) -> Answer:
         path, query = request.path, request.query
@@ -147,6 +163,7 @@ def _handler(answer: Callable[[Request], Answer]) -> type[BaseHTTPRequestHandler
                 dict(parse_qsl(parts.query)),
                 self.headers.get("Authorization", ""),
                 json.loads(raw) if raw else None,
+                self.headers.get("Content-Type", ""),
             )
             code, body = answer(request)
             self.send_response(code)
@@ -164,7 +181,7 @@ def _handler(answer: Callable[[Request], Answer]) -> type[BaseHTTPRequestHandler
                 self.wfile.write(f"{len(line.encode()) + 1:x}\r\n{line}\n\r\n".encode())
             self.wfile.write(b"0\r\n\r\n")
 
-        do_GET = do_POST = _answer  # noqa: N815  as the base class wants them
+        do_GET = do_POST = do_PATCH = _answer  # noqa: N815  as the base class wants them
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -28,6 +28,7 @@ from tests.unit.metrics.scripted_world import (
     used_metrics,
 )
 from trainyard.api.failure import FailureClass
+from trainyard.api.node_health import NodeState
 from trainyard.metrics.instruments import Metrics
 
 SERVED = {"namespace": "team", "inference_service": "digits"}
@@ -68,6 +69,8 @@ def _happens(metrics: Metrics) -> None:
     metrics.started("load", 12.0)
     metrics.preempting("research", "production")
     metrics.preempted("research", 7200.0)
+    metrics.node_became(NodeState.SUSPECT)
+    metrics.xid(79)
 
 
 def gateway_pages(folder: Path) -> Iterator[bytes]:

@@ -147,8 +147,10 @@ def test_what_gateways_and_servers_are_asked_for_has_those_labels(source: Served
         (fleet.PHASES, d.PHASES),
         (fleet.STATES, d.NODE_GPUS.values["state"]),
         (fleet.NODES, d.NODE_STATE.values["state"]),
+        (fleet.STANDS, d.NODE_HEALTH.values["state"]),
+        (fleet.XID_CLASSES, d.XIDS.values["class"]),
     ],
-    ids=["reasons", "categories", "phases", "states", "nodes"],
+    ids=["reasons", "categories", "phases", "states", "nodes", "health", "xids"],
 )
 def test_every_value_has_a_color(colors: dict[str, str], values: list[str]) -> None:
     assert set(colors) == set(values)

@@ -12,6 +12,7 @@ from tests.unit.helm.rendering import MONITORING, Object, helm, only, pod, rende
 from trainyard.api.inference_service import InferenceService, ReplicaAdmission, ServedModel
 from trainyard.api.names import GROUP, LEADS_LABEL, PRIORITY_CLASS, ROLE_LABEL, SERVICE_LABEL
 from trainyard.config import Config
+from trainyard.dcgm_adapter import Settings
 from trainyard.endpoint.identity import SECRET
 from trainyard.inference.gateway import gateway_children
 from trainyard.inference.observed import Observed
@@ -225,6 +226,30 @@ def test_the_operator_writes_nothing_of_ours_but_status() -> None:
     }
     kinds = ("flavors", "queues", "trainingjobs", "inferenceservices")
     assert writes == {(f"{GROUP}/{kind}/status", "patch") for kind in kinds} | {(f"{GROUP}/trainingjobs", "delete")}
+
+
+@pytest.mark.parametrize(("level", "verbs"), [("observe", set()), ("propose", set()), ("act", {"patch"})])
+def test_nodes_are_written_to_only_where_the_operator_may_act(
+    level: str, verbs: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = f"nodeHealth.level={level}"
+    granted = rights(only("ClusterRole", setting, ending="yard-trainyard"))
+    assert {verb for resource, verb, _ in granted if resource == "/nodes"} - {"get", "list", "watch"} == verbs
+    env = {each["name"]: each.get("value") for each in pod(setting)["containers"][0]["env"]}
+    monkeypatch.setenv("TRAINYARD_HEALTH_LEVEL", env["TRAINYARD_HEALTH_LEVEL"])
+    assert Config().health_level == level
+
+
+def test_the_adapter_of_dcgms_exporter_has_rights_of_its_own_and_is_told_what_it_reads() -> None:
+    assert not [each for each in render() if each["metadata"]["name"].endswith("-dcgm")]
+    on = "nodeHealth.dcgm.enabled=true"
+    assert rights(only("ClusterRole", on, ending="-dcgm")) == {("/nodes", "get", ""), ("/nodes", "patch", "")}
+    role = only("Role", on, ending="-dcgm")
+    assert (rights(role), role["metadata"]["namespace"]) == ({("/pods", "list", "")}, "gpu-operator")
+    template = only("Deployment", on, ending="-dcgm")["spec"]["template"]["spec"]
+    told = {each["name"] for each in template["containers"][0]["env"]}
+    assert told <= {f"TRAINYARD_DCGM_{name.upper()}" for name in Settings.model_fields}
+    assert template["securityContext"]["runAsNonRoot"] is True
 
 
 def test_no_right_is_a_wildcard() -> None:

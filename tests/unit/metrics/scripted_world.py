@@ -13,11 +13,12 @@ from trainyard.api.failure import FailureClass
 from trainyard.api.incident import Incident
 from trainyard.api.invariants import Invariant
 from trainyard.api.names import ATTEMPT_LABEL, FLAVOR_LABEL, GPU, QUEUE_LABEL, ROLE_LABEL
+from trainyard.api.node_health import NodeState
 from trainyard.metrics.collector import WorldCollector
 from trainyard.metrics.instruments import Metrics
 from trainyard.scheduling.engine import Counters
 from trainyard.scheduling.health import Health
-from trainyard.scheduling.snapshot import Admit, Assignment, WorkloadKey
+from trainyard.scheduling.snapshot import Admit, Assignment, Standing, WorkloadKey
 from trainyard.training.observed import Report
 from trainyard.workloads.keys import Key
 from trainyard.workloads.world import KINDS, World
@@ -274,6 +275,8 @@ def scripted_world() -> World:
         ("Pod", foreign_pod("notebook", "node-1", 2)),
     ):
         world.observe(kind, None, thing)
+    since = NOW - timedelta(minutes=20)
+    world.stand("node-2", Standing(NodeState.SUSPECT, since, "offers 7 of 8 GPUs", risk=2, lemon=3.2))
     return world
 
 
@@ -309,6 +312,9 @@ def used_metrics(registry: CollectorRegistry) -> Metrics:
     metrics.preempting("research", "production")
     metrics.preempted("research", 7200.0)
     metrics.violated(Invariant.OVER_QUOTA)
+    metrics.node_became(NodeState.SUSPECT)
+    metrics.xid(79)
+    metrics.node_breaker(False)
     return metrics
 
 

@@ -1,4 +1,4 @@
-"""What conditions, failed attempts and stragglers say of a node."""
+"""What failed attempts and stragglers say of a node."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -8,31 +8,9 @@ from hypothesis import strategies as st
 
 from tests import builders as b
 from trainyard.api.training_job import TrainingJob
-from trainyard.workloads.node_health import FAILURE_SECONDS, HALF_LIFE_SECONDS, broken, failures, slowness
+from trainyard.workloads.node_health import FAILURE_SECONDS, HALF_LIFE_SECONDS, failures, slowness
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("kind", "status", "is_broken"),
-    [
-        ("AcceleratedHardwareReady", "False", True),
-        ("AcceleratedHardwareReady", "True", False),
-        ("AcceleratedHardwareReady", "Unknown", False),
-        ("GPUMissing", "True", True),
-        ("GPUMissing", "False", False),
-        ("GpuDriverHealthy", "True", False),
-        ("GpuDriverHealthy", "False", True),
-        ("NebiusGPUError", "True", True),
-        ("KernelDeadlock", "True", True),
-        ("Ready", "False", False),
-        ("MemoryPressure", "True", False),
-    ],
-)
-def test_conditions_of_monitors_are_understood(kind: str, status: str, is_broken: bool) -> None:
-    assert broken([{"type": "Ready", "status": "True"}, {"type": kind, "status": status}]) == (
-        kind if is_broken else ""
-    )
 
 
 def a_job(name: str, **status: object) -> TrainingJob:
