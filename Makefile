@@ -41,17 +41,18 @@ check: $(STAMP) ## lint, types, import contracts, chart
 	$(BIN)/mypy operator dev tests images/telemetry images/trainer images/server images/gateway
 	$(BIN)/lint-imports
 
-generate: $(STAMP) ## write what is generated: CRDs, the chart's copies and schema, dashboards and rules, four pages of docs
+generate: $(STAMP) ## write what is generated: CRDs, the chart's copies and schema, dashboards and rules, five pages of docs
 	$(BIN)/python -m trainyard.api.crds crds
 	$(BIN)/python -m dev.chart sync
 	PYTHONPATH=images/telemetry:images/server:images/gateway $(BIN)/python -m dev.metrics
 	$(BIN)/python -m trainyard.training.failure_document docs/failure-classes.md
 	$(BIN)/python -m dev.dashboards
 	$(BIN)/python -m dev.alerting
+	$(BIN)/python -m tests.faults.scorecard docs/faults.md
 
 verify: generate ## fail if generated files are not up to date
-	@git diff --exit-code --stat -- crds helm docs/chart.md docs/metrics.md docs/failure-classes.md docs/runbooks.md || (echo "generated files differ: run 'make generate' and commit"; exit 1)
-	@test -z "$$(git status --porcelain -- crds helm docs/chart.md docs/metrics.md docs/failure-classes.md docs/runbooks.md)" || (git status --short -- crds helm docs/chart.md docs/metrics.md docs/failure-classes.md docs/runbooks.md; exit 1)
+	@git diff --exit-code --stat -- crds helm docs/chart.md docs/metrics.md docs/failure-classes.md docs/faults.md docs/runbooks.md || (echo "generated files differ: run 'make generate' and commit"; exit 1)
+	@test -z "$$(git status --porcelain -- crds helm docs/chart.md docs/metrics.md docs/failure-classes.md docs/faults.md docs/runbooks.md)" || (git status --short -- crds helm docs/chart.md docs/metrics.md docs/failure-classes.md docs/faults.md docs/runbooks.md; exit 1)
 
 bench: $(STAMP) ## run a benchmark, e.g. NAME=jobs
 	@test -n "$(NAME)" || (echo "NAME is not set; there are: $$(ls tests/bench | sed -n 's/\.py$$//p' | xargs)"; exit 2)

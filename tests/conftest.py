@@ -5,6 +5,8 @@ import asyncio
 import hypothesis
 import pytest
 
+from tests.faults.record import Recorder
+
 # Examples share their cores with other tests, some of which train: how long one takes says nothing.
 hypothesis.settings.register_profile("shared cores", deadline=None)
 hypothesis.settings.load_profile("shared cores")
@@ -12,6 +14,15 @@ hypothesis.settings.load_profile("shared cores")
 # A plain test that comes first would otherwise have the looptime plugin make an event loop that nobody closes, and a
 # warning about that is an error. From here on loops are made by pytest-asyncio alone.
 asyncio.set_event_loop(None)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--record-faults", action="store_true", help="keep what tests of faults did, for docs/faults.md")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--record-faults") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Recorder())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -27,7 +27,7 @@ class Config(BaseSettings):
     kubeconfig: Path | None = Field(
         default=None, description="Kubeconfig to use outside a cluster; inside, the pod's service account is used."
     )
-    host: str = Field(default="0.0.0.0", description="Address to listen on.")  # noqa: S104  a pod does not know its own
+    host: str = Field(default="", description="Address to listen on; by default all there are, of both families.")
     http_port: int = Field(default=8080, ge=0, le=65535, description="Port of /healthz, /readyz and /metrics.")
     https_port: int = Field(default=8443, ge=0, le=65535, description="Port of the endpoint for trainers and gateways.")
     endpoint: str = Field(
@@ -47,7 +47,7 @@ class Config(BaseSettings):
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
     workers: int = Field(default=32, ge=1, le=1024, description="Objects that are reconciled at a time.")
     repair_seconds: float = Field(
-        default=180.0, gt=0, description="Time between complete lists that repair the caches of our kinds."
+        default=180.0, gt=0, description="Time between complete lists that repair the caches."
     )
     audit_file: Path | None = Field(
         default=None, description="File that every record of the audit trail is appended to, besides the log."

@@ -82,6 +82,7 @@ def test_pods_of_others_are_counted_and_named(yard: Yard) -> None:
     assert yard.pods("squeezed")[0]["spec"]["nodeName"] == "kwok-0004"
 
 
+@pytest.mark.fault(38, 81)
 def test_nonsense_of_one_user_is_told_and_stops_nobody_else(yard: Yard, operator: OperatorProcess) -> None:
     for name, (modifier, _) in NONSENSE.items():
         yard.job(name, modifier)
@@ -143,6 +144,7 @@ def test_a_held_queue_admits_nothing_until_released(yard: Yard) -> None:
     yard.until_phase("held", "Running")
 
 
+@pytest.mark.fault(76)
 def test_more_gpus_than_the_queue_could_ever_hold_is_said_with_both_numbers(yard: Yard) -> None:
     yard.job("thousand", b.gpus(1000))
     message = yard.waits("thousand", "ExceedsMaxQuota")
@@ -181,12 +183,14 @@ def test_init_containers_count_against_the_quota(yard: Yard) -> None:
     assert "asks 3, the queue can hold at most 2" in yard.waits("smuggler", "ExceedsMaxQuota")
 
 
+@pytest.mark.fault(79)
 def test_a_template_cannot_choose_its_node(yard: Yard) -> None:
     yard.job("chooser", b.template(spec={"nodeName": "no-such-node"}))
     yard.until_phase("chooser", "Running")
     assert yard.pods("chooser")[0]["spec"]["nodeName"].startswith("kwok-")
 
 
+@pytest.mark.fault(18, 79)
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize(
     ("spec", "words"),
@@ -227,6 +231,7 @@ def test_two_workers_on_a_claim_for_one_are_refused_with_the_word(yard: Yard) ->
     yard.until_phase("single", "Running")
 
 
+@pytest.mark.fault(67)
 def test_a_missing_claim_is_named_and_the_job_goes_on_when_it_is_there(yard: Yard) -> None:
     yard.job("early", b.workers(2), b.storage("later"))
     assert "there is no PersistentVolumeClaim 'later'" in yard.waits("early", "Misconfigured")
@@ -254,6 +259,7 @@ def test_one_name_in_two_namespaces_is_two_jobs(yard: Yard, installed: Cluster) 
     other.close()
 
 
+@pytest.mark.fault(18)
 def test_a_full_resource_quota_undoes_the_attempt_and_is_said(yard: Yard) -> None:
     hard = {"spec": {"hard": {"pods": "1"}}}
     yard.create({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "one-pod"}, **hard})
@@ -277,6 +283,7 @@ def _foreign(name: str, node: str, gpus: int) -> dict[str, Any]:
     }
 
 
+@pytest.mark.fault(54)
 def test_a_cordoned_node_takes_no_new_pods_and_keeps_those_it_has(yard: Yard) -> None:
     yard.job("before", b.gpus(2))
     yard.until_phase("before", "Running")
@@ -292,6 +299,7 @@ def test_a_cordoned_node_takes_no_new_pods_and_keeps_those_it_has(yard: Yard) ->
         yard.patch("Node", node, {"spec": {"unschedulable": None}})
 
 
+@pytest.mark.fault(43)
 def test_a_place_that_kube_scheduler_refuses_is_given_up_and_another_one_found(contended: Yard) -> None:
     contended.until(lambda: contended.status("late")["attempt"] == 2, 45, "late")
     contended.until_phase("late", "Running")

@@ -125,6 +125,7 @@ def _refused(cluster: Cluster) -> list[str]:
     ]
 
 
+@pytest.mark.fault(82)
 @pytest.mark.parametrize(
     "what",
     [
@@ -171,6 +172,7 @@ def test_users_get_trainyards_kinds_with_the_clusters_roles(
     assert may(cluster, f"{role}-of-default", *what, "-n", "default") is allowed
 
 
+@pytest.mark.fault(26, 29)
 def test_an_upgrade_and_an_uninstall_take_nothing_from_users(cluster: Cluster) -> None:
     cluster.kubectl("apply", "-f", "-", input=WORK)
     cluster.kubectl("run", "mine", "-n", "team", "--image=x", "--overrides", json.dumps(_owned_by_the_job(cluster)))

@@ -63,6 +63,7 @@ async def test_real_api_server(check: Check, world: World) -> None:
     await check(world)
 
 
+@pytest.mark.fault(8)
 async def test_an_informer_follows_and_repairs(world: World) -> None:
     informer = Informer(world.client, CONFIG_MAPS, CLOCK, Random(1), namespace=world.namespace, label_selector="app=x")
     gone = asyncio.Event()

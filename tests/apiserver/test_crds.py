@@ -183,6 +183,7 @@ REFUSED: dict[str, tuple[list[b.Modifier], list[str]]] = {
 }
 
 
+@pytest.mark.fault(79)
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_refusal_names_field_and_value(case: str, bare_yard: Yard) -> None:
     modifiers, words = REFUSED[case]
@@ -238,6 +239,7 @@ def settled(installed: Cluster) -> Iterator[Yard]:
     yard.close()
 
 
+@pytest.mark.fault(73)
 @pytest.mark.parametrize("case", FROZEN)
 def test_what_is_immutable_says_so(case: str, settled: Yard) -> None:
     field = case.split(" ", maxsplit=1)[0]

@@ -76,6 +76,7 @@ def test_a_job_is_suspended_and_goes_on_with_a_new_attempt(yard: Yard) -> None:
     assert yard.condition("paused", "Admitted")["status"] == "True"
 
 
+@pytest.mark.fault(61)
 def test_a_worker_that_is_gone_is_replaced_alone_without_counting_as_a_failure(yard: Yard) -> None:
     yard.job("hurt", b.workers(2))
     yard.until_phase("hurt", "Running")
@@ -100,6 +101,7 @@ def test_failures_are_retried_so_often_and_no_more(yard: Yard) -> None:
     assert yard.condition("hopeless", "Failed")["reason"] == "TerminalExit"
 
 
+@pytest.mark.fault(31)
 def test_nothing_of_kopf_stays_on_objects(yard: Yard) -> None:
     yard.job("clean", completes_after("0s"))
     yard.until_phase("clean", "Complete")
@@ -159,6 +161,7 @@ def _writes(cluster: Cluster, seconds: float) -> set[tuple[str, str]]:
     }
 
 
+@pytest.mark.fault(1)
 def test_a_kill_touches_no_pod_and_what_happened_meanwhile_is_caught_up(
     yard: Yard, installed: Cluster, account: Path, operator: OperatorProcess, tmp_path: Path
 ) -> None:
@@ -187,6 +190,7 @@ def test_a_kill_touches_no_pod_and_what_happened_meanwhile_is_caught_up(
     assert yard.pods("leaves") == []
 
 
+@pytest.mark.fault(3, 22)
 def test_of_two_operators_one_leads_and_the_other_takes_over(
     yard: Yard, installed: Cluster, account: Path, operator: OperatorProcess, tmp_path: Path
 ) -> None:

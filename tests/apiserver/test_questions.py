@@ -25,6 +25,7 @@ def test_why_is_answered_to_whoever_may_get_the_job(yard: Yard, ann: Asker) -> N
     assert "the queue can hold at most" in ann.asks("why", "huge").stdout
 
 
+@pytest.mark.fault(82)
 def test_nobody_is_told_of_another_namespace(ann: Asker) -> None:
     done = ann.asks("why", "anything", namespace="default")
     assert done.returncode != 0

@@ -167,6 +167,7 @@ JOBS: dict[str, tuple[b.Modifier, Object, str]] = {
 }
 
 
+@pytest.mark.fault(82)
 @pytest.mark.parametrize("what", JOBS)
 def test_a_job_names_only_what_its_submitter_may_use(submitter: Submitter, what: str) -> None:
     modifier, needed, refusal = JOBS[what]
@@ -187,6 +188,7 @@ SERVICES = {
 }
 
 
+@pytest.mark.fault(82)
 @pytest.mark.parametrize("field", SERVICES)
 def test_a_gateway_is_given_only_secrets_that_its_submitter_may_read(submitter: Submitter, field: str) -> None:
     service = submitter.service(b.spec(gateway=SERVICES[field]))

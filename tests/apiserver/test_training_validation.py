@@ -415,6 +415,7 @@ FROZEN: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.fault(73)
 @pytest.mark.parametrize("case", FROZEN)
 def test_a_change_of_what_a_job_is_is_refused_with_its_field(case: str, settled: Yard) -> None:
     name, field, change = FROZEN[case]
@@ -439,6 +440,7 @@ CHANGES: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.fault(73)
 @pytest.mark.parametrize("change", CHANGES, ids=str)
 def test_how_a_job_is_treated_may_change(change: dict[str, Any], settled: Yard) -> None:
     spec = settled.patch("TrainingJob", "full", {"spec": change})["spec"]
@@ -486,6 +488,7 @@ NONSENSE: dict[str, tuple[tuple[b.Modifier, ...], str]] = {
 }
 
 
+@pytest.mark.fault(20)
 def test_what_fits_no_other_part_of_the_cluster_is_told_in_the_status(yard: Yard) -> None:
     for name, (modifiers, _) in NONSENSE.items():
         yard.job(name, b.workers(2), *modifiers)

@@ -18,6 +18,7 @@ LEAST_ROOM = 24
 """Mebibytes that hold a few checkpoints of the job here."""
 
 
+@pytest.mark.fault(58)
 def test_a_worker_that_the_kernel_kills_for_its_memory_is_out_of_memory(platform: Platform) -> None:
     rig = Rig(platform, "large").start(memory="1500Mi")
     before = rig.before()
@@ -30,6 +31,7 @@ def test_a_worker_that_the_kernel_kills_for_its_memory_is_out_of_memory(platform
     rig.delete()
 
 
+@pytest.mark.fault(64)
 def test_a_full_volume_costs_checkpoints_and_no_training(platform: Platform) -> None:
     small_volume(platform, "small", LEAST_ROOM)
     rig = Rig(platform, "full").start(workers=1, storage="small")
@@ -50,6 +52,7 @@ def test_a_full_volume_costs_checkpoints_and_no_training(platform: Platform) -> 
     rig.delete()
 
 
+@pytest.mark.fault(62)
 def test_a_job_that_is_preempted_twice_while_it_saves_loses_no_durable_step(platform: Platform) -> None:
     rig = Rig(platform, "yielding").start(
         workers=1, every=2, model={"name": "mlp", "parameters": {"hidden": [1024, 1024]}}
@@ -65,6 +68,7 @@ def test_a_job_that_is_preempted_twice_while_it_saves_loses_no_durable_step(plat
     rig.delete()
 
 
+@pytest.mark.fault(42)
 def test_on_a_node_that_is_back_too_late_nothing_is_written_and_nobody_is_disturbed(platform: Platform) -> None:
     """The program on the silent node reaches the storage all the time: it trains on, until the new attempt owns the folder."""
     rig = Rig(platform, "silent").start(workers=1)
@@ -95,6 +99,7 @@ def gang(shared_platform: Platform) -> Iterator[Rig]:
     rig.delete()
 
 
+@pytest.mark.fault(2, 55)
 def test_a_worker_and_the_operator_that_are_killed_together_cost_one_restart(gang: Rig) -> None:
     before = gang.before()
     gang.kill_operator()
@@ -105,6 +110,7 @@ def test_a_worker_and_the_operator_that_are_killed_together_cost_one_restart(gan
     gang.platform.until("the restart being counted", lambda: gang.status()["restarts"] == before.restarts + 1)
 
 
+@pytest.mark.fault(56)
 def test_a_worker_that_is_stopped_is_started_again(gang: Rig) -> None:
     before = gang.before()
     gang.signal(signal.SIGSTOP)
@@ -113,6 +119,7 @@ def test_a_worker_that_is_stopped_is_started_again(gang: Rig) -> None:
     assert "the process of rank 1 is stopped by a signal" in said["restarted"]["cause"]
 
 
+@pytest.mark.fault(63)
 def test_a_truncated_checkpoint_is_passed_over(gang: Rig) -> None:
     before = gang.before()
     gang.truncate_and_kill()
@@ -120,6 +127,7 @@ def test_a_truncated_checkpoint_is_passed_over(gang: Rig) -> None:
     assert said["restoredStep"] >= before.checkpoint - EVERY
 
 
+@pytest.mark.fault(61)
 @pytest.mark.parametrize("options", [("--grace-period=0", "--force"), ()], ids=["by force", "in order"])
 def test_a_pod_that_somebody_deletes_is_replaced_alone_and_counted_once(gang: Rig, options: tuple[str, ...]) -> None:
     before, kept, gone = gang.before(), gang.pod(0)["metadata"]["uid"], gang.pod(1)["metadata"]["uid"]
@@ -132,6 +140,7 @@ def test_a_pod_that_somebody_deletes_is_replaced_alone_and_counted_once(gang: Ri
     assert gang.pod(1)["metadata"]["uid"] != gone
 
 
+@pytest.mark.fault(41)
 def test_a_node_that_is_back_before_it_is_missed_changes_nothing(gang: Rig) -> None:
     before = gang.before()
     gang.unplug(12)

@@ -143,6 +143,7 @@ async def test_a_killed_haproxy_gets_its_members_back(pod: Pod, operator: Operat
     assert sample(metrics, "trainyard_gateway_haproxy_restarts_total") == 1
 
 
+@pytest.mark.fault(7)
 async def test_traffic_goes_on_while_the_operator_is_away_even_if_the_sidecar_restarts(
     pod: Pod, operator: Operator, replicas: list[Replica]
 ) -> None:
@@ -194,6 +195,7 @@ async def test_an_address_that_belongs_to_somebody_else_gets_no_request(
     assert b.answered == 0
 
 
+@pytest.mark.fault(90)
 async def test_a_full_queue_is_429_with_retry_after_and_a_reason(
     pod: Pod, operator: Operator, replicas: list[Replica]
 ) -> None:
@@ -236,6 +238,7 @@ async def test_errors_of_the_gateway_itself_are_json(pod: Pod, operator: Operato
     assert sample(sidecar, r'trainyard_gateway_members\{state="UP"\}') == 1
 
 
+@pytest.mark.fault(89)
 async def test_a_gateway_that_stops_loses_no_request(pod: Pod, operator: Operator, replicas: list[Replica]) -> None:
     a, b, _ = replicas
     a.delay = b.delay = 0.2

@@ -114,6 +114,7 @@ async def test_served_labels_are_the_offline_labels(service: Service, model: Pat
     np.testing.assert_allclose(served, logits, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.fault(89)
 async def test_a_replica_that_is_told_to_stop_without_a_drain_loses_no_request(service: Service) -> None:
     """As `kubectl drain` does it: SIGTERM comes before the operator could take the replica out."""
     statuses: list[int] = []

@@ -113,6 +113,7 @@ def _settled(platform: Platform, replicas: int) -> bool:
     )
 
 
+@pytest.mark.fault(84)
 def test_a_model_whose_digest_does_not_match_is_not_served_and_the_status_says_so(served: Platform) -> None:
     result = served.status("tyj", "digits")["result"]
     wrong = {"claimName": result["claimName"], "path": result["path"], "digest": "sha256:" + "0" * 64}
@@ -186,6 +187,7 @@ def _with_checkpoint(platform: Platform, name: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.fault(1, 55)
 def test_a_killed_worker_restarts_the_gang_from_its_checkpoint_and_an_operator_that_dies_meanwhile_touches_no_pod(
     platform: Platform,
 ) -> None:
@@ -227,6 +229,7 @@ def test_suspend_gives_the_gpus_back_after_a_checkpoint_and_resume_goes_on_from_
     assert resumed >= saved
 
 
+@pytest.mark.fault(42)
 def test_the_gang_of_a_lost_node_goes_on_elsewhere(platform: Platform) -> None:
     platform.apply(platform.job("mover", workers=1, epochs=LONG))
     _with_checkpoint(platform, "mover")
@@ -256,6 +259,7 @@ def _moved(platform: Platform, lost: str) -> dict[str, Any] | None:
     return status if status["phase"] == "Running" and pods and status["restarts"] == 1 else None
 
 
+@pytest.mark.fault(29)
 def test_a_running_job_survives_the_uninstallation_of_the_chart(platform: Platform) -> None:
     """The last test: it takes the operator away."""
     platform.apply(platform.job("stays", epochs=LONG))

@@ -140,6 +140,7 @@ def pods(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Pods]:
     found.end()
 
 
+@pytest.mark.fault(55)
 @pytest.mark.parametrize("pods", [(1, 3), (2, 3)], indirect=True)
 def test_a_killed_worker_starts_again_in_its_pod_from_the_last_checkpoint(pods: Pods) -> None:
     before = pods.wait(1, 50)
@@ -152,6 +153,7 @@ def test_a_killed_worker_starts_again_in_its_pod_from_the_last_checkpoint(pods: 
     assert all(process.poll() is None for process in pods.processes)
 
 
+@pytest.mark.fault(68)
 @pytest.mark.parametrize("pods", [(2, 3)], indirect=True)
 def test_a_pod_in_anothers_stead_joins_the_next_round(pods: Pods) -> None:
     before = pods.wait(1, 50)
@@ -162,6 +164,7 @@ def test_a_pod_in_anothers_stead_joins_the_next_round(pods: Pods) -> None:
     assert after["worldSize"] == 2
 
 
+@pytest.mark.fault(61)
 @pytest.mark.parametrize("pods", [(2, 3)], indirect=True)
 def test_when_one_pod_is_asked_to_end_the_others_stop_in_order_and_wait_for_another(pods: Pods) -> None:
     pods.wait(1, 50)
@@ -205,6 +208,7 @@ def test_when_all_pods_are_asked_to_end_they_do_one_after_the_other(pods: Pods) 
     assert "committed" in words["cause"]
 
 
+@pytest.mark.fault(68)
 @pytest.mark.parametrize("pods", [(2, 3)], indirect=True)
 def test_a_pod_that_is_back_when_another_has_come_in_its_stead_ends_and_disturbs_nobody(pods: Pods) -> None:
     before, old = pods.wait(1, 50), pods.processes[1]
@@ -221,6 +225,7 @@ def test_a_pod_that_is_back_when_another_has_come_in_its_stead_ends_and_disturbs
         pods.processes.append(old)
 
 
+@pytest.mark.fault(56)
 @pytest.mark.parametrize("pods", [(1, 3), (2, 3)], indirect=True)
 def test_a_worker_that_is_stopped_is_found_and_started_again(pods: Pods) -> None:
     before = pods.wait(1, 50)
@@ -233,6 +238,7 @@ def test_a_worker_that_is_stopped_is_found_and_started_again(pods: Pods) -> None
     assert {file.name for file in kept.iterdir()} == {f"rank-{rank}.txt" for rank in range(last + 1)}
 
 
+@pytest.mark.fault(56)
 @pytest.mark.parametrize("pods", [(2, 3)], indirect=True)
 def test_a_worker_that_makes_no_step_is_found_by_its_silence(pods: Pods) -> None:
     before = pods.wait(1, 100)

@@ -96,6 +96,7 @@ def following(models: Models) -> Iterator[Following]:
     made.platform.delete("tyi", SERVICE)
 
 
+@pytest.mark.fault(90)
 def test_a_request_to_a_service_without_replicas_is_held_and_answered_after_the_start(following: Following) -> None:
     following.rests()
     began = time.monotonic()

@@ -96,6 +96,7 @@ def changing(service: Changing) -> Changing:
     return service
 
 
+@pytest.mark.fault(86)
 def test_a_canary_whose_answers_fail_is_rolled_back_and_costs_only_what_it_was_given(changing: Changing) -> None:
     served, failed_before = changing.served(), len(changing.callers.failures())
     changing.change("digits/failing", CANARY)

@@ -40,6 +40,7 @@ while True:
 """
 
 
+@pytest.mark.fault(57)
 @pytest.mark.timeout(600)  # on cores that others use too
 def test_a_worker_that_sleeps_is_named_with_its_node(platform: Platform, capsys: pytest.CaptureFixture[str]) -> None:
     program = {"command": ["python", "-c", PROGRAM]}

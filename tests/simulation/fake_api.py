@@ -59,9 +59,9 @@ class FakeApi:
         """Answers SubjectAccessReviews by their spec."""
         self._pages: dict[str, list[bytes]] = {}
 
-    def connect(self, client: str = "operator") -> "FakeConnection":
-        """A transport for one process; each can crash by itself."""
-        return FakeConnection(self, client)
+    def connect(self, client: str = "operator", *, healthy: bool = False) -> "FakeConnection":
+        """A transport for one process; each can crash by itself. A healthy one is never struck by a fault."""
+        return FakeConnection(self, client, healthy)
 
     @property
     def writes(self) -> list[Request]:
@@ -166,6 +166,7 @@ class FakeConnection:
 
     api: FakeApi
     client: str
+    healthy: bool = False
     crashed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the process died by a fault: cancel its tasks and start a new one with a new connection."""
     partitioned: bool = False
@@ -184,7 +185,7 @@ class FakeConnection:
         request, subresource = self._parse(method, path, query, body, content_type)
         self.api.requests.append(request)
         await self._gate(within)
-        fault = self.api.faults.pick(request)
+        fault = None if self.healthy else self.api.faults.pick(request)
         if fault is None:
             return self.api.answer(request, method, content_type, subresource)
         if fault.effect == "fail":
@@ -196,6 +197,8 @@ class FakeConnection:
         answer = self.api.answer(request, method, content_type, subresource)
         if fault.effect == "lose":
             await self._no_answer(within)
+        if fault.effect == "then":
+            fault.action()
         if fault.effect == "crash":
             self.crashed.set()
             raise Crashed(f"after {request.verb} {path}")
@@ -207,7 +210,7 @@ class FakeConnection:
         request, _ = self._parse("GET", path, {**query, "watch": "1"}, None, JSON)
         self.api.requests.append(request)
         await self._gate(inactivity)
-        fault = self.api.faults.pick(request)
+        fault = None if self.healthy else self.api.faults.pick(request)
         if fault is not None and fault.effect == "fail":
             answer = _failure(fault, request)
             raise error_from(answer.status, answer.body, answer.headers, "watch") or Unreachable("refused")

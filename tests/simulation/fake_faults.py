@@ -45,7 +45,7 @@ class Request:
 
 
 When = Callable[[Request], bool]
-Effect = Literal["fail", "hang", "lose", "slow", "crash"]
+Effect = Literal["fail", "hang", "lose", "slow", "crash", "then"]
 
 
 def verb(*verbs: str) -> When:
@@ -81,6 +81,7 @@ class Fault:
     message: str = "a scripted fault"
     retry_after: int | None = None
     seconds: float = 0.0
+    action: Callable[[], None] = lambda: None
     hits: int = 0
 
     def strikes(self, request: Request) -> bool:
@@ -140,7 +141,11 @@ class Faults:
 
     def crash_after_write(self, number: int) -> Fault:
         """Let the operator die right after this write, counted from now and from 1; renewals of a Lease do not count."""
-        return self.crash(lambda request: request.is_write and request.resource != LEASES, skip=number - 1)
+        return self.crash(_counted, skip=number - 1)
+
+    def then_after_write(self, number: int, action: Callable[[], None]) -> Fault:
+        """Let somebody do something right after this write of the operator, before it hears the answer."""
+        return self.add(Fault(_counted, "then", 1, number - 1, action=action))
 
     def clear(self) -> None:
         """Go back to a healthy server."""
@@ -201,6 +206,42 @@ class Faults:
                 release(waiting)
 
         self.storage.deliver = deliver
+
+    def delay_events(self, seconds: float) -> None:
+        """Let watches tell everything so much later, in order."""
+
+        def deliver(watcher: Watcher, event: dict[str, Any]) -> None:
+            asyncio.get_running_loop().call_later(seconds, _deliver, watcher, event)
+
+        self.storage.deliver = deliver
+
+    def replay_events(self, depth: int = 5) -> None:
+        """Let watches tell old events again: after each, the one that is so many events old."""
+        told: dict[Watcher, list[dict[str, Any]]] = {}
+
+        def deliver(watcher: Watcher, event: dict[str, Any]) -> None:
+            mine = told.setdefault(watcher, [])
+            mine.append(_copied(event))
+            _deliver(watcher, event)
+            if len(mine) > depth:
+                _deliver(watcher, mine.pop(0))
+
+        self.storage.deliver = deliver
+
+    def drop_event(self, number: int) -> list[dict[str, Any]]:
+        """Let watches skip one event, counted from now and from 1. Returns a list that will hold it."""
+        left, dropped = [number], list[dict[str, Any]]()
+
+        def deliver(watcher: Watcher, event: dict[str, Any]) -> None:
+            left[0] -= 1
+            dropped.append(event) if left[0] == 0 else _deliver(watcher, event)
+
+        self.storage.deliver = deliver
+        return dropped
+
+
+def _counted(request: Request) -> bool:
+    return request.is_write and request.resource != LEASES
 
 
 def _deliver(watcher: Watcher, event: dict[str, Any]) -> None:

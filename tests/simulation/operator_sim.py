@@ -9,7 +9,7 @@ cluster and remembers each broken promise.
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
 from types import TracebackType
@@ -56,6 +56,7 @@ CLOCK = LoopClock(datetime(2026, 11, 23, tzinfo=UTC))
 _Answer = TypeVar("_Answer")
 _TICK = 0.001
 """A timer may fire a rounding error early; waiting for the rest of it would spin without end."""
+_USER = "user"
 SURROUNDINGS = Surroundings("trainer", "server", "gateway", "https://operator:8443", "PEM")
 
 
@@ -64,10 +65,30 @@ async def compute(work: Callable[[], _Answer], /) -> _Answer:
     return work()
 
 
+class OperatorClock:
+    """The clock of the machine that the operator runs on: `off` from everybody else's."""
+
+    def __init__(self) -> None:
+        self.off = timedelta()
+
+    def now(self) -> datetime:
+        return CLOCK.now() + self.off
+
+    def monotonic(self) -> float:
+        return CLOCK.monotonic()
+
+
 class Process:
     """One operator process, from its start to its end."""
 
-    def __init__(self, api: FakeApi, number: int, record: Callable[[Entry], None], health_level: HealthLevel) -> None:
+    def __init__(
+        self,
+        api: FakeApi,
+        number: int,
+        clock: OperatorClock,
+        record: Callable[[Entry], None],
+        health_level: HealthLevel,
+    ) -> None:
         self.connection = api.connect(f"operator-{number}")
         metrics = Metrics(CollectorRegistry())
 
@@ -75,11 +96,11 @@ class Process:
             record(entry)
             metrics.recorded(entry)
 
-        client = ClusterClient(self.connection, CLOCK, Random(number), observer=metrics.kube_call)
+        client = ClusterClient(self.connection, clock, Random(number), observer=metrics.kube_call)
         self.app = App(
             Ground(
                 client=client,
-                clock=CLOCK,
+                clock=clock,
                 random=Random(number),
                 surroundings=lambda: SURROUNDINGS,
                 epoch=lambda: number,
@@ -139,11 +160,14 @@ class Simulation:
         self.binder = FakeScheduler(self.api)
         self.kubelet = FakeKubelet(self.api)
         self.auditor = Auditor(self.api)
+        self.clock = OperatorClock()
         self.processes: list[Process] = []
         self.records: list[Entry] = []
         """What the operators put on record."""
         self.requests_in_flight: dict[str, int] = {}
         """By replica pod: what gateways say that it works on."""
+        self.patience = 1.0
+        """By how much longer than it says `until` waits, where a fault takes time to be noticed."""
         self.demand: dict[str, Any] = {}
         self.contracts: dict[str, Any] = {}
         """By digest: what gateways read of a model's inputs and outputs, where it is not the same as of the others."""
@@ -195,7 +219,7 @@ class Simulation:
     async def start(self) -> None:
         """Start a new operator process."""
         number = len(self.processes) + 1
-        self.processes.append(Process(self.api, number, self.records.append, self.health_level))
+        self.processes.append(Process(self.api, number, self.clock, self.records.append, self.health_level))
 
     async def restart(self) -> None:
         """Kill the operator and start another."""
@@ -209,7 +233,7 @@ class Simulation:
 
     async def until(self, done: Callable[[], object], limit: float = 300.0, step: float = 0.25) -> None:
         """Let time pass until `done()`; an operator that crashed is started anew. Fails after `limit` seconds."""
-        end = CLOCK.monotonic() + limit
+        end = CLOCK.monotonic() + limit * self.patience
         while not done():
             assert CLOCK.monotonic() < end, f"not within {limit:g} s; {self.describe()}"
             await self._step(step)
@@ -296,7 +320,7 @@ class Simulation:
         return [
             each
             for each in self.api.writes
-            if each.resource != LEASES and (not resources or each.resource in resources)
+            if each.resource != LEASES and each.client != _USER and (not resources or each.resource in resources)
         ]
 
     # What happens.
@@ -307,7 +331,7 @@ class Simulation:
 
     async def delete(self, resource: Resource, name: str, namespace: str = b.NAMESPACE) -> None:
         """As a user does, gracefully; past the faults of the operator's connection."""
-        await ClusterClient(self.api.connect("user"), CLOCK, Random(0)).delete(resource, namespace, name)
+        await ClusterClient(self.api.connect(_USER, healthy=True), CLOCK, Random(0)).delete(resource, namespace, name)
 
     def stop_node(self, name: str) -> None:
         """The node falls silent, and the node controller notes when."""

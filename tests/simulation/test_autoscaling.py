@@ -35,6 +35,7 @@ async def a_minute_of_rising_demand(sim: Simulation) -> None:
         await sim.rest(1)
 
 
+@pytest.mark.fault(90)
 async def test_an_idle_service_gives_its_quota_back_and_the_first_request_brings_it_back() -> None:
     async with Simulation(nodes=1, gpus=2) as sim:
         sim.create(autoscaled("s", gpus(2), scaleToZeroAfterSeconds=20))
@@ -81,6 +82,7 @@ async def test_a_steady_service_writes_nothing() -> None:
         assert len(sim.writes(INFERENCE_SERVICES)) == before
 
 
+@pytest.mark.fault(91)
 async def test_a_new_operator_keeps_the_number_until_it_has_heard_the_gateways() -> None:
     async with Simulation() as sim:
         sim.create(autoscaled("s", minReplicas=1))

@@ -19,6 +19,7 @@ def report(sim: Simulation, step: int, **body: Any) -> None:
     app.look_in(Key("TrainingJob", "team", "a"), 0 if app.reports.put(told, CLOCK.now()) else 30)
 
 
+@pytest.mark.fault(64)
 async def test_a_full_volume_is_told_once_and_counted_until_a_checkpoint_is_made_again() -> None:
     async with Simulation() as sim:
         sim.create(b.training_job("a", b.storage()))

@@ -29,6 +29,7 @@ async def test_a_failed_worker_restarts_the_gang_and_the_cause_is_told() -> None
         assert sim.names("a") == ["a-worker-0-2", "a-worker-1-2"]
 
 
+@pytest.mark.fault(58)
 async def test_the_job_says_which_pod_failed_first_as_what_and_what_helps() -> None:
     async with Simulation() as sim:
         sim.create(b.training_job("a", b.workers(2), b.max_restarts(0)))
@@ -46,6 +47,7 @@ async def test_the_job_says_which_pod_failed_first_as_what_and_what_helps() -> N
         assert sim.counted(FAILURES, "class") == {"OutOfMemory": 1}
 
 
+@pytest.mark.fault(59, 60)
 async def test_a_job_that_fails_the_same_way_at_the_same_step_is_not_restarted_for_ever() -> None:
     async with Simulation() as sim:
         rules = [{"action": "RestartUncounted", "exitCodes": [1, 2]}]
@@ -95,6 +97,7 @@ async def test_rules_decide_what_follows_and_whom_nobody_misses() -> None:
         assert sim.status("a")["restarts"] == 0
 
 
+@pytest.mark.fault(59, 60)
 async def test_more_failures_than_allowed_fail_the_job() -> None:
     async with Simulation() as sim:
         sim.create(b.training_job("a", b.runs(2, code=3), b.max_restarts(2)))
@@ -120,6 +123,7 @@ async def test_a_terminal_exit_code_fails_at_once(code: int) -> None:
         assert "there are: linear, mlp, cnn" in sim.message("a", "Failed")
 
 
+@pytest.mark.fault(81)
 async def test_termination_messages_that_are_no_report_of_ours_do_no_harm() -> None:
     async with Simulation() as sim:
         texts = ['{"step": "many", "checkpoint": {"step": 1}}', '{"metrics": [1], "step": -3}', '{"checkpoint": 5}']
@@ -136,6 +140,7 @@ async def test_termination_messages_that_are_no_report_of_ours_do_no_harm() -> N
         await sim.until(sim.is_("Complete", *(f"j{number}" for number in range(len(texts)))), 60)
 
 
+@pytest.mark.fault(61)
 async def test_a_deleted_worker_restarts_the_gang_without_counting_as_a_failure() -> None:
     async with Simulation() as sim:
         sim.create(b.training_job("a", b.workers(2), b.max_restarts(0)))
@@ -146,6 +151,7 @@ async def test_a_deleted_worker_restarts_the_gang_without_counting_as_a_failure(
         assert "deleted by somebody else" in sim.status("a")["lastRestart"]["cause"]
 
 
+@pytest.mark.fault(42)
 async def test_a_job_on_a_lost_node_goes_on_elsewhere() -> None:
     async with Simulation(nodes=6, gpus=1) as sim:
         sim.create(b.training_job("a", b.workers(2)))
@@ -228,6 +234,7 @@ async def test_a_gang_that_lost_a_node_and_finds_no_other_gives_its_place_back_a
         assert sim.status("a")["attempt"] == 2
 
 
+@pytest.mark.fault(42)
 async def test_a_job_that_lost_a_node_goes_on_where_it_is_when_the_node_is_back_in_time() -> None:
     async with Simulation(nodes=2, gpus=4) as sim:
         sim.create(b.training_job("a", b.workers(2), b.gpus(4)))
@@ -263,6 +270,7 @@ async def test_a_lost_node_is_noticed_also_when_a_report_had_set_an_earlier_time
         await sim.until(lambda: sim.status("a")["disruptions"] == 1, 40)
 
 
+@pytest.mark.fault(42)
 async def test_a_job_on_a_deleted_node_goes_on_elsewhere() -> None:
     async with Simulation(nodes=3, gpus=1) as sim:
         sim.create(b.training_job("a"))
@@ -274,6 +282,7 @@ async def test_a_job_on_a_deleted_node_goes_on_elsewhere() -> None:
         assert lost not in sim.nodes("a")
 
 
+@pytest.mark.fault(41)
 async def test_a_node_that_blinks_disturbs_nobody() -> None:
     async with Simulation(nodes=6, gpus=1) as sim:
         sim.create(b.training_job("a"))
@@ -285,6 +294,7 @@ async def test_a_node_that_blinks_disturbs_nobody() -> None:
         assert (sim.status("a")["attempt"], sim.phase("a")) == (1, "Running")
 
 
+@pytest.mark.fault(45)
 async def test_when_many_nodes_fall_silent_together_nothing_is_touched() -> None:
     async with Simulation(nodes=6, gpus=1) as sim:
         for number in range(4):
@@ -297,6 +307,7 @@ async def test_when_many_nodes_fall_silent_together_nothing_is_touched() -> None
         assert sim.writes(PODS) == [each for each in sim.writes(PODS) if each.verb == "create"]
 
 
+@pytest.mark.fault(43)
 async def test_a_pod_that_is_not_bound_is_placed_elsewhere_and_the_place_in_the_queue_is_kept() -> None:
     async with Simulation(nodes=2, gpus=2) as sim:
         sim.create(b.training_job("a", b.gpus(2)))
@@ -318,6 +329,7 @@ async def test_a_pod_that_is_not_bound_is_placed_elsewhere_and_the_place_in_the_
         assert "AttemptUndone" in sim.events("a")
 
 
+@pytest.mark.fault(18)
 @pytest.mark.parametrize("count", [1, 2])
 async def test_a_pod_refused_for_good_gives_the_place_back_with_the_servers_words(count: int) -> None:
     async with Simulation(nodes=1, gpus=2) as sim:
@@ -335,6 +347,7 @@ async def test_a_pod_refused_for_good_gives_the_place_back_with_the_servers_word
         await sim.until(sim.is_("Running", "a"), 120)
 
 
+@pytest.mark.fault(18)
 async def test_a_job_whose_pods_are_refused_keeps_nobody_else_waiting() -> None:
     async with Simulation(nodes=1, gpus=2) as sim:
         refusing = sim.refuse_pods("violates PodSecurity")
@@ -375,6 +388,7 @@ async def test_a_node_that_turns_a_pod_away_is_avoided() -> None:
         assert sim.status("a")["restarts"] == 0
 
 
+@pytest.mark.fault(66)
 async def test_a_gang_that_does_not_start_in_time_gives_its_place_back() -> None:
     async with Simulation(nodes=1, gpus=2) as sim:
         sim.kubelet.behave = lambda pod: Behaviour(start=10_000 if "worker-1-1" in pod["metadata"]["name"] else 1)

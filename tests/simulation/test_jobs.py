@@ -22,6 +22,7 @@ async def test_a_job_trains_and_completes() -> None:
         assert sim.events("a") == ["Admitted", "Running", "Completed"]
 
 
+@pytest.mark.fault(78)
 async def test_a_gang_starts_with_all_its_pods_or_with_none() -> None:
     async with Simulation(nodes=2, gpus=4) as sim:
         sim.create(b.training_job("first", b.gpus(4), b.runs(60)))
@@ -160,6 +161,7 @@ async def test_a_finished_job_goes_after_its_time_to_live() -> None:
         assert sim.names("a", alive=False) == []
 
 
+@pytest.mark.fault(32)
 async def test_the_quota_of_a_deleted_job_is_free_only_when_its_pods_are_gone() -> None:
     async with Simulation(nodes=2, gpus=2, quota=2) as sim:
         sim.create(b.training_job("a", b.gpus(2)))
@@ -175,6 +177,7 @@ async def test_the_quota_of_a_deleted_job_is_free_only_when_its_pods_are_gone() 
         await sim.until(sim.is_("Running", "b"), 20)
 
 
+@pytest.mark.fault(33)
 async def test_a_job_created_anew_under_its_old_name_starts_afresh() -> None:
     async with Simulation() as sim:
         sim.create(b.training_job("a", b.workers(2), b.gpus(1)))
@@ -222,6 +225,7 @@ async def test_somebody_elses_pods_are_counted_and_named() -> None:
         await sim.until(sim.is_("Running", "a"), 10)
 
 
+@pytest.mark.fault(76)
 async def test_a_job_too_large_for_its_queue_is_told_so_at_once() -> None:
     async with Simulation(nodes=1, gpus=4) as sim:
         sim.create(b.training_job("a", b.workers(2), b.gpus(4)))

@@ -81,6 +81,7 @@ async def running(sim: Simulation, workers: int = 1) -> str:
     return sim.nodes("a")[-1]
 
 
+@pytest.mark.fault(48)
 async def test_a_broken_node_takes_no_new_pods_and_what_runs_there_is_left_alone() -> None:
     async with Simulation(nodes=2) as sim:
         name = await running(sim)
@@ -97,6 +98,7 @@ async def test_a_broken_node_takes_no_new_pods_and_what_runs_there_is_left_alone
         assert sim.counted(XIDS, "xid") == {"79": 2.0}
 
 
+@pytest.mark.fault(48)
 async def test_who_approves_cordons_and_the_jobs_move_after_a_checkpoint() -> None:
     async with Simulation(nodes=3) as sim:
         name = await running(sim, workers=2)
@@ -148,6 +150,7 @@ async def test_who_refuses_keeps_the_node_in_use() -> None:
         assert stands(sim, "n0", NodeState.HEALTHY)()
 
 
+@pytest.mark.fault(48, 50)
 async def test_at_the_level_act_the_operator_cordons_drains_and_brings_back() -> None:
     async with Simulation(nodes=3, health_level=HealthLevel.ACT) as sim:
         name = await running(sim, workers=2)
@@ -168,6 +171,7 @@ async def test_at_the_level_act_the_operator_cordons_drains_and_brings_back() ->
         assert sim.counted(NODE_CHANGES, "state") == {"quarantined": 1, "draining": 1, "validating": 1, "healthy": 1}
 
 
+@pytest.mark.fault(15)
 async def test_foreign_annotations_survive_what_is_written() -> None:
     async with Simulation(nodes=4, health_level=HealthLevel.ACT) as sim:
         cordon(sim, "n1", False, **{"example.org/mine": "kept"})
@@ -176,6 +180,7 @@ async def test_foreign_annotations_survive_what_is_written() -> None:
         assert node(sim, "n1")["metadata"]["annotations"]["example.org/mine"] == "kept"
 
 
+@pytest.mark.fault(54)
 @pytest.mark.parametrize("restarts", [False, True])
 async def test_a_persons_uncordon_wins_and_the_same_event_does_not_cordon_again(restarts: bool) -> None:
     async with Simulation(nodes=4, health_level=HealthLevel.ACT) as sim:
@@ -191,6 +196,7 @@ async def test_a_persons_uncordon_wins_and_the_same_event_does_not_cordon_again(
         await sim.until(lambda: cordoned(sim, "n1"), 60)
 
 
+@pytest.mark.fault(45)
 async def test_so_many_at_once_open_the_breaker_and_nobody_is_cordoned() -> None:
     async with Simulation(nodes=10, health_level=HealthLevel.ACT) as sim:
         for each in range(3):
@@ -204,6 +210,7 @@ async def test_so_many_at_once_open_the_breaker_and_nobody_is_cordoned() -> None
         assert not any(cordoned(sim, f"n{each}") for each in range(2))
 
 
+@pytest.mark.fault(52)
 async def test_a_device_plugin_that_restarts_changes_nothing() -> None:
     async with Simulation(nodes=2) as sim:
         name = await running(sim)
@@ -220,6 +227,7 @@ async def test_a_device_plugin_that_restarts_changes_nothing() -> None:
         await sim.until(sim.is_("Running", "b"), 20)
 
 
+@pytest.mark.fault(51)
 async def test_a_lost_gpu_leaves_the_job_alone_and_new_ones_go_elsewhere() -> None:
     async with Simulation(nodes=2) as sim:
         sim.create(b.training_job("a", b.gpus(4)))
@@ -237,6 +245,7 @@ async def test_a_lost_gpu_leaves_the_job_alone_and_new_ones_go_elsewhere() -> No
         await sim.until(stands(sim, name, NodeState.HEALTHY), CLEAR_SECONDS + 30, step=5)
 
 
+@pytest.mark.fault(47)
 async def test_an_xid_of_a_program_leaves_the_node_in_use() -> None:
     async with Simulation(nodes=1) as sim:
         says(sim, "n0", message="NVRM: Xid (PCI:0000:0a:00): 31, pid=7", kind="XIDErrors")

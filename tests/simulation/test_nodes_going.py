@@ -21,6 +21,7 @@ def shuts_down(node: Object) -> None:
     ]
 
 
+@pytest.mark.fault(61)
 async def test_the_part_on_a_node_that_will_be_gone_moves_and_the_others_stay() -> None:
     async with Simulation(nodes=4, gpus=4) as sim:
         sim.create(b.training_job("a", b.workers(3), b.gpus(4)))
@@ -52,6 +53,7 @@ async def test_a_gang_whose_first_pod_is_there_moves_as_a_whole_and_keeps_the_re
         assert sim.status("a")["disruptions"] == 1
 
 
+@pytest.mark.fault(61)
 async def test_a_node_that_shuts_down_in_order_is_left_before_it_is_silent() -> None:
     async with Simulation(nodes=3, gpus=4) as sim:
         sim.create(b.training_job("a", b.workers(2), b.gpus(4)))
@@ -90,6 +92,7 @@ async def test_pods_that_tolerate_everything_do_not_go_back_to_a_node_that_will_
         assert sim.status("a")["restarts"] == 1
 
 
+@pytest.mark.fault(54, 61)
 async def test_a_drained_node_is_left_without_waiting_for_a_pod_that_cannot_be_bound() -> None:
     async with Simulation(nodes=3, gpus=4) as sim:
         sim.create(b.training_job("a", b.workers(2), b.gpus(4)))

@@ -9,6 +9,7 @@ from trainyard.cluster.resources import PODS, TRAINING_JOBS
 pytestmark = pytest.mark.looptime
 
 
+@pytest.mark.fault(61)
 async def test_a_worker_that_is_deleted_in_order_is_replaced_alone() -> None:
     async with Simulation() as sim:
         sim.create(b.training_job("a", b.workers(3), b.max_restarts(1)))

@@ -126,6 +126,7 @@ async def test_a_job_that_ends_while_others_are_to_join_is_complete() -> None:
         await sim.until(lambda: sim.names("wide") == [], 60)
 
 
+@pytest.mark.fault(2)
 async def test_an_operator_that_starts_anew_while_a_job_grows_goes_on_with_it() -> None:
     async with Simulation(nodes=1, gpus=8) as sim:
         before = await _growing(sim)

@@ -62,6 +62,7 @@ def digests(sim: Simulation) -> list[str]:
     return [each["digest"] for each in sim.served("s")["admission"] if not each["release"]]
 
 
+@pytest.mark.fault(2)
 async def test_a_good_model_takes_over_also_when_the_operator_is_killed_meanwhile() -> None:
     async with Simulation() as sim:
         callers = await changed(sim, errors=0.0)
@@ -84,6 +85,7 @@ async def test_a_good_model_takes_over_also_when_the_operator_is_killed_meanwhil
         assert len(sim.writes(INFERENCE_SERVICES)) == writes
 
 
+@pytest.mark.fault(86)
 async def test_a_bad_model_goes_and_is_not_tried_again() -> None:
     async with Simulation() as sim:
         callers = await changed(sim, errors=0.2)
@@ -101,6 +103,7 @@ async def test_a_bad_model_goes_and_is_not_tried_again() -> None:
         assert sim.served("s")["phase"] == "Ready"
 
 
+@pytest.mark.fault(86)
 async def test_a_model_of_other_answers_goes_before_any_caller_gets_one() -> None:
     async with Simulation() as sim:
         callers = await changed(sim, errors=0.0, differing=0.1, shadow={"percent": 20})

@@ -281,6 +281,7 @@ async def test_a_replica_on_a_lost_node_is_replaced_elsewhere() -> None:
         await sim.until(lambda: lost not in sim.nodes("s") and sim.served("s")["readyReplicas"] == 2, 60)
 
 
+@pytest.mark.fault(14)
 async def test_a_deleted_replica_comes_back() -> None:
     async with Simulation() as sim:
         sim.create(b.inference_service("s"))

@@ -93,6 +93,7 @@ class Storm:
             self.sim.change(TRAINING_JOBS, each["metadata"]["name"], suspend=False)
 
 
+@pytest.mark.fault(2, 70)
 @pytest.mark.parametrize("seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(6, 12))])
 async def test_promises_hold_in_any_weather(seed: int) -> None:
     random = Random(seed)

@@ -54,6 +54,7 @@ def told(sim: Simulation, name: str) -> list[str]:
     return [each for each in sim.events(name) if "Straggler" in each]
 
 
+@pytest.mark.fault(57)
 async def test_a_slow_node_is_named_and_the_next_job_goes_elsewhere() -> None:
     async with Simulation(nodes=5, gpus=8) as sim:
         sim.create(b.training_job("a", b.workers(2), b.gpus(8)))

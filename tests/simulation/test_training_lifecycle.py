@@ -60,6 +60,7 @@ async def leave_room(sim: Simulation) -> None:
             await sim.delete(TRAINING_JOBS, name)
 
 
+@pytest.mark.fault(75)
 @pytest.mark.parametrize("phase", [*WAITING, *HELD])
 async def test_a_job_is_suspended_in_any_phase_and_goes_on(phase: str) -> None:
     async with Simulation(nodes=2, gpus=4) as sim:
@@ -93,6 +94,7 @@ async def test_a_job_that_is_over_is_not_suspended_any_more(phase: str) -> None:
         assert (sim.phase("a"), sim.names("a")) == (phase, [])
 
 
+@pytest.mark.fault(32)
 @pytest.mark.parametrize("phase", [*WAITING, *HELD, "Suspended", *OVER])
 async def test_a_job_deleted_in_any_phase_leaves_nothing_and_its_place_is_free(phase: str) -> None:
     async with Simulation(nodes=2, gpus=4) as sim:
@@ -107,6 +109,7 @@ async def test_a_job_deleted_in_any_phase_leaves_nothing_and_its_place_is_free(p
         assert (sim.api.get(SERVICES, "team", "a-workers"), sim.api.get(CLAIMS, "team", "a")) == (None, None)
 
 
+@pytest.mark.fault(75)
 async def test_a_suspension_that_is_lifted_while_pods_still_end_is_no_failure() -> None:
     async with Simulation(nodes=2, gpus=4) as sim:
         await reach(sim, "Suspending")

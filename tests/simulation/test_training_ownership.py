@@ -27,6 +27,7 @@ def untouched(sim: Simulation, resource: Resource, before: Object) -> bool:
     return sim.api.get(resource, "team", before["metadata"]["name"]) == before
 
 
+@pytest.mark.fault(14)
 @pytest.mark.parametrize("owned", [True, False], ids=["owned", "free"])
 @pytest.mark.parametrize(
     ("resource", "name"), [(PODS, "a-worker-1-1"), (SERVICES, "a-workers")], ids=["pod", "service"]

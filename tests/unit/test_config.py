@@ -21,6 +21,7 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert config.kubeconfig == Path("/tmp/kubeconfig")
 
 
+@pytest.mark.fault(96)
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -23,7 +23,8 @@ class Settings:
     model_name: str | None = None  # None: the card's name
     model_digest: str | None = None  # None: only the card's own digest is checked
     service_uid: str = ""
-    host: str = "0.0.0.0"  # noqa: S104 - a pod is reached on its own address, which it does not know
+    host: str = ""
+    """Empty for all addresses of both families: a pod is reached on its own, which it does not know."""
     port: int = 8080
     grpc_port: int | None = None  # None: no gRPC
     request_seconds: float = 300.0
@@ -72,7 +73,7 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
         model_name=env.get("TRAINYARD_MODEL_NAME") or None,
         model_digest=env.get("TRAINYARD_MODEL_DIGEST") or None,
         service_uid=env.get("TRAINYARD_SERVICE_UID", ""),
-        host=env.get("TRAINYARD_HOST", "0.0.0.0"),  # noqa: S104 - as above
+        host=env.get("TRAINYARD_HOST", ""),
         port=_whole(env, "TRAINYARD_PORT", 8080, 0),
         grpc_port=_whole(env, "TRAINYARD_GRPC_PORT", 0, 0) if env.get("TRAINYARD_GRPC_PORT") else None,
         request_seconds=_seconds(env, "TRAINYARD_REQUEST_SECONDS", 300.0) or 300.0,

@@ -44,7 +44,7 @@ class GrpcService:
         options = [("grpc.max_receive_message_length", limit), ("grpc.max_send_message_length", -1)]
         server = grpc.aio.server(options=options, interceptors=interceptors)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, self._handlers()),))
-        port = server.add_insecure_port(f"{host}:{port}")
+        port = server.add_insecure_port(f"{host or '[::]'}:{port}")
         await server.start()
         return server, port
 

@@ -27,6 +27,7 @@ from trainyard.training.workload import inactive
 from trainyard.workloads import conditions
 from trainyard.workloads.keys import Key
 from trainyard.workloads.pod_state import PodState
+from trainyard.workloads.ration import WRITES_A_SECOND
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ _LASTS: Mapping[Invariant, float] = {
     Invariant.STALE_STATUS: 30.0,
 }
 """Seconds for which it has to be seen: until then the operator, or Kubernetes, is still about it. What is not here counts at once."""
+_RATIONED = frozenset({Invariant.SILENT_WAIT, Invariant.STALE_STATUS})
+"""What only says that a status is late: where very many are, each waits for its turn to be written."""
 _MOST_TOLD = 5
 _REASONS = frozenset(each.value for each in Waiting)
 
@@ -209,8 +212,8 @@ class Auditor:
         """sight: a sighting of this moment. tell: of a new finding; True if its object should hear of it."""
         self._sight, self._clock, self._tell, self._compute = sight, clock, tell, compute
         self._use: Use | None = None
-        self._seen: dict[Hashable, float] = {}
-        """Since when each finding is seen."""
+        self._due: dict[Hashable, float] = {}
+        """From when on each finding counts, if it is seen until then."""
         self._told: set[Hashable] = set()
         self._decided: deque[Finding] = deque(maxlen=1000)
 
@@ -233,13 +236,10 @@ class Auditor:
         """Tell of what is broken and was not yet; returns that."""
         now = self._clock.monotonic()
         current = {(each.invariant, each.what): each for each in found}
-        self._seen = {mark: self._seen.get(mark, now) for mark in current}
+        many = Counter(invariant for invariant, _ in current)
+        self._due = {mark: self._due.get(mark, now + _patience(mark[0], many[mark[0]])) for mark in current}
         self._told &= current.keys()
-        broken = [
-            each
-            for mark, each in current.items()
-            if mark not in self._told and now - self._seen[mark] >= _LASTS.get(each.invariant, 0.0)
-        ]
+        broken = [each for mark, each in current.items() if mark not in self._told and now >= self._due[mark]]
         self._told |= {(each.invariant, each.what) for each in broken}
         while self._decided:
             broken.append(self._decided.popleft())
@@ -248,3 +248,8 @@ class Auditor:
             told[each.invariant] += 1
             self._tell(each, told[each.invariant] <= _MOST_TOLD)
         return broken
+
+
+def _patience(invariant: Invariant, many: int) -> float:
+    """Seconds for which a finding has to last, of so many of its kind that are seen at once."""
+    return _LASTS.get(invariant, 0.0) + (many / WRITES_A_SECOND if invariant in _RATIONED else 0.0)

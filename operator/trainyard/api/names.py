@@ -39,6 +39,10 @@ RESTORING = f"{GROUP}/restoring"
 """Digest of the backup that is being restored: until it is taken away, an object without a place is left alone."""
 
 # Annotations on what we make.
+DIGEST = f"{GROUP}/digest"
+"""On a replica: digest of the model that it serves."""
+SHAPE = f"{GROUP}/shape"
+"""On a replica: mark of what the spec asked of its pod."""
 CONTENT = f"{GROUP}/content"
 """On a Deployment: hash of what we applied."""
 SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"

@@ -7,6 +7,7 @@
     ├── Gone                        410: a watch or a list page from a resourceVersion that is compacted away
     ├── Forbidden                   401, 403: our rights, a quota or an admission policy forbids it
     ├── Invalid                     400, 413, 422: the API server explains what is wrong with the object
+    ├── WebhookDown                 500: an admission webhook of somebody else does not answer; nothing was done
     ├── Fenced                      not sent: this process does not lead (any more)
     ├── TooManyRequests             429; `retry_after` seconds if the server said so
     ├── ServerError                 5xx: it may or may not have happened
@@ -65,6 +66,10 @@ class Invalid(ClusterError):
     """The object is not acceptable as it is; trying again cannot help."""
 
 
+class WebhookDown(ClusterError):
+    """Somebody's admission webhook, which must be asked, does not answer. Nothing was done."""
+
+
 class Fenced(ClusterError):
     """The write was not sent, because this process does not lead."""
 
@@ -121,6 +126,8 @@ def error_from(
         kind = Gone
     elif _names_another_uid(body):
         kind = Conflict
+    elif kind is ServerError and "failed calling webhook" in message:
+        kind = WebhookDown
     retry_after = _seconds(headers.get("retry-after") or headers.get("Retry-After"))
     if retry_after is None:
         retry_after = _seconds((body.get("details") or {}).get("retryAfterSeconds"))

@@ -16,6 +16,7 @@ from trainyard.inference.making_way import leaves, nominations
 from trainyard.inference.membership import drained, in_use, membership
 from trainyard.inference.model import named, resolve
 from trainyard.inference.observed import Observed
+from trainyard.inference.recovery import read_back
 from trainyard.inference.replica import replica_pod
 from trainyard.inference.revision import is_of, shape_of
 from trainyard.inference.rollout.look import kept_apart, look_again, model_for, rollout_step
@@ -39,7 +40,7 @@ def plan_inference_service(observed: Observed, now: datetime) -> Plan:
     """Replicas, gateway, status."""
     if observed.service.metadata.deletion_timestamp or (being_restored(observed.service) and not observed.pods):
         return Plan()
-    return _Round(observed, now).plan()
+    return read_back(observed, now) or _Round(observed, now).plan()
 
 
 class _Round:

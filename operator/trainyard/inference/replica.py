@@ -1,7 +1,7 @@
 """The pod of one replica: our model server, its model mounted read-only."""
 
 from trainyard.api.inference_service import InferenceService, ReplicaAdmission, ServedModel
-from trainyard.api.names import FLAVOR_LABEL, INDEX_LABEL, QUEUE_LABEL
+from trainyard.api.names import DIGEST, FLAVOR_LABEL, INDEX_LABEL, QUEUE_LABEL, SHAPE
 from trainyard.inference.names import pod_name, replica_labels
 from trainyard.inference.observed import CONTAINER, GRPC_PORT, PORT, Observed
 from trainyard.inference.server_options import variables
@@ -29,7 +29,8 @@ def replica_pod(observed: Observed, replica: ReplicaAdmission, model: ServedMode
         QUEUE_LABEL: service.spec.queue,
         FLAVOR_LABEL: replica.flavor,
     }
-    meta = metadata(pod_name(service, replica.serial), service.metadata.namespace, owner(service), labels)
+    marks = {DIGEST: replica.digest, SHAPE: replica.shape}
+    meta = metadata(pod_name(service, replica.serial), service.metadata.namespace, owner(service), labels, marks)
     served = model.model_copy(update={"digest": replica.digest})
     pod = build_pod(
         service.spec.template,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from trainyard.api.failure import FailureRow
 from trainyard.api.training_job import TrainingJob
 from trainyard.cluster.client import ClusterClient
-from trainyard.cluster.errors import Forbidden, Invalid, Unreachable
+from trainyard.cluster.errors import Forbidden, Invalid, ServerError, Unreachable, WebhookDown
 from trainyard.cluster.resources import PODS, TRAINING_JOBS
 from trainyard.runtime.clock import Clock
 from trainyard.runtime.work_queue import NEVER, Again
@@ -185,10 +185,10 @@ class TrainingController:
         try:
             for sample in pods.samples(observed):
                 await self._cluster.create(PODS, sample, dry_run=True)
-        except (Forbidden, Invalid) as error:
+        except (Forbidden, Invalid, WebhookDown) as error:
             self._refuse(observed, mark, error.message)
             return replace(observed, refusal=error.message)
-        except Unreachable as error:
+        except (Unreachable, ServerError) as error:
             # The real pods will tell; meanwhile the status says what is known.
             log.warning(
                 "whether the pod template is accepted is not known yet: %s", error, extra={"object": str(_key(job))}

@@ -18,6 +18,7 @@ from trainyard.training.making_way import make_way, ran_too_long
 from trainyard.training.observed import Observed
 from trainyard.training.parent import pin_parent
 from trainyard.training.placing import clear_earlier_attempts, mend, without_place
+from trainyard.training.recovery import read_back
 from trainyard.training.resizing import watch_resize
 from trainyard.training.roles import success
 from trainyard.training.spares import watch_spares
@@ -95,6 +96,7 @@ RULES: tuple[Rule, ...] = (
     restored,
     over,
     suspend,
+    read_back,
     watch_budget,
     pin_parent,
     without_place,

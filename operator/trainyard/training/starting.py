@@ -26,7 +26,8 @@ def settles_in(case: Case) -> float:
     """Seconds until a gang that has just begun to run is said to run: what ends at once costs one status write less."""
     if case.ready() or not any(pod.started for pod in case.gang):
         return 0.0
-    return SETTLE_SECONDS - (case.now - all_ran(case)).total_seconds()
+    passed = (case.now - all_ran(case)).total_seconds()
+    return SETTLE_SECONDS - passed if passed >= 0 else 0.0  # a node's clock, or ours, is wrong
 
 
 def prepares(case: Case) -> bool:

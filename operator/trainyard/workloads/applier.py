@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from trainyard.api.audit import Action
 from trainyard.cluster.client import ClusterClient
-from trainyard.cluster.errors import AlreadyExists, Conflict, Forbidden, Invalid
+from trainyard.cluster.errors import AlreadyExists, Conflict, Forbidden, Invalid, WebhookDown
 from trainyard.cluster.resources import CLAIMS, DEPLOYMENTS, POD_DISRUPTION_BUDGETS, PODS, SERVICES, Resource
 from trainyard.runtime.audit_chain import Entry
 from trainyard.runtime.clock import Clock
@@ -173,7 +173,7 @@ class Applier:
             if there is not None and wanted["kind"] == "Service" and ports_of(there) != ports_of(wanted):
                 await self._change_ports(there, wanted)
             return
-        except (Forbidden, Invalid) as error:
+        except (Forbidden, Invalid, WebhookDown) as error:
             raise RefusedError(error.message) from error
         if wanted["kind"] == "Pod":
             self._made[_place(wanted)] = self._clock.monotonic() + _UNSEEN_SECONDS

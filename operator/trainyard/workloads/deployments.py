@@ -22,11 +22,13 @@ def deployment(meta: Object, spec: Object) -> Object:
 
 
 def as_wanted(there: Mapping[str, Any] | None, wanted: Object) -> bool:
-    """Whether the API server has it as it should be."""
-    return (
-        there is not None
-        and there["metadata"].get("annotations", {}).get(CONTENT) == wanted["metadata"]["annotations"][CONTENT]
-    )
+    """Whether the API server has it as it should be: marked with what we ask for, and not scaled by somebody else since."""
+    if there is None:
+        return False
+    replicas = wanted["spec"].get("replicas")
+    return there["metadata"].get("annotations", {}).get(CONTENT) == wanted["metadata"]["annotations"][
+        CONTENT
+    ] and replicas in (None, there.get("spec", {}).get("replicas", replicas))
 
 
 def ready_replicas(there: Mapping[str, Any] | None) -> int:

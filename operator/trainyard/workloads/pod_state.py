@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from trainyard.api.names import ATTEMPT_LABEL, INDEX_LABEL, ROLE_LABEL
+from trainyard.api.names import ATTEMPT_LABEL, FLAVOR_LABEL, INDEX_LABEL, ROLE_LABEL
+from trainyard.workloads.identity import labels_of
 
 KUBELET_REFUSALS = (
     "OutOf",
@@ -58,6 +59,7 @@ class PodState:
     """When its main container began to run, also after that has ended."""
     deleting_since: datetime | None = None
     address: str = ""
+    flavor: str = ""
     reason: str = ""
     message: str = ""
     unschedulable: str = ""
@@ -98,7 +100,7 @@ def _number(label: str) -> int:
 def pod_state(pod: Mapping[str, Any], container: str) -> PodState:
     """Read `pod`, whose main container is named `container`."""
     metadata, spec, status = pod["metadata"], pod.get("spec", {}), pod.get("status", {})
-    labels = metadata.get("labels", {})
+    labels = labels_of(pod)
     conditions = {each["type"]: each for each in status.get("conditions", ())}
     main: Mapping[str, Any] = next(
         (each for each in status.get("containerStatuses", ()) if each["name"] == container), {}
@@ -111,6 +113,7 @@ def pod_state(pod: Mapping[str, Any], container: str) -> PodState:
         role=labels.get(ROLE_LABEL, ""),
         index=_number(labels.get(INDEX_LABEL, "")),
         attempt=_number(labels.get(ATTEMPT_LABEL, "")),
+        flavor=labels.get(FLAVOR_LABEL, ""),
         node=spec.get("nodeName", ""),
         phase=status.get("phase", "Pending"),
         ready=conditions.get("Ready", {}).get("status") == "True",

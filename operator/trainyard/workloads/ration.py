@@ -4,6 +4,8 @@ from collections.abc import Hashable
 
 from trainyard.runtime.clock import Clock
 
+WRITES_A_SECOND = 20.0
+"""Of all objects together, of those writes that have to wait for their turn."""
 _TICK = 0.001
 """A timer may fire a rounding error early; asking again after what is left would spin."""
 
@@ -11,7 +13,7 @@ _TICK = 0.001
 class Ration:
     """Ask before a calm write. Urgent writes do not ask, but are told here, since the next calm one counts from them."""
 
-    def __init__(self, clock: Clock, *, per_key: float = 30.0, per_second: float = 20.0) -> None:
+    def __init__(self, clock: Clock, *, per_key: float = 30.0, per_second: float = WRITES_A_SECOND) -> None:
         self._clock = clock
         self._per_key = per_key
         self._per_second = per_second

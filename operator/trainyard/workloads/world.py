@@ -26,6 +26,7 @@ from trainyard.scheduling import accounts
 from trainyard.scheduling.resources import parse_all
 from trainyard.scheduling.snapshot import NodeView, PodView, Snapshot, Standing, Workload
 from trainyard.workloads import node_health
+from trainyard.workloads.identity import labels_of, owner
 from trainyard.workloads.kept import identity
 from trainyard.workloads.keys import Key
 from trainyard.workloads.pod_requests import pod_requests
@@ -100,7 +101,7 @@ class World:
                 _keep(self.claims, place, new and tuple(new["spec"].get("accessModes", ())))
                 return self._users_of_claim(place)
             case "Service":
-                _keep(self.services, place, new and _owner(new)[1])
+                _keep(self.services, place, new and owner(new)[1])
                 _keep(self.ports, place, new and ports_of(new))
                 return _owner_keys(thing)
             case "Deployment":
@@ -222,7 +223,7 @@ class World:
         )
 
     def _pod(self, place: tuple[str, str], old: Object | None, new: Object | None) -> set[Key]:
-        before, after = (old and _owner(old)[1]), (new and _owner(new)[1])
+        before, after = (old and owner(old)[1]), (new and owner(new)[1])
         if (
             old is not None
             and before
@@ -234,10 +235,10 @@ class World:
                 self._states.pop(before, None)
         self._see(place, new)
         if new is not None and after:
-            its_labels = new["metadata"].get("labels", {})
+            its_labels = labels_of(new)
             container = "trainer" if JOB_LABEL in its_labels else _CONTAINERS.get(its_labels.get(ROLE_LABEL, ""), "")
             self._states.setdefault(after, {})[new["metadata"]["uid"]] = pod_state(new, container)
-        labels = (new or old or {})["metadata"].get("labels", {})
+        labels = labels_of(new or old or {})
         if labels.get(ROLE_LABEL) == "gateway":
             group = self._gateways.setdefault((place[0], labels.get(SERVICE_LABEL, "")), {})
             _keep(group, place[1], new and pod_state(new, _CONTAINERS["gateway"]))
@@ -258,7 +259,7 @@ class World:
             if not self._at.get(old.node):
                 self._at.pop(old.node, None)
         if pod is not None and view is not None and view.node and view.owner_uid:
-            kind, _, name = _owner(pod)
+            kind, _, name = owner(pod)
             self._at.setdefault(view.node, {})[place] = Key(kind, place[0], name)
 
     def _node(self, name: str, new: Object | None) -> set[Key]:
@@ -381,16 +382,8 @@ def _keep(store: dict[Any, Any], key: Any, value: Any) -> None:
         store[key] = value
 
 
-def _owner(thing: Object) -> tuple[str, str, str]:
-    """(kind, uid, name) of the controlling owner, if it is one of ours."""
-    for each in thing["metadata"].get("ownerReferences", ()):
-        if each.get("controller") and each["kind"] in KINDS:
-            return each["kind"], each["uid"], each["name"]
-    return "", "", ""
-
-
 def _owner_keys(thing: Object) -> set[Key]:
-    kind, _, name = _owner(thing)
+    kind, _, name = owner(thing)
     if kind:
         return {Key(kind, thing["metadata"]["namespace"], name)}
     labels, namespace = thing["metadata"].get("labels", {}), thing["metadata"].get("namespace", "")
@@ -402,21 +395,20 @@ def _owner_keys(thing: Object) -> set[Key]:
 
 def pod_view(pod: Object) -> PodView:
     """A pod as the scheduler counts it."""
-    metadata, spec = pod["metadata"], pod["spec"]
-    labels = metadata.get("labels", {})
+    metadata, spec, labels = pod["metadata"], pod["spec"], labels_of(pod)
     role = labels.get(ROLE_LABEL, "")
-    owner = _owner(pod)[1]
+    owner_uid = owner(pod)[1]
     return PodView(
         uid=metadata["uid"],
         namespace=metadata.get("namespace", ""),
         name=metadata["name"],
         node=spec.get("nodeName") or _pinned_node(spec),
         requests=pod_requests(spec),
-        owner_uid=owner,
+        owner_uid=owner_uid,
         role=f"replica-{labels.get(INDEX_LABEL)}" if role == "replica" else role,
         # A label alone proves nothing: anybody may put one on a pod of their own.
-        queue=labels.get(QUEUE_LABEL, "") if owner else "",
-        flavor=labels.get(FLAVOR_LABEL, "") if owner else "",
+        queue=labels.get(QUEUE_LABEL, "") if owner_uid else "",
+        flavor=labels.get(FLAVOR_LABEL, "") if owner_uid else "",
         finished=pod.get("status", {}).get("phase") in ("Succeeded", "Failed"),
     )
 

@@ -145,6 +145,20 @@ def test_a_finding_counts_when_it_lasts_and_is_told_once() -> None:
     assert told == [lasting, lasting]
 
 
+@pytest.mark.fault(37)
+def test_where_very_many_statuses_are_late_each_may_wait_for_its_turn() -> None:
+    clock = HandClock()
+    auditor = Auditor(lambda: Sighting(NOW, Snapshot(), (), {}, frozenset()), clock, lambda _found, _told: None)
+    late = [Finding(Invariant.STALE_STATUS, str(number), "late") for number in range(2000)]
+    auditor.weigh(late)
+    clock.seconds = 60
+    assert auditor.weigh(late[1200:]) == []
+    clock.seconds = 100
+    assert auditor.weigh(late[1990:]) == []
+    clock.seconds = 131
+    assert auditor.weigh(late[1999:]) == late[1999:]
+
+
 def test_only_a_few_objects_hear_of_a_fault_that_strikes_many() -> None:
     heard = list[bool]()
     auditor = Auditor(

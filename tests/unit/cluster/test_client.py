@@ -61,6 +61,7 @@ async def test_reads_return_none_or_the_object() -> None:
     assert found["data"] == {"x": "1"}
 
 
+@pytest.mark.fault(6)
 async def test_a_server_error_is_waited_out_for_an_idempotent_write() -> None:
     bench = Bench()
     bench.api.faults.fail(writes(), 503, times=2)
@@ -77,6 +78,7 @@ async def test_attempts_are_bounded_and_the_last_error_is_raised() -> None:
     assert bench.codes() == [500] * 4
 
 
+@pytest.mark.fault(5)
 async def test_the_server_says_how_long_to_wait() -> None:
     bench = Bench()
     bench.api.faults.fail(writes(), 429, retry_after=7)
@@ -89,6 +91,7 @@ async def test_the_server_says_how_long_to_wait() -> None:
     assert caught.value.retry_after == 600
 
 
+@pytest.mark.fault(4)
 async def test_a_create_whose_answer_was_lost_is_told_that_the_name_is_taken() -> None:
     bench = Bench()
     bench.api.faults.lose(verb("create"))
@@ -124,6 +127,7 @@ async def test_a_clear_refusal_is_not_repeated(status: int, kind: type[Exception
     assert bench.codes() == [status]
 
 
+@pytest.mark.fault(7)
 async def test_a_hanging_write_is_given_up_a_little_after_the_servers_own_timeout() -> None:
     bench = Bench(ClientSettings(attempts=1))
     bench.api.faults.hang(writes())
@@ -148,6 +152,7 @@ async def test_it_is_known_when_the_last_write_must_have_ended() -> None:
     assert bench.client.writes_end_in == 0
 
 
+@pytest.mark.fault(23)
 async def test_a_write_is_not_sent_by_a_process_that_does_not_lead_not_even_as_a_retry() -> None:
     bench = Bench()
     fault = bench.api.faults.fail(writes(), 503, times=None)
@@ -162,6 +167,7 @@ async def test_a_write_is_not_sent_by_a_process_that_does_not_lead_not_even_as_a
     assert (await bench.client.create(TOKEN_REVIEWS, {"spec": {"token": "t"}}))["status"]
 
 
+@pytest.mark.fault(12)
 async def test_a_status_write_with_another_uid_is_a_conflict_and_changes_nothing() -> None:
     bench = Bench()
     job = await bench.client.create(TRAINING_JOBS, config("j"))
@@ -173,6 +179,7 @@ async def test_a_status_write_with_another_uid_is_a_conflict_and_changes_nothing
     assert written["status"] == {"phase": "Running"}
 
 
+@pytest.mark.fault(13)
 async def test_a_status_write_survives_a_write_by_somebody_else_in_between_but_not_for_ever() -> None:
     bench = Bench()
     job = await bench.client.create(TRAINING_JOBS, config("j"))
@@ -220,6 +227,7 @@ async def test_a_delete_says_whether_there_was_something() -> None:
     assert await bench.client.delete(CONFIG_MAPS, "team", "a") is False
 
 
+@pytest.mark.fault(4)
 async def test_a_delete_whose_answer_was_lost_still_counts_as_done() -> None:
     bench = Bench()
     await bench.client.create(CONFIG_MAPS, config())

@@ -97,6 +97,7 @@ async def test_different_reasons_messages_and_objects_are_different_events() -> 
     assert len(scene.events()) == 4
 
 
+@pytest.mark.fault(97)
 async def test_an_object_that_flaps_cannot_flood_and_what_is_dropped_is_counted() -> None:
     scene = Scene(EventSettings(per_object=5, per_object_seconds=100))
     async with scene.running():
@@ -121,6 +122,7 @@ async def test_all_objects_together_are_bounded_in_rate_and_queue() -> None:
     assert scene.recorder.dropped == 30
 
 
+@pytest.mark.fault(97)
 async def test_a_failure_is_counted_and_holds_up_nothing() -> None:
     scene = Scene()
     scene.api.faults.fail(on(EVENTS), 403, message="namespace is being terminated")

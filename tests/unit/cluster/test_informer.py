@@ -77,6 +77,7 @@ async def test_changes_arrive_as_they_happen() -> None:
         assert "managedFields" not in scene.informer.store["team", "a"]["metadata"]
 
 
+@pytest.mark.fault(8)
 async def test_a_deletion_during_a_gap_is_noticed_when_the_place_was_lost() -> None:
     scene = Scene()
     async with scene.running():
@@ -94,6 +95,7 @@ async def test_a_deletion_during_a_gap_is_noticed_when_the_place_was_lost() -> N
         assert scene.informer.repaired == 3
 
 
+@pytest.mark.fault(8)
 async def test_an_error_in_the_stream_that_says_gone_leads_to_a_new_list() -> None:
     scene = Scene()
     async with scene.running():
@@ -105,6 +107,7 @@ async def test_an_error_in_the_stream_that_says_gone_leads_to_a_new_list() -> No
         assert scene.changes == [("changed", "a")]
 
 
+@pytest.mark.fault(9)
 async def test_a_half_open_watch_is_noticed_by_its_silence() -> None:
     scene = Scene()
     async with scene.running():
@@ -147,6 +150,7 @@ async def test_an_unreachable_server_is_waited_for() -> None:
         assert scene.asked("watch") < 40, "no tight loop"
 
 
+@pytest.mark.fault(11)
 async def test_repeated_and_reordered_events_change_nothing_twice() -> None:
     scene = Scene()
     async with scene.running():
@@ -162,6 +166,7 @@ async def test_repeated_and_reordered_events_change_nothing_twice() -> None:
         assert scene.true_to_server()
 
 
+@pytest.mark.fault(10)
 async def test_dropped_events_are_repaired_by_a_list_on_demand() -> None:
     scene = Scene()
     async with scene.running():

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
@@ -13,22 +13,35 @@ from trainyard.cluster.client import ClusterClient
 from trainyard.cluster.lease import WRITES_ENDED, LeaseElection, LeaseSettings
 from trainyard.cluster.resources import CONFIG_MAPS, LEASES, Object
 from trainyard.cluster.sender import ClientSettings
-from trainyard.runtime.clock import LoopClock
+from trainyard.runtime.clock import Clock, LoopClock
 
 pytestmark = pytest.mark.looptime
 
 CLOCK = LoopClock(datetime(2026, 11, 23, tzinfo=UTC))
 
 
+class Wrong:
+    """A clock that is so far from everybody else's."""
+
+    def __init__(self, off: timedelta) -> None:
+        self.off = off
+
+    def now(self) -> datetime:
+        return CLOCK.now() + self.off
+
+    def monotonic(self) -> float:
+        return CLOCK.monotonic()
+
+
 class Candidate:
     """A process that takes part in the election."""
 
-    def __init__(self, api: FakeApi, name: str) -> None:
+    def __init__(self, api: FakeApi, name: str, clock: Clock = CLOCK) -> None:
         self.connection: FakeConnection = api.connect(name)
-        self.client = ClusterClient(self.connection, CLOCK, Random(name), ClientSettings(attempts=1))
+        self.client = ClusterClient(self.connection, clock, Random(name), ClientSettings(attempts=1))
         self.lost: list[tuple[float, str]] = []
         self.election = LeaseElection(
-            self.client, CLOCK, self.on_lost, namespace="system", name="trainyard-operator", identity=name
+            self.client, clock, self.on_lost, namespace="system", name="trainyard-operator", identity=name
         )
         self.task = asyncio.create_task(self.election.run())
 
@@ -57,6 +70,7 @@ def renewals(name: str) -> Callable[[Request], bool]:
     return lambda request: request.client == name and request.resource == LEASES and request.verb == "patch"
 
 
+@pytest.mark.fault(22)
 async def test_the_first_candidate_leads_at_once_and_the_second_waits() -> None:
     api = FakeApi(CLOCK)
     first = Candidate(api, "first")
@@ -98,6 +112,7 @@ async def test_a_new_leader_waits_until_the_last_write_of_a_dead_one_must_have_e
     assert second.election.epoch == first.election.epoch + 1
 
 
+@pytest.mark.fault(23)
 async def test_no_write_of_the_old_leader_lands_after_the_new_one_leads() -> None:
     """Even one that was sent at the last moment and is carried out as late as the server allows."""
     api = FakeApi(CLOCK)
@@ -127,6 +142,7 @@ async def test_no_write_of_the_old_leader_lands_after_the_new_one_leads() -> Non
     await asyncio.gather(*background, return_exceptions=True)
 
 
+@pytest.mark.fault(7)
 async def test_a_request_that_hangs_does_not_outlast_the_renew_deadline() -> None:
     api = FakeApi(CLOCK)
     candidate = Candidate(api, "first")
@@ -166,6 +182,7 @@ async def test_a_leader_that_sees_another_holder_has_lost() -> None:
     assert [reason for _, reason in candidate.lost] == ["thief holds the Lease"]
 
 
+@pytest.mark.fault(24)
 async def test_a_leader_whose_lease_was_deleted_has_lost_and_the_next_one_has_a_higher_epoch() -> None:
     api = FakeApi(CLOCK)
     first = Candidate(api, "first")
@@ -178,6 +195,24 @@ async def test_a_leader_whose_lease_was_deleted_has_lost_and_the_next_one_has_a_
     assert second.election.epoch > first.election.epoch
 
 
+@pytest.mark.fault(24)
+@pytest.mark.parametrize(("one", "other"), [(-10, 10), (10, -10), (0, 10)])
+async def test_clocks_that_are_minutes_apart_make_no_second_leader_and_hold_up_no_successor(
+    one: int, other: int
+) -> None:
+    api = FakeApi(CLOCK)
+    first = Candidate(api, "first", Wrong(timedelta(minutes=one)))
+    await first.leads(1)
+    second = Candidate(api, "second", Wrong(timedelta(minutes=other)))
+    await asyncio.sleep(120)
+    assert first.election.is_leader
+    assert not second.election.is_leader
+    died = CLOCK.monotonic()
+    first.task.cancel()
+    assert await second.leads() - died < 25
+
+
+@pytest.mark.fault(23)
 async def test_a_leader_that_was_frozen_knows_at_once_that_it_lost() -> None:
     api = FakeApi(CLOCK)
     candidate = Candidate(api, "first")
@@ -190,6 +225,7 @@ async def test_a_leader_that_was_frozen_knows_at_once_that_it_lost() -> None:
     assert candidate.lost
 
 
+@pytest.mark.fault(3)
 async def test_a_released_lease_is_taken_over_quickly_when_no_write_is_left() -> None:
     api = FakeApi(CLOCK)
     first = Candidate(api, "first")
@@ -235,6 +271,7 @@ async def test_a_restarted_container_with_the_same_name_need_not_wait_for_its_ow
     assert again.election.epoch > first.election.epoch
 
 
+@pytest.mark.fault(7, 22)
 async def test_of_many_candidates_never_two_lead_whatever_the_network_does() -> None:
     api = FakeApi(CLOCK)
     random = Random(7)

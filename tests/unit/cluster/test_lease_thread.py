@@ -5,6 +5,8 @@ import time
 from datetime import UTC, datetime
 from random import Random
 
+import pytest
+
 from tests.simulation.fake_api import FakeApi
 from trainyard.cluster.client import ClusterClient
 from trainyard.cluster.lease import LeaseSettings
@@ -28,6 +30,7 @@ def holder(api: FakeApi) -> str:
     return "" if found is None else str(found["spec"]["holderIdentity"])
 
 
+@pytest.mark.fault(40)
 async def test_a_blocked_main_loop_does_not_lose_the_lease_and_a_stop_releases_it() -> None:
     api, lost = FakeApi(CLOCK), list[str]()
     election = thread(api, lost)
@@ -44,6 +47,7 @@ async def test_a_blocked_main_loop_does_not_lose_the_lease_and_a_stop_releases_i
     assert lost == []
 
 
+@pytest.mark.fault(40)
 async def test_a_lost_lease_is_told_from_the_thread_even_when_the_main_loop_hangs() -> None:
     api, lost = FakeApi(CLOCK), list[str]()
     election = thread(api, lost)

@@ -28,6 +28,7 @@ def _short(state: Object | None) -> str | None:
     return None if state is None else f"{state['metadata']['uid']}@{state['metadata']['resourceVersion']}"
 
 
+@pytest.mark.fault(11)
 def test_an_older_or_repeated_state_changes_nothing() -> None:
     watched = Watched()
     assert watched.store.put(obj(5))
@@ -44,6 +45,7 @@ def test_versions_are_compared_as_numbers_and_otherwise_by_arrival() -> None:
     assert not is_newer("abc", "abc")
 
 
+@pytest.mark.fault(11)
 def test_a_late_state_does_not_bring_a_deleted_object_back() -> None:
     watched = Watched()
     watched.store.put(obj(5))
@@ -130,6 +132,7 @@ def test_a_failing_handler_stops_neither_the_store_nor_the_others(caplog: pytest
     assert caplog.records[0].exc_info is not None
 
 
+@pytest.mark.fault(10, 11, 12)
 @given(seed=st.integers(0, 2**32), repeats=st.integers(1, 3))
 def test_any_order_of_events_and_a_list_lead_to_the_truth(seed: int, repeats: int) -> None:
     """Random history, its events shuffled, repeated and partly lost: after a repair the store equals the world."""

@@ -146,6 +146,7 @@ async def test_a_refused_watch_raises_what_the_server_says(status: int, kind: ty
                 pass
 
 
+@pytest.mark.fault(98)
 async def test_a_service_accounts_token_is_read_again_after_the_kubelet_replaced_it(tmp_path: Path) -> None:
     token, ca = tmp_path / "token", tmp_path / "ca.crt"
     token.write_text("first")

@@ -27,6 +27,7 @@ def test_a_certificate_that_serves_the_host_for_long_enough_is_kept(bundle: Bund
     assert up_to_date(bundle, "operator.ns.svc", NOW + timedelta(days=SERVING_DAYS - RENEW_DAYS - 1)) is bundle
 
 
+@pytest.mark.fault(21)
 def test_a_certificate_is_renewed_before_it_ends_by_the_same_authority(bundle: Bundle) -> None:
     renewed = up_to_date(bundle, "operator.ns.svc", NOW + timedelta(days=SERVING_DAYS - RENEW_DAYS, hours=1))
     assert (renewed.authority, renewed.authority_key) == (bundle.authority, bundle.authority_key)
@@ -64,6 +65,7 @@ async def test_operators_share_one_bundle_in_a_secret() -> None:
     assert await ensure_bundle(client, "ns", "elsewhere", CLOCK) == moved
 
 
+@pytest.mark.fault(21)
 @pytest.mark.looptime
 @pytest.mark.parametrize("data", [{"ca.crt": "x"}, dict.fromkeys(("ca.crt", "ca.key", "tls.crt", "tls.key"), "%%")])
 async def test_a_secret_that_cannot_be_read_is_made_anew(data: dict[str, str]) -> None:

@@ -129,6 +129,7 @@ async def test_a_credential_that_is_none_is_refused_with_401(rig: Rig, header: s
     assert (rig.kept, rig.woken) == (None, [])
 
 
+@pytest.mark.fault(94)
 async def test_the_token_of_an_earlier_pod_of_that_name_is_refused(rig: Rig) -> None:
     assert (await rig.post(said(), header="Bearer earlier"))[0] == 403
     assert rig.kept is None
@@ -152,6 +153,7 @@ async def test_a_report_takes_the_place_of_the_one_before(rig: Rig) -> None:
     assert rig.woken == [KEY, KEY]
 
 
+@pytest.mark.fault(94)
 @pytest.mark.parametrize(
     ("fields", "words"),
     [

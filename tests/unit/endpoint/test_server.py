@@ -139,6 +139,7 @@ async def test_progress_of_the_own_job_is_taken(rig: Rig) -> None:
     assert [seconds for _, seconds in rig.woken] == [0.0, 30.0, 0.0]
 
 
+@pytest.mark.fault(94)
 @pytest.mark.parametrize(
     ("token", "body", "status", "words"),
     [
@@ -186,6 +187,7 @@ async def test_a_gateway_gets_the_members_of_its_service(rig: Rig) -> None:
     assert len(rig.woken) == 1
 
 
+@pytest.mark.fault(94)
 @pytest.mark.parametrize(
     ("token", "body", "status"),
     [

@@ -36,6 +36,7 @@ TABLE = {
 }
 
 
+@pytest.mark.fault(88)
 @pytest.mark.parametrize(("after", "out"), TABLE.values(), ids=TABLE.keys())
 def test_who_is_put_out(after: list[Server], out: set[str]) -> None:
     ejections, now = judged(CALM, after)

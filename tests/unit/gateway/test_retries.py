@@ -10,6 +10,7 @@ from tests.unit.gateway.rig import HOST, Replica, haproxy, needs_haproxy, replic
 pytestmark = needs_haproxy
 
 
+@pytest.mark.fault(88)
 @pytest.mark.parametrize("fail", ["hang up", 503])
 async def test_an_inference_that_broke_off_is_answered_by_another_replica(fail: int | str) -> None:
     good, bad = Replica("good"), Replica("bad", fail=fail)
@@ -23,6 +24,7 @@ async def test_an_inference_that_broke_off_is_answered_by_another_replica(fail: 
         assert seen.failed == bad.asked
 
 
+@pytest.mark.fault(88)
 async def test_a_request_that_kills_its_replica_kills_one_other_at_most() -> None:
     bad = [Replica(f"bad-{number}", fail="hang up") for number in range(4)]
     async with replicas(*bad), haproxy() as running:
@@ -31,6 +33,7 @@ async def test_a_request_that_kills_its_replica_kills_one_other_at_most() -> Non
         assert sum(replica.asked for replica in bad) == 2
 
 
+@pytest.mark.fault(88)
 @pytest.mark.parametrize(
     ("path", "retries"), [("/v1/chat/completions", 1), ("/v1/completions", 1), ("/v2/models/m/infer", 0)]
 )

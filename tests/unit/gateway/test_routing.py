@@ -14,6 +14,7 @@ async def held(running: Haproxy) -> int:
     return (await running.runtime.observe()).held
 
 
+@pytest.mark.fault(90)
 async def test_requests_are_held_until_the_first_replica_is_up_and_all_are_answered() -> None:
     a = Replica("a")
     async with replicas(a), haproxy(hold_seconds=30, queue_limit=4, server_maxconn=2, response_seconds=1) as running:
@@ -31,6 +32,7 @@ async def _all(running: Haproxy, count: int) -> bool:
     return await held(running) == count
 
 
+@pytest.mark.fault(87, 90)
 async def test_more_than_the_limit_are_not_held_and_learn_when_to_come_back() -> None:
     async with haproxy(hold_seconds=2, hold_limit=3) as running:
         await running.follow(cold="17")
@@ -50,6 +52,7 @@ async def test_a_caller_who_leaves_while_held_is_not_counted_for_ever() -> None:
         await until(lambda: _all(running, 0), "nobody is held")
 
 
+@pytest.mark.fault(87)
 async def test_without_a_hold_no_server_is_503_at_once() -> None:
     async with haproxy() as running:
         await running.follow()

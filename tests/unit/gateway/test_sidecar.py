@@ -38,6 +38,7 @@ async def following(running: Haproxy, *wanted: Member) -> AsyncIterator[Sidecar]
         await asyncio.gather(work, return_exceptions=True)
 
 
+@pytest.mark.fault(88)
 @pytest.mark.slow
 async def test_a_replica_whose_answers_fail_gets_nothing_for_a_while_and_is_named() -> None:
     good, bad = Replica("good"), Replica("bad", fail=500)

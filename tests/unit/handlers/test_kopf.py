@@ -3,6 +3,7 @@
 from typing import Any
 
 import kopf
+import pytest
 
 from trainyard.app import OURS
 from trainyard.handlers.kinds import register
@@ -35,6 +36,7 @@ async def test_an_event_reaches_its_taker_as_a_copy() -> None:
     assert "managedFields" in obj["metadata"]
 
 
+@pytest.mark.fault(31)
 def test_the_settings_write_nothing() -> None:
     chosen = settings()
     assert chosen.peering.standalone

@@ -42,6 +42,7 @@ def test_the_schema_and_the_table_are_those_of_the_values() -> None:
     assert PAGE.read_text() == with_table(PAGE.read_text(), values), "run make generate"
 
 
+@pytest.mark.fault(96)
 def test_the_schema_refuses_what_it_does_not_know() -> None:
     assert [path for path, schema in objects(TOLD) if schema.get("additionalProperties") is not False] == []
 

@@ -120,6 +120,7 @@ def test_a_met_limit_is_said_with_the_number_that_was_wanted() -> None:
     assert found.limits[0] in found.message
 
 
+@pytest.mark.fault(90)
 def test_those_that_start_count_against_what_waits() -> None:
     waiting = {"held": 40, "ready": 0, "current": 6}
     alone = decide(seen(1.5, starting=0, **waiting), WIDE, POLICY)
@@ -174,6 +175,7 @@ def test_what_is_in_flight_keeps_its_replicas() -> None:
     assert (found.desired, found.reason) == (5, "Busy")
 
 
+@pytest.mark.fault(91)
 def test_without_word_of_every_gateway_the_number_is_kept() -> None:
     found = decide(seen(100.0, current=3, complete=False), WIDE, POLICY)
     assert (found.desired, found.reason) == (3, "NoData")

@@ -18,6 +18,7 @@ POLICY = Policy(target=4, slots=4)
 DAY = 86_400.0
 
 
+@pytest.mark.fault(25, 91)
 @given(
     st.lists(st.tuples(st.floats(-100, 100), st.integers(0, 50), st.integers(0, 99), st.integers(0, 99)), max_size=60)
 )
@@ -131,6 +132,7 @@ def follow(rate: Callable[[float], float], seconds: float, service: float = 5.0,
     return history
 
 
+@pytest.mark.fault(90)
 @pytest.mark.parametrize("seed", range(3))
 def test_a_constant_random_load_does_not_make_the_number_flap(seed: int) -> None:
     settled = follow(lambda _now: 3.0, 1800, seed=seed)[150:]
@@ -146,6 +148,7 @@ def test_a_service_that_nobody_uses_goes_to_zero_and_stays_there() -> None:
     assert set(found[-200:]) == {0}
 
 
+@pytest.mark.fault(25)
 def test_a_clock_that_goes_back_changes_nothing() -> None:
     tracker = Tracker(60, 6)
     for now in (0.0, 10.0, 20.0, 5.0):

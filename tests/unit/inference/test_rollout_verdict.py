@@ -64,6 +64,7 @@ def test_a_verdict_tells_its_numbers() -> None:
     assert f"about {waiting.needed} requests needed" in waiting.words()
 
 
+@pytest.mark.fault(86)
 def test_looking_after_every_request_raises_no_more_false_alarms_than_allowed() -> None:
     random, runs, length, limit = np.random.default_rng(7), 120, 300, -np.log(RISK_OF_ALARM / 3)
     alarms = 0

@@ -91,6 +91,7 @@ async def reads_slowly(port: int, until: AsyncExitStack) -> asyncio.StreamReader
     return reader
 
 
+@pytest.mark.fault(92)
 async def test_slow_readers_hold_up_neither_work_nor_others_until_all_places_are_taken() -> None:
     async with serving(large()) as port, AsyncExitStack() as stack:
         for _ in range(PLACES - 1):
@@ -102,6 +103,7 @@ async def test_slow_readers_hold_up_neither_work_nor_others_until_all_places_are
         assert await ask(port) == b"HTTP/1.1 503 Service Unavailable"
 
 
+@pytest.mark.fault(92)
 async def test_who_has_not_read_the_answer_in_time_is_hung_up_on_and_gives_back_the_place() -> None:
     async with serving(large(), read_seconds=0.2) as port, AsyncExitStack() as stack:
         slow = [await reads_slowly(port, stack) for _ in range(PLACES)]
@@ -118,6 +120,7 @@ async def _rest(reader: asyncio.StreamReader) -> bytes:
     return b""
 
 
+@pytest.mark.fault(92)
 @pytest.mark.parametrize(
     "host",
     [

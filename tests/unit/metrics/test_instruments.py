@@ -144,6 +144,7 @@ async def test_a_full_scrape_is_valid_open_metrics_and_shows_the_world_of_its_mo
     assert len(families) == len(ALL) - 1  # nothing was left out, so nothing says how much
 
 
+@pytest.mark.fault(40)
 async def test_a_blocked_event_loop_is_noticed() -> None:
     lags: list[float] = []
     watcher = asyncio.create_task(watch_event_loop(lags.append, every=0.01))

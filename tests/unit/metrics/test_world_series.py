@@ -49,6 +49,7 @@ async def test_a_deleted_job_leaves_no_series_behind(world: World) -> None:
     assert left == []
 
 
+@pytest.mark.fault(69)
 async def test_a_deleted_service_node_and_queue_leave_no_series_of_theirs_behind(world: World) -> None:
     world.observe("InferenceService", inference_service(), None)
     world.observe("Node", node("node-2", 8), None)
@@ -328,6 +329,7 @@ def test_the_script_is_about_now() -> None:
     assert ago(seconds=0) == "2026-11-23T12:00:00Z"
 
 
+@pytest.mark.fault(48)
 async def test_a_node_that_a_monitor_calls_broken_has_no_free_gpus(world: World) -> None:
     sick = {"type": "GPUMissing", "status": "True"}
     thing = node("node-2", 8)

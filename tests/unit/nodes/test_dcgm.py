@@ -55,11 +55,13 @@ def test_what_was_there_at_the_first_look_counts_for_nothing() -> None:
     assert after(PAGE) == after(PAGE, PAGE) == {}
 
 
+@pytest.mark.fault(50)
 def test_a_gauge_that_is_stuck_is_counted_once_and_another_code_again() -> None:
     assert after(gauge(0), gauge(79), gauge(79), gauge(79)) == {("0", "xid", 79): 1}
     assert after(gauge(0), gauge(31), gauge(79), gauge(31)) == {("0", "xid", 31): 2, ("0", "xid", 79): 1}
 
 
+@pytest.mark.fault(49)
 def test_with_a_window_of_counts_the_same_xid_counts_twice() -> None:
     pages = [gauge(0) + WINDOW % (79, each) for each in (0, 1, 2, 2, 0, 1)]
     assert after(*pages) == {("0", "xid", 79): 3}
@@ -88,6 +90,7 @@ def test_a_divided_gpu_counts_once() -> None:
     assert after(parts(0), parts(1)) == {("0", "uncorrected", None): 1}
 
 
+@pytest.mark.fault(53)
 def test_an_exporter_that_is_away_for_a_while_loses_nothing_that_totals_tell() -> None:
     known = counted((), parse(total("ECC_SBE_VOL_TOTAL", 3)), {}, NOW)
     assert known == ()

@@ -111,6 +111,7 @@ def test_gpus_that_discovery_counted_are_missed_even_if_kubelet_has_forgotten_th
     assert [each.words for each in signs(lost, NOW)] == ["offers 0 of 8 GPUs"]
 
 
+@pytest.mark.fault(49)
 def test_an_xid_that_was_counted_twice_is_another_event_than_the_first() -> None:
     first = GpuError("0", ErrorKind.XID, 1, 1.0, at(-60), 79)
     (once,), (twice,) = (signs(of_errors(each), NOW) for each in (first, first.more(1, at(-5))))

@@ -102,6 +102,7 @@ def test_a_fault_that_ends_has_to_stay_away_before_the_node_returns() -> None:
     assert (well.state, well.cordoned, well.repaired) == (H, False, at(100 + VALIDATE_SECONDS))
 
 
+@pytest.mark.fault(50)
 def test_a_sign_that_is_stuck_after_a_reboot_does_not_loop() -> None:
     rebooted = go(drained(), 100, FAULT, cordoned=True, boot="two")
     assert rebooted.state is V
@@ -119,6 +120,7 @@ def test_the_same_xid_again_after_a_repair_is_quarantined_with_a_stronger_remedy
     assert (again.state, again.remedy, again.event) == (Q, Remedy.REBOOT, "fault#2")
 
 
+@pytest.mark.fault(54)
 def test_a_persons_uncordon_wins_and_the_same_event_does_not_cordon_again() -> None:
     draining = go(go(Record(), 0, FAULT), 30, FAULT, act=True, occupied=True)
     for record in (draining, drained()):
@@ -182,6 +184,7 @@ def test_the_breaker_opens_over_a_fifth_of_the_nodes(out: int, nodes: int, opens
     assert not is_open(LEAST - 1, 1)
 
 
+@pytest.mark.fault(46)
 def test_the_breaker_forgets_what_was_long_ago_or_is_over() -> None:
     recent, old = Record(state=Q, since=at(0)), Record(state=D, since=at(-3600))
     assert lately([recent, old, Record(state=S, since=at(0)), Record()], at(60)) == 1

@@ -133,6 +133,7 @@ async def test_again_now_lets_other_keys_go_first() -> None:
     assert recorder.keys() == ["a", "b", "a", "b"]
 
 
+@pytest.mark.fault(38)
 async def test_a_failing_key_backs_off_alone_and_is_logged_with_its_name(caplog: pytest.LogCaptureFixture) -> None:
     queue = queue_of()
     seen: list[float] = []
@@ -178,6 +179,7 @@ async def test_a_key_that_got_dirty_while_it_failed_still_waits_its_backoff() ->
     assert seen == pytest.approx([0, 1], abs=0.01)
 
 
+@pytest.mark.fault(39)
 async def test_a_hung_reconcile_is_cut_off_and_tried_again() -> None:
     queue = queue_of()
     starts = []
@@ -205,6 +207,7 @@ async def test_a_forgotten_key_is_not_worked_on_and_starts_without_failures() ->
     assert (queue.depth, queue.delayed) == (0, 0)
 
 
+@pytest.mark.fault(3)
 async def test_stopping_lets_work_in_hand_end_and_starts_nothing_new() -> None:
     queue, recorder = queue_of(), Recorder(seconds=5)
     stop = asyncio.Event()

@@ -30,6 +30,7 @@ def why(snapshot: Snapshot) -> str:
     return decision.verdict.message
 
 
+@pytest.mark.fault(48)
 def test_a_broken_node_takes_no_pods_and_the_message_says_why() -> None:
     assert where(a_snapshot(nodes(2, 0), a_job("mine", gpus=8))) == "n1"
     message = why(a_snapshot(nodes(2, 0), a_job("mine", count=2, gpus=8)))
@@ -61,6 +62,7 @@ def test_only_a_node_that_stands_out_is_suspect_for_programs_fail_everywhere(
     assert set(judge(nodes(4), FlavorSpec(), failures).suspects) == suspects
 
 
+@pytest.mark.fault(45)
 def test_the_breaker_opens_when_more_than_half_are_sick() -> None:
     assert where(a_snapshot(nodes(5, 0, 1, 2), a_job("mine", gpus=8))) == "n3"
     assert where(a_snapshot(nodes(5, 0, 1, 2), a_job("mine", count=5, gpus=8))) == "n0", "better there than not at all"
@@ -84,6 +86,7 @@ def test_nodes_that_are_not_ready_count_as_sick_and_another_flavor_does_not_coun
     assert (health.sick, health.nodes, health.breaker_open) == (3, 4, True)
 
 
+@pytest.mark.fault(50)
 def test_whoever_waits_is_asked_again_when_a_node_is_well() -> None:
     follower, job = Follower(), a_job("mine", gpus=8)
     (decision,) = follower.decide(a_snapshot(nodes(1, 0), job), NOW)

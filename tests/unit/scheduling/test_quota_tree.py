@@ -71,6 +71,7 @@ def test_a_limit_caps_the_queue_and_all_below_it() -> None:
     assert QuotaTree(specs).potential("y", CELL) == whole(6)
 
 
+@pytest.mark.fault(70)
 def test_after_a_cut_nothing_is_available_until_enough_was_given_back() -> None:
     tree = held(QuotaTree({"q": queue(guaranteed=4)}), q=6)
     assert available(tree, "q") == -2
@@ -108,6 +109,7 @@ def test_shares_are_compared_from_below_the_root_down() -> None:
     assert tree.share("x")[1] > 0
 
 
+@pytest.mark.fault(71)
 def test_a_cycle_of_parents_is_found_with_its_path_and_the_others_go_on() -> None:
     specs = {
         "a": queue("b", guaranteed=1),

@@ -47,6 +47,7 @@ def _is_false(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is False
 
 
+@pytest.mark.fault(83)
 def test_no_module_runs_what_it_reads() -> None:
     assert len(SOURCES) > 300
     found = {str(path.relative_to(REPOSITORY)): list(findings(path.read_text())) for path in SOURCES}

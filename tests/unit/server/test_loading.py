@@ -27,11 +27,13 @@ def test_labels_of_whole_numbers_make_an_int64_output(export: Any) -> None:
     assert [output.as_json() for output in card.outputs][1] == {"name": "label", "datatype": "INT64", "shape": [-1]}
 
 
+@pytest.mark.fault(84)
 def test_another_digest_than_the_pinned_one_is_refused(export: Any) -> None:
     with pytest.raises(StartError, match=r"digest mismatch: .* but the service expects sha256:00"):
         load(export(), "sha256:00")
 
 
+@pytest.mark.fault(84)
 def test_altered_weights_are_refused(export: Any) -> None:
     folder = export()
     weights = folder / "model.safetensors"
@@ -42,6 +44,7 @@ def test_altered_weights_are_refused(export: Any) -> None:
         load(folder, None)
 
 
+@pytest.mark.fault(83)
 def test_pickled_weights_are_refused_unread(export: Any) -> None:
     folder = export()
     (folder / "model.safetensors").unlink()
@@ -50,6 +53,7 @@ def test_pickled_weights_are_refused_unread(export: Any) -> None:
         load(folder, None)
 
 
+@pytest.mark.fault(83)
 def test_a_pickle_with_the_right_name_is_refused(export: Any) -> None:
     folder = export()
     (folder / "model.safetensors").write_bytes(pickle.dumps({"a": 1}))

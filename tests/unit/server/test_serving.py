@@ -88,6 +88,7 @@ async def test_a_request_meant_for_another_service_gets_no_answer_of_this_model(
             assert response.status == 409
 
 
+@pytest.mark.fault(90)
 async def test_overload_is_429_with_retry_after(running: Any, slow: list[int], ask: Callable[..., Any]) -> None:
     async def infer(client: Any) -> tuple[int, str | None, Any]:
         async with client.session.post(f"{client.base}/v2/models/digits/infer", json=ask()) as response:
@@ -147,6 +148,7 @@ async def test_before_the_model_is_loaded_it_is_live_and_not_ready(
         assert (await client.infer(ask()))[0] == 503
 
 
+@pytest.mark.fault(89)
 async def test_a_stop_under_load_fails_no_request(running: Any, slow: list[int], ask: Callable[..., Any]) -> None:
     """Callers go on as a load balancer does: until the probe has said no for a moment."""
     results: list[int] = []

@@ -54,6 +54,7 @@ async def test_all_that_is_queued_arrives_at_the_end() -> None:
         assert len(found.spans) == 1500
 
 
+@pytest.mark.fault(93)
 async def test_a_collector_that_refuses_or_is_away_costs_the_spans_only() -> None:
     async with collector() as found:
         found.status = 400
@@ -73,6 +74,7 @@ def test_a_collector_that_is_away_is_told_of_once_a_minute() -> None:
     assert [said.filter(record) for _ in range(5)] == [True, False, False, True, False]
 
 
+@pytest.mark.fault(93)
 async def test_nobody_waits_and_the_queue_is_bounded_while_a_collector_hangs(hanging: int) -> None:
     exporter = Exporter(f"http://127.0.0.1:{hanging}", "digits", {})
     worst = 0.0

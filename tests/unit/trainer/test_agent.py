@@ -124,6 +124,7 @@ def test_several_pods_need_the_name_of_the_first(start_pod: StartPod) -> None:
     assert "PET_MASTER_ADDR" in message["cause"]
 
 
+@pytest.mark.fault(68)
 def test_a_name_that_never_resolves_is_given_up_with_advice(start_pod: StartPod) -> None:
     pod = start_pod(*("--", "true"), PET_NNODES="2", PET_MASTER_ADDR="nobody.invalid", TRAINYARD_DNS_WAIT_SECONDS="0.5")
     code, message, _ = pod.end(timeout=60)

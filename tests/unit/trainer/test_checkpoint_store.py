@@ -40,6 +40,7 @@ def test_the_newest_committed_checkpoint_is_chosen(store: CheckpointStore) -> No
     assert store.newest_verified(pytest.fail) == newest
 
 
+@pytest.mark.fault(62)
 def test_an_uncommitted_checkpoint_is_ignored(store: CheckpointStore) -> None:
     committed = save(store, 10)
     (store.begin(20) / "part-1").write_bytes(b"half")
@@ -77,6 +78,7 @@ def empty_the_marker(folder: Path) -> None:
     (folder / "COMMITTED").write_text("")
 
 
+@pytest.mark.fault(63)
 @pytest.mark.parametrize(
     "damage", [flip_a_byte, truncate, remove_a_file, add_a_file, change_the_manifest, empty_the_marker]
 )

@@ -32,11 +32,13 @@ def test_a_gpu_that_does_not_count_is_refused_with_the_driver_s_word() -> None:
         GpuEnergy(Library(error=3), ctypes.c_void_p())
 
 
+@pytest.mark.fault(95)
 def test_without_a_gpu_nothing_is_measured_and_nothing_guessed() -> None:
     assert open_meter(torch.device("cpu")) is None
     assert together(None) == [0.0, 0.0]
 
 
+@pytest.mark.fault(95)
 def test_a_driver_that_falls_silent_takes_its_worker_out_of_the_measurement() -> None:
     meter = GpuEnergy(Library(1000, 3000, error=999), ctypes.c_void_p())
     assert together(meter) == [2.0, 1.0]

@@ -129,6 +129,7 @@ class Trap:
         return (setattr, (Trap, "sprung", True))
 
 
+@pytest.mark.fault(83)
 @pytest.mark.parametrize("name", ["inputs", "targets"])
 def test_objects_are_never_unpickled(tmp_path: Path, name: str) -> None:
     traps = np.array([Trap(), Trap(), Trap()], dtype=object)

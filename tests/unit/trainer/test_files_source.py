@@ -146,6 +146,7 @@ def test_files_with_the_expected_checksums_pass_in_capitals_or_not() -> None:
     assert checked({"a": "1"}, sha256=digest("1")) == [b"1"]
 
 
+@pytest.mark.fault(84)
 def test_a_wrong_checksum_names_the_file_what_was_expected_and_what_was_found() -> None:
     with pytest.raises(DataError, match=f"^b: the SHA-256 is {digest('3')}, expected {digest('2')}"):
         checked({"a": "1", "b": "3"}, sha256={"a": digest("1"), "b": digest("2")})

@@ -103,6 +103,7 @@ def test_the_last_step_and_each_checkpoint_know_their_own_loss(
     assert saved(tmp_path / "late") == saved(tmp_path / "usual")
 
 
+@pytest.mark.fault(65)
 @pytest.mark.usefixtures("read_late")
 def test_a_late_loss_that_is_no_number_ends_the_job_before_the_next_checkpoint(
     start_gang: StartGang, tmp_path: Path

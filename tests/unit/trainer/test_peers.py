@@ -74,6 +74,7 @@ def pod0(tmp_path: Path) -> Iterator[Pod0]:
         each.close()
 
 
+@pytest.mark.fault(68)
 def test_an_agent_in_whose_stead_another_came_is_told_so_and_ends_no_round(pod0: Pod0) -> None:
     old = pod0.agent("old")
     until(lambda: 1 in pod0.rounds.members)
@@ -99,6 +100,7 @@ def test_when_all_that_join_are_here_pod_0_is_asked_to_stop_in_order(pod0: Pod0,
     assert (pod0.rounds.pods, pod0.rounds.ending_since) == (2, None)
 
 
+@pytest.mark.fault(68)
 def test_an_agent_that_only_lost_its_connection_is_the_same_as_before(pod0: Pod0) -> None:
     pod0.agent("same")
     until(lambda: 1 in pod0.rounds.members)

@@ -169,6 +169,7 @@ def test_what_a_restart_cannot_help_is_not_restarted(code: int, again: bool) -> 
     assert restartable(code) is again
 
 
+@pytest.mark.fault(55, 68)
 @pytest.mark.parametrize("seed", range(200))
 def test_in_any_order_of_events_no_two_rounds_run_side_by_side(seed: int) -> None:
     """Pods fail, vanish and come back at random; each obeys its orders late."""

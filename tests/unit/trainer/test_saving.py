@@ -159,6 +159,7 @@ def failing(number: int, times: int = 1) -> Write:
     return write
 
 
+@pytest.mark.fault(64)
 @pytest.mark.parametrize(
     ("number", "words"),
     [
@@ -309,6 +310,7 @@ def test_workers_train_on_while_one_of_them_still_writes(
     assert f"checkpoint of step {newest.step} is committed" in gang.outcome()["cause"]
 
 
+@pytest.mark.fault(64)
 def test_one_workers_full_volume_costs_the_checkpoint_of_all_and_no_training(
     start_gang: StartGang, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from trainyard.training.stragglers import Slow, found
 BEGIN = datetime(2026, 11, 23, tzinfo=UTC)
 
 
+@pytest.mark.fault(57)
 @pytest.mark.slow
 def test_a_slow_worker_is_found_from_reports_as_they_come(
     start_gang: StartGang, monkeypatch: pytest.MonkeyPatch

@@ -87,6 +87,7 @@ def half_done(start_gang: StartGang, tmp_path: Path) -> tuple[dict[str, Any], Pa
     return spec, directory
 
 
+@pytest.mark.fault(63)
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_training_continues_with_another_number_of_workers(
     start_gang: StartGang, half_done: tuple[dict[str, Any], Path], workers: int
@@ -98,6 +99,7 @@ def test_training_continues_with_another_number_of_workers(
     assert furthest(before, weights(directory, attempt=2)) < TOLERANCE
 
 
+@pytest.mark.fault(63)
 def test_a_corrupt_checkpoint_is_skipped_and_said(
     start_gang: StartGang, half_done: tuple[dict[str, Any], Path]
 ) -> None:
@@ -113,6 +115,7 @@ def test_a_corrupt_checkpoint_is_skipped_and_said(
     assert "step 16 is corrupt" in (gang.run_directory / "log-0").read_text()
 
 
+@pytest.mark.fault(62)
 def test_an_old_attempt_cannot_commit_once_a_newer_one_started(start_gang: StartGang, tmp_path: Path) -> None:
     directory = tmp_path / "job"
     claim_attempt(directory, 1)
@@ -124,6 +127,7 @@ def test_an_old_attempt_cannot_commit_once_a_newer_one_started(start_gang: Start
     assert not (directory / "model").exists()
 
 
+@pytest.mark.fault(61)
 def test_a_stop_request_leaves_a_committed_checkpoint(start_gang: StartGang, tmp_path: Path) -> None:
     spec = specification(epochs=100_000, checkpointEverySteps=10**9)
     gang = start_gang(spec, workers=2, directory=tmp_path / "job")
@@ -156,6 +160,7 @@ def test_a_lost_worker_is_named_as_the_cause_by_those_that_remain(start_gang: St
     assert gang.outcome()["cause"].startswith("lost another worker")
 
 
+@pytest.mark.fault(64)
 def test_storage_that_fails_costs_the_checkpoint_not_the_training(start_gang: StartGang, tmp_path: Path) -> None:
     directory = tmp_path / "job"
     directory.mkdir()
@@ -205,6 +210,7 @@ def test_the_position_is_kept_as_json(start_gang: StartGang, tmp_path: Path) -> 
     assert not list(newest.folder.glob("*.metadata")), "the default format of torch would be a pickle"
 
 
+@pytest.mark.fault(65)
 def test_a_job_that_diverges_ends_and_exports_nothing(start_gang: StartGang, tmp_path: Path) -> None:
     spec = specification("linear", "diabetes", optimizer="sgd", learningRate=1e6, epochs=100)
     gang = start_gang(spec, workers=2, directory=tmp_path / "job")

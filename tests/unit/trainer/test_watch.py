@@ -93,6 +93,7 @@ def worker(tmp_path: Path) -> Iterator[int]:
         process.kill()
 
 
+@pytest.mark.fault(56)
 def test_a_stopped_worker_is_a_hang_within_two_seconds_whatever_silence_is_allowed(tmp_path: Path, worker: int) -> None:
     seen: list[str] = []
     watch = Watch(tmp_path, 60, seen.append)

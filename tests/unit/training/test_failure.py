@@ -47,6 +47,7 @@ def ended(pods: list[PodState], *rules: Mapping[str, Any]) -> Ended | None:
     return how_ended(Observed(a_job(*rules)), pods)
 
 
+@pytest.mark.fault(58)
 @pytest.mark.parametrize(
     ("pod", "kind"),
     [

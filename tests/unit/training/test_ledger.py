@@ -245,6 +245,7 @@ def test_a_program_that_never_reports_is_taken_to_work_once_its_containers_run()
     assert (life.spent()["recovering"], life.ledger.current) == (5, Category.PRODUCTIVE)
 
 
+@pytest.mark.fault(28)
 def test_a_status_without_a_ledger_begins_with_the_creation() -> None:
     admission = {
         "epoch": 1,

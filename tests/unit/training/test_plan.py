@@ -139,6 +139,7 @@ REPORTS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.fault(81)
 @given(REPORTS, REPORTS)
 def test_any_report_becomes_a_status_that_reads_back(first: dict[str, Any], second: dict[str, Any]) -> None:
     board = ReportBoard()
@@ -154,6 +155,7 @@ def test_any_report_becomes_a_status_that_reads_back(first: dict[str, Any], seco
     assert type(status).model_validate_json(text).progress is not None
 
 
+@pytest.mark.fault(81)
 @given(
     st.dictionaries(st.text(max_size=12) | st.sampled_from(["step", "metrics", "checkpoint"]), st.none() | st.text())
 )

@@ -30,6 +30,7 @@ def test_a_pod_is_pinned_restricted_and_ours() -> None:
     assert restricted_container()["capabilities"] == {"drop": ["ALL"]}
 
 
+@pytest.mark.fault(79)
 def test_a_template_adds_and_never_takes_what_makes_the_pod_ours() -> None:
     theirs = {
         "metadata": {"labels": {"x": "y", "trainyard.dev/job": "forged"}, "name": "mine"},
@@ -116,6 +117,7 @@ def test_a_pods_state_is_read() -> None:
     assert parse_time(None) is None
 
 
+@pytest.mark.fault(66)
 def test_a_waiting_pod_says_what_for() -> None:
     status = {
         "conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes"}],

@@ -15,7 +15,8 @@ class RouterSettings:
     name: str
     service_uid: str = ""
     digest: str = ""
-    host: str = "0.0.0.0"  # noqa: S104 - a pod is reached on its own address, which it does not know
+    host: str = ""
+    """Empty for all addresses of both families: a pod is reached on its own, which it does not know."""
     port: int = 8080
     request_seconds: int = 300
     max_queue: int = 64
@@ -33,7 +34,7 @@ def from_environment(env: Mapping[str, str]) -> RouterSettings:
         name=env["TRAINYARD_MODEL_NAME"],
         service_uid=env.get("TRAINYARD_SERVICE_UID", ""),
         digest=env.get("TRAINYARD_MODEL_DIGEST", ""),
-        host=env.get("TRAINYARD_HOST", "0.0.0.0"),  # noqa: S104 - as above
+        host=env.get("TRAINYARD_HOST", ""),
         port=_whole(env, "TRAINYARD_PORT", 8080),
         request_seconds=_whole(env, "TRAINYARD_REQUEST_SECONDS", 300),
         max_queue=_whole(env, "TRAINYARD_MAX_QUEUE", 64),

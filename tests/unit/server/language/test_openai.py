@@ -143,6 +143,7 @@ async def test_a_caller_that_leaves_a_stream_frees_its_blocks(speaking: Speaking
         assert engine_of(speaker).held == 0
 
 
+@pytest.mark.fault(89)
 async def test_streams_in_flight_end_before_the_server_does(speaking: Speaking) -> None:
     async with speaking() as speaker:
         stream = await speaker.completions.create(model="fox", prompt="a", max_tokens=60, temperature=0, stream=True)

@@ -1,0 +1,70 @@
+"""The scorecard leaves no fault out, names none that is not there, and says of each what is known."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.catalogue import FAULTS, GROUPS, Fault
+from tests.faults.marks import Marked, marked_tests
+from tests.faults.record import Outcome, Recorder, read, write
+from tests.faults.scorecard import Verdict, judged, page
+
+A_FAULT = Fault(1, "something breaks", "nothing happens")
+A_TEST = Marked("simulation/test_x.py", "test_nothing_happens", (1,))
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "faults.md"
+
+
+def test_the_catalogue_has_each_number_once() -> None:
+    assert sorted(FAULTS) == list(range(1, 100))
+    assert sum(len(group.faults) for group in GROUPS) == 99
+
+
+def test_each_fault_has_a_test_or_a_reason() -> None:
+    tested = {number for test in marked_tests() for number in test.faults}
+    assert tested <= FAULTS.keys()
+    silent = [f for f in FAULTS.values() if f.number not in tested and not (f.not_applicable or f.not_survived)]
+    assert [f"{each.number} {each.what}" for each in silent] == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome", "verdict"),
+    [
+        (A_FAULT, Outcome(passed=2), Verdict.SURVIVED),
+        (A_FAULT, Outcome(passed=2, failed=1), Verdict.NOT_SURVIVED),
+        (A_FAULT, None, Verdict.NOT_RUN),
+        (Fault(1, "x", "y", not_survived="z"), Outcome(passed=2), Verdict.NOT_SURVIVED),
+        (Fault(1, "x", "y", not_applicable="z"), None, Verdict.NOT_APPLICABLE),
+    ],
+)
+def test_a_row_is_survived_when_a_test_ran_and_none_failed(
+    fault: Fault, outcome: Outcome | None, verdict: Verdict
+) -> None:
+    outcomes = {A_TEST.id: outcome} if outcome else {}
+    assert judged(fault, [A_TEST], outcomes).verdict is verdict
+
+
+def test_the_page_is_up_to_date() -> None:
+    assert DOCS.read_text() == page(marked_tests(), read()), "run make generate"
+
+
+def test_a_mark_that_the_scorecard_would_not_find_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "test_x.py"
+    file.write_text("@pytest.mark.fault(3, 4)\nasync def test_a(): ...\n")
+    assert [(each.name, each.faults) for each in marked_tests(tmp_path)] == [("test_a", (3, 4))]
+    file.write_text("CASES = [pytest.param(1, marks=pytest.mark.fault(3))]\n")
+    with pytest.raises(ValueError, match="belongs on a test function"):
+        marked_tests(tmp_path)
+    file.write_text("@pytest.mark.fault('3')\ndef test_a(): ...\n")
+    with pytest.raises(ValueError, match="expected numbers"):
+        marked_tests(tmp_path)
+
+
+def test_what_did_not_run_keeps_its_record_and_what_is_gone_loses_it(tmp_path: Path) -> None:
+    some, other = (each.id for each in marked_tests()[:2])
+    kept = tmp_path / "recorded.json"
+    write({some: Outcome(passed=1), other: Outcome(passed=1), "unit/test_gone.py::test_gone": Outcome(1)}, kept)
+    recorder = Recorder(kept)
+    report = pytest.TestReport(f"tests/{some}[a]", ("", 0, ""), {}, "failed", "x", "call", duration=2.04)
+    recorder.pytest_runtest_logreport(report)
+    recorder.pytest_sessionfinish()
+    assert read(kept) == {some: Outcome(0, 1, 2.0), other: Outcome(passed=1)}
