@@ -27,10 +27,10 @@ from trainyard.api.inference_service import InferenceService
 from trainyard.api.names import (
     INCIDENTS,
     INCIDENTS_KEY,
-    LEARNED,
-    LEARNED_NODES_KEY,
     MANAGED_BY,
     MANAGED_BY_LABEL,
+    OUTCOMES,
+    OUTCOMES_KEY,
     RESTORING,
 )
 from trainyard.api.node_health import HealthLevel
@@ -139,7 +139,7 @@ class App:
         self.incidents, self.lemons = IncidentLog(), Lemons()
         self._memories = (
             Memory(client, self.outlooks, ground.namespace),
-            Memory(client, self.lemons, ground.namespace, LEARNED, LEARNED_NODES_KEY),
+            Memory(client, self.lemons, ground.namespace, OUTCOMES, OUTCOMES_KEY),
             Memory(client, self.incidents, ground.namespace, INCIDENTS, INCIDENTS_KEY),
         )
         self.auditor = Auditor(self._sighting, clock, self._violated, ground.compute)

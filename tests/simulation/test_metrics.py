@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from tests import builders as b
 from tests.simulation.fake_faults import both, on, verb, writes
 from tests.simulation.operator_sim import CLOCK, Simulation
-from trainyard.api.names import GPU
+from trainyard.api.names import GPU, GPU_ERRORS
 from trainyard.cluster.resources import EVENTS, INFERENCE_SERVICES, NODES, QUEUES, TRAINING_JOBS, Object
 from trainyard.metrics.collector import WorldCollector
 from trainyard.metrics.definitions import (
@@ -25,6 +25,7 @@ from trainyard.metrics.definitions import (
     VIOLATIONS,
 )
 from trainyard.metrics.loop_lag import watch_event_loop
+from trainyard.nodes.errors import ErrorKind, GpuError, write
 from trainyard.workloads.keys import Key
 
 pytestmark = pytest.mark.looptime
@@ -166,7 +167,19 @@ async def make_way(sim: Simulation, scrapes: Scrapes) -> None:
 
 
 async def fall_sick(sim: Simulation, scrapes: Scrapes) -> None:
-    """Most of the nodes fall silent, and one is cordoned."""
+    """Most of the nodes are called broken, on one attempts fail and errors foretell a failure; then they fall silent, and one is cordoned."""
+    app, now = sim.process.app, CLOCK.now()
+    for _ in range(20):
+        app.lemons.outcome(["n1", "n2"], "", now)
+    for _ in range(4):
+        app.lemons.outcome(["n0"], "n0", now)
+    errors = write([GpuError("0", ErrorKind.REMAPPED, 3, 3.0, now)])
+    told = {"type": "XIDErrors", "status": "True", "message": "Xid 79", "lastTransitionTime": now.isoformat()}
+    for name in ("n0", "n1", "n2"):
+        sim.api.edit(NODES, None, name, lambda node: node["status"]["conditions"].append(told))
+    sim.api.edit(NODES, None, "n0", lambda node: node["metadata"].update(annotations={GPU_ERRORS: errors}))
+    await sim.rest(20)
+    scrapes.look()
     for name in ("n0", "n1", "n2"):
         sim.stop_node(name)
     sim.api.edit(NODES, None, "n3", lambda node: node["spec"].update(unschedulable=True))

@@ -20,6 +20,8 @@ from trainyard.nodes.states import Record, Seen, step
 from trainyard.scheduling.snapshot import Standing
 
 Object = Mapping[str, Any]
+NOTES = (GPU_ERRORS, NODE_HEALTH, REMEDY_APPROVED, REMEDY_REFUSED)
+"""Annotations of a node that matter here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def gist(node: Object) -> object:
     """What of a node matters here: the rest of what kubelet writes is no reason to look."""
     notes, status = node["metadata"].get("annotations", {}), node.get("status", {})
     return (
-        [notes.get(each) for each in (GPU_ERRORS, NODE_HEALTH, REMEDY_APPROVED, REMEDY_REFUSED)],
+        [notes.get(each) for each in NOTES],
         [(each.event, each.words) for each in conditions(status.get("conditions", ()))],
         status.get("capacity", {}).get(GPU),
         status.get("nodeInfo", {}).get("bootID"),

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trainyard.api.names import RESTORING
+from trainyard.nodes.care import NOTES
 
 Object = dict[str, Any]
 
@@ -40,10 +41,12 @@ def of_pod(pod: Object) -> Object:
 
 
 def of_node(node: Object) -> Object:
-    """Also what matters to scheduling. Images and devices in use make up most of a node's status."""
+    """Also what matters to scheduling and to its health. Images and devices in use make up most of a node's status."""
     kept, metadata, status = identity(node), node["metadata"], node.get("status", {})
-    kept["metadata"] |= {"labels": metadata.get("labels")}
-    told = {name: status[name] for name in ("allocatable", "conditions") if name in status}
+    notes = metadata.get("annotations") or {}
+    kept["metadata"] |= {"labels": metadata.get("labels"), "annotations": {k: notes[k] for k in NOTES if k in notes}}
+    told = {name: status[name] for name in ("allocatable", "capacity", "conditions") if name in status}
+    told["nodeInfo"] = {"bootID": status.get("nodeInfo", {}).get("bootID")}
     return {**kept, "spec": node.get("spec"), "status": told}
 
 
