@@ -110,6 +110,7 @@ class Process:
                 workers=8,
                 record=on_record,
                 health_level=health_level,
+                carbon_grams_per_kwh=400.0,
             )
         )
         self._stop = asyncio.Event()
@@ -169,9 +170,9 @@ class Simulation:
         self.patience = 1.0
         """By how much longer than it says `until` waits, where a fault takes time to be noticed."""
         self.demand: dict[str, Any] = {}
+        """What the first gateway says besides: held, queued, inFlight, requests (those that ever came), traffic of revisions."""
         self.contracts: dict[str, Any] = {}
         """By digest: what gateways read of a model's inputs and outputs, where it is not the same as of the others."""
-        """What the first gateway says besides: held, queued, inFlight, requests (those that ever came), traffic of revisions."""
         FakeDeployments(self.api)
         self._background = AsyncExitStack()
         for number in range(nodes):

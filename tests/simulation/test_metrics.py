@@ -14,7 +14,7 @@ from tests import builders as b
 from tests.simulation.fake_faults import both, on, verb, writes
 from tests.simulation.operator_sim import CLOCK, Simulation
 from trainyard.api.names import GPU, GPU_ERRORS
-from trainyard.cluster.resources import EVENTS, INFERENCE_SERVICES, NODES, QUEUES, TRAINING_JOBS, Object
+from trainyard.cluster.resources import EVENTS, FLAVORS, INFERENCE_SERVICES, NODES, QUEUES, TRAINING_JOBS, Object
 from trainyard.metrics.collector import WorldCollector
 from trainyard.metrics.definitions import (
     ALL,
@@ -65,11 +65,12 @@ def of_tree(gpus: int, parent: str = "all", **more: object) -> b.Modifier:
 
 @asynccontextmanager
 async def yard() -> AsyncIterator[Simulation]:
-    """Four nodes of eight GPUs; a tree of two queues, one of them with a budget."""
+    """Four nodes of eight GPUs; a tree of two queues, one of them with a budget; GPUs cost power and money."""
     async with Simulation(nodes=4, gpus=8, quota=16) as sim:
         sim.api.put(QUEUES, b.a_queue("all", gpus=0))
         sim.api.put(QUEUES, b.a_queue("production", of_tree(16, budget={"gpuHours": "100"})))
         sim.change(QUEUES, "research", None, parent="all")
+        sim.change(FLAVORS, "h200", None, wattsPerUnit=700, pricePerHour=2.5)
         lag = asyncio.create_task(watch_event_loop(sim.process.app.ground.metrics.loop_lag))
         await sim.rest(2)
         yield sim
