@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
 from trainyard.admission.auditor import Auditor, Finding, Sighting
 from trainyard.admission.incident_log import IncidentLog
 from trainyard.admission.memory import Memory
@@ -330,6 +328,8 @@ class App:
 
     def _follow(self, kind: str) -> Callable[[dict[str, Any] | None, dict[str, Any] | None], None]:
         def changed(old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
+            if kind == "TrainingJob" and old is not None and new is None:
+                self._job_deleted(old["metadata"])
             for key in self.world.observe(kind, old, new):
                 if key.kind == "TrainingJob":
                     self.training.noticed(key)
@@ -338,8 +338,6 @@ class App:
             if kind == "Node" and _node_gist(old) != _node_gist(new):
                 self.queue.add_after(node_key((new or old or {})["metadata"]["name"]), 0.0)
             self._spread(kind, old, new)
-            if kind == "TrainingJob" and old is not None and new is None:
-                self._job_deleted(old)
             if kind == "Queue" and old is None and new is not None:
                 self.ground.metrics.has_queue(new["metadata"]["name"])
 
@@ -423,13 +421,11 @@ class App:
                 queue, "complete" if conditions.holds(after.status.conditions, ConditionType.COMPLETE) else "failed"
             )
 
-    def _job_deleted(self, raw: Mapping[str, Any]) -> None:
-        """Its status goes with it: what interrupted it is remembered."""
-        try:
-            job = TrainingJob.model_validate(raw)
-        except ValidationError:
-            return  # `_unreadable` told of it
-        self.incidents.over(of_deleted(job, self.ground.clock.now()))
+    def _job_deleted(self, metadata: Mapping[str, Any]) -> None:
+        """Its status goes with it: what interrupted it is remembered, as the world still knows it and no cache does."""
+        job = self.world.get(Key("TrainingJob", metadata.get("namespace", ""), metadata["name"]))
+        if isinstance(job, TrainingJob):
+            self.incidents.over(of_deleted(job, self.ground.clock.now()))
 
     def _attempt_ended(self, job: TrainingJob, failed: str) -> None:
         """What an attempt says of the nodes that it ran on."""
