@@ -20,7 +20,7 @@ from trainyard.cluster.errors import ClusterError
 from trainyard.cluster.resources import NODES, PODS
 from trainyard.cluster.transport import KubeTransport
 from trainyard.nodes import errors
-from trainyard.nodes.dcgm import Reading, counted, new_errors, parse
+from trainyard.nodes.dcgm import Reading, counted, new_errors, parse, remembered
 from trainyard.runtime import logging as json_logging
 from trainyard.runtime.clock import Clock, SystemClock
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 _AT_A_TIME = 16
 _PATIENCE_SECONDS = 10.0
-_MOST_BYTES = 8 * 2**20
+MOST_BYTES = 8 * 2**20
 """A page of 16 GPUs with all counters is below one MiB."""
 Fetch = Callable[[str], Awaitable[str]]
 """The page at an address. Raises OSError, TimeoutError or ValueError if there is none."""
@@ -47,7 +47,7 @@ class Settings(BaseSettings):
 
 
 class Adapter:
-    """Remembers the last page of each node."""
+    """Remembers what the last pages of each node said."""
 
     def __init__(self, client: ClusterClient, fetch: Fetch, clock: Clock, settings: Settings) -> None:
         self._client, self._fetch, self._clock, self._settings = client, fetch, clock, settings
@@ -70,13 +70,14 @@ class Adapter:
         host = f"[{address}]" if ":" in address else address
         async with self._turn:
             try:
-                now = parse(await self._fetch(f"http://{host}:{self._settings.port}/metrics"))
+                page = await self._fetch(f"http://{host}:{self._settings.port}/metrics")
+                now = parse(page, self._clock.now())
                 await self._count(node, now)
             except (OSError, TimeoutError, ValueError, ClusterError) as error:
                 # The page before stays what the next is compared with, so nothing that totals tell is lost.
                 log.warning("a node's GPUs could not be looked at", extra={"node": node, "why": str(error)})
                 return
-            self._before[node] = now
+            self._before[node] = remembered(self._before.get(node, {}), now)
 
     async def _count(self, node: str, now: Mapping[str, Reading]) -> None:
         before = self._before.get(node, {})
@@ -99,7 +100,7 @@ async def run(settings: Settings) -> None:
     timeout = aiohttp.ClientTimeout(total=_PATIENCE_SECONDS)
     try:
         async with aiohttp.ClientSession(timeout=timeout) as session:
-            adapter = Adapter(client, _fetcher(session), clock, settings)
+            adapter = Adapter(client, fetcher(session), clock, settings)
             while True:
                 try:
                     await adapter.look()
@@ -110,15 +111,30 @@ async def run(settings: Settings) -> None:
         await client.close()
 
 
-def _fetcher(session: aiohttp.ClientSession) -> Fetch:
+def fetcher(session: aiohttp.ClientSession) -> Fetch:
+    """Reads whole pages over HTTP."""
+
     async def fetch(url: str) -> str:
-        async with session.get(url, allow_redirects=False) as answer:
-            if answer.status != 200:  # noqa: PLR2004  HTTP
-                raise ValueError(f"{url} answers {answer.status}")
-            page = await answer.content.read(_MOST_BYTES)
-            return page.decode(errors="replace")
+        try:
+            async with session.get(url, allow_redirects=False) as answer:
+                if answer.status != 200:  # noqa: PLR2004  HTTP
+                    raise ValueError(f"{url} answers {answer.status}; expected 200")
+                page = await _whole(answer.content)
+        except aiohttp.ClientError as error:
+            raise OSError(f"{url} cannot be read: {error!r}") from error
+        if len(page) > MOST_BYTES:
+            raise ValueError(f"{url} has more than {MOST_BYTES} bytes; no page of an exporter is so long")
+        return page.decode(errors="replace")
 
     return fetch
+
+
+async def _whole(content: aiohttp.StreamReader) -> bytes:
+    """To its end, or a little more than the limit: a read gives what has arrived, and no more."""
+    page = bytearray()
+    while len(page) <= MOST_BYTES and (more := await content.read(MOST_BYTES)):
+        page += more
+    return bytes(page)
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ from trainyard.metrics.definitions import (
 )
 from trainyard.metrics.loop_lag import watch_event_loop
 from trainyard.nodes.errors import ErrorKind, GpuError, write
+from trainyard.nodes.lemons import ONE_EVENT
 from trainyard.workloads.keys import Key
 
 pytestmark = pytest.mark.looptime
@@ -172,8 +173,8 @@ async def fall_sick(sim: Simulation, scrapes: Scrapes) -> None:
     app, now = sim.process.app, CLOCK.now()
     for _ in range(20):
         app.lemons.outcome(["n1", "n2"], "", now)
-    for _ in range(4):
-        app.lemons.outcome(["n0"], "n0", now)
+    for each in range(4):
+        app.lemons.outcome(["n0"], "n0", now - (3 - each) * ONE_EVENT)
     errors = write([GpuError("0", ErrorKind.REMAPPED, 3, 3.0, now)])
     told = {"type": "XIDErrors", "status": "True", "message": "Xid 79", "lastTransitionTime": now.isoformat()}
     for name in ("n0", "n1", "n2"):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from tests import builders as b
+from tests.simulation.fake_nodes import node as a_node
 from tests.simulation.operator_sim import CLOCK, Simulation
 from trainyard.api.names import GPU, NODE_HEALTH, REMEDY_APPROVED, REMEDY_REFUSED
 from trainyard.api.node_health import HealthLevel, NodeState
@@ -208,6 +209,58 @@ async def test_so_many_at_once_open_the_breaker_and_nobody_is_cordoned() -> None
             says(sim, f"n{each}", "False")
         await sim.until(lambda: cordoned(sim, "n2"), 3600, step=15)
         assert not any(cordoned(sim, f"n{each}") for each in range(2))
+
+
+async def test_a_new_leader_finds_the_breaker_open_before_it_looks_at_the_first_node() -> None:
+    async with Simulation(nodes=10, health_level=HealthLevel.ACT) as sim:
+        for each in range(3):
+            says(sim, f"n{each}")
+        await sim.until(lambda: any("BreakerOpen" in sim.events(f"n{each}") for each in range(3)), 60)
+        await sim.rest(PATIENCE_SECONDS + 5)
+        await sim.restart()
+        await sim.rest(120)
+        assert not any(cordoned(sim, f"n{each}") for each in range(10))
+
+
+async def test_nodes_without_gpus_do_not_hide_that_most_with_gpus_are_sick() -> None:
+    async with Simulation(nodes=4, health_level=HealthLevel.ACT) as sim:
+        for each in range(20):
+            made = a_node(f"cpu{each}")
+            del made["status"]["allocatable"][GPU]
+            sim.api.put(NODES, made)
+        for each in range(3):
+            says(sim, f"n{each}")
+        says(sim, "cpu0", kind="KernelDeadlock", message="")
+        await sim.until(lambda: cordoned(sim, "cpu0"), 120)
+        assert not any(cordoned(sim, f"n{each}") for each in range(4))
+        said = [event["message"] for event in sim.api.all(EVENTS) if event["reason"] == "BreakerOpen"]
+        assert ["3 of 4 nodes with GPUs" in each for each in said] == [True]
+
+
+async def test_who_refuses_while_jobs_leave_keeps_the_node_in_use() -> None:
+    async with Simulation(nodes=3, health_level=HealthLevel.ACT) as sim:
+        says(sim, "n1")
+        says(sim, "n1", kind="GPUMissing", message="")
+        await sim.until(lambda: cordoned(sim, "n1"), 60)
+        events = " ".join(each.event for each in sim.process.app.nodes.signs("n1"))
+        sim.api.edit(NODES, None, "n1", lambda node: node["metadata"]["annotations"].update({REMEDY_REFUSED: events}))
+        await sim.until(lambda: stands(sim, "n1", NodeState.HEALTHY)() and not cordoned(sim, "n1"), 30)
+        await sim.rest(120)
+        assert not cordoned(sim, "n1")
+
+
+@pytest.mark.parametrize("planned", [True, False])
+async def test_a_job_that_leaves_a_node_that_will_be_gone_says_nothing_of_the_node(planned: bool) -> None:
+    async with Simulation(nodes=3) as sim:
+        name = await running(sim, workers=2)
+        if planned:
+            taints = [{"key": "cloud.google.com/impending-node-termination", "effect": "NoSchedule"}]
+            sim.api.edit(NODES, None, name, lambda node: node["spec"].update(taints=taints))
+        else:
+            sim.stop_node(name)
+        await sim.until(lambda: sim.phase("a") == "Running" and name not in sim.nodes("a"), 300)
+        lemon = sim.process.app.lemons.of(name, CLOCK.now())
+        assert (lemon.failures if lemon else 0.0) == pytest.approx(0.0 if planned else 1.0, abs=0.01)
 
 
 @pytest.mark.fault(52)

@@ -62,7 +62,8 @@ class NodeController:
         self._level, self._learn, self._changed, self._told, self._lemons = level, learn, changed, told, lemons
         self._records: dict[str, Record] = {}
         self._noticed: dict[str, dict[str, datetime]] = {}
-        self._breaker_open = False
+        self._breakers: set[bool] = set()
+        """Those that are open: that of nodes with GPUs, that of nodes without."""
 
     async def reconcile(self, key: Key) -> Again:
         """One look at one node."""
@@ -74,8 +75,8 @@ class NodeController:
         now = self._clock.now()
         looked = self._look(name, node, now)
         before = care.recorded(node) if self._level is HealthLevel.ACT else self._records.get(name, Record())
-        self._records[name] = before
-        may_drain = not self._too_many(key, now) and self._level is HealthLevel.ACT
+        in_question = looked.signs or before.taken_out or self._breakers
+        may_drain = not (in_question and self._too_many(key, now)) and self._level is HealthLevel.ACT
         after = step(before, looked, may_drain=may_drain, now=now)
         await self._carry_out(key, node, care.change(name, before, after, looked, self._level))
         self._records[name] = after
@@ -87,7 +88,7 @@ class NodeController:
         ) is not None:
             self._changed(beside)
         waits = after.state is NodeState.DRAINING or (
-            after.state is NodeState.QUARANTINED and (self._level is HealthLevel.ACT or self._breaker_open)
+            after.state is NodeState.QUARANTINED and (self._level is HealthLevel.ACT or self._breakers)
         )
         fades = self._world.nodes[name].standing
         return Again(
@@ -113,14 +114,19 @@ class NodeController:
         return replace(looked, noticed=tuple(self._noticed[name].items()))
 
     def _too_many(self, key: Key, now: datetime) -> bool:
-        """Whether the breaker is open; who finds it open first says so."""
-        taken_out = breaker.lately(self._records.values(), now)
-        is_open = breaker.is_open(taken_out, len(self._world.nodes))
-        if is_open != self._breaker_open:
-            self._breaker_open = is_open
-            self._told.node_breaker(is_open)
+        """Whether the breaker is open for the node; who finds it open first says so.
+
+        It counts how the world's nodes stand, which a new leader knows of all of them before it looks at the first.
+        """
+        kind = breaker.has_gpus(self._world.nodes[key.name])
+        alike = [each.standing for each in self._world.nodes.values() if breaker.has_gpus(each) is kind]
+        taken_out = breaker.lately(alike, now)
+        is_open = breaker.is_open(taken_out, len(alike))
+        if is_open != (kind in self._breakers):
+            self._breakers ^= {kind}
+            self._told.node_breaker(bool(self._breakers))
             if is_open:
-                message = f"{taken_out} of {len(self._world.nodes)} nodes are to be taken out of use within {breaker.WINDOW.total_seconds() / 60:g} minutes: no node is cordoned or drained until that is less; look for a common cause"
+                message = f"{taken_out} of {len(alike)} nodes {'with' if kind else 'without'} GPUs are to be taken out of use within {breaker.WINDOW.total_seconds() / 60:g} minutes: no node is cordoned or drained until that is less; look for a common cause"
                 self._applier.note(key, Note(Reason.BREAKER_OPEN, message, warning=True))
         return is_open
 

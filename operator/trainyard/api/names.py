@@ -58,7 +58,7 @@ NODE_HEALTH = f"{GROUP}/health"
 REMEDY_APPROVED = f"{GROUP}/remedy-approved"
 """What happened, in the operator's name for it, and a person wants the node drained for it."""
 REMEDY_REFUSED = f"{GROUP}/remedy-refused"
-"""The same, and a person wants the node left in use."""
+"""The same of all that speaks against the node, with spaces between, and a person wants it left in use."""
 
 GPU = "nvidia.com/gpu"
 WATTS = "trainyard.dev/watts"

@@ -35,7 +35,7 @@ def add_to(commands: Any) -> None:
 
 def run_approve(options: argparse.Namespace) -> None:
     """Cordon it, and say for what."""
-    server, node, sign = _proposal(options)
+    server, node, (sign, *_) = _proposal(options)
     _write(server, node, {REMEDY_APPROVED: sign.event}, cordon=True)
     output.print_line(
         f"{node['metadata']['name']}:", f"{sign.words}; cordoned, and its jobs leave it after a checkpoint"
@@ -44,15 +44,18 @@ def run_approve(options: argparse.Namespace) -> None:
 
 
 def run_refuse(options: argparse.Namespace) -> None:
-    """Say that it stays in use. An earlier approval of the same is taken back."""
-    server, node, sign = _proposal(options)
-    approved = node["metadata"].get("annotations", {}).get(REMEDY_APPROVED) == sign.event
-    _write(server, node, {REMEDY_REFUSED: sign.event}, cordon=False if approved else None)
-    output.print_line(f"{node['metadata']['name']}:", f"{sign.words}; it stays in use, and this is not held against it")
+    """Say that it stays in use, whatever breaks it now. An earlier approval of any of that is taken back."""
+    server, node, found = _proposal(options)
+    # What was refused before and is still told stays refused: the annotation is the only word of it.
+    events = sorted({each.event for each in found} | {each.event for each in _broken(node) if _refused(node, each)})
+    approved = node["metadata"].get("annotations", {}).get(REMEDY_APPROVED) in events
+    _write(server, node, {REMEDY_REFUSED: " ".join(events)}, cordon=False if approved else None)
+    said = "; ".join(each.words for each in found)
+    output.print_line(f"{node['metadata']['name']}:", f"{said}; it stays in use, and this is not held against it")
 
 
-def _proposal(options: argparse.Namespace) -> tuple[ApiServer, Object, Sign]:
-    """The node, and the worst that is said of it and not refused yet. Raises CliError."""
+def _proposal(options: argparse.Namespace) -> tuple[ApiServer, Object, tuple[Sign, ...]]:
+    """The node, and what breaks it and is not refused or over yet, one at least. Raises CliError."""
     name = options.node.removeprefix("node/").removeprefix("nodes/")
     server = ApiServer.of(options)
     try:
@@ -61,14 +64,21 @@ def _proposal(options: argparse.Namespace) -> tuple[ApiServer, Object, Sign]:
         raise CliError(f"there is no node {name!r}; see them all with `kubectl get nodes`") from None
     except ClusterError as error:
         raise explained(error, server) from None
-    now = SystemClock().now()
-    settled = {*care.recorded(node).settled, node["metadata"].get("annotations", {}).get(REMEDY_REFUSED, "")}
-    found = [each for each in signs(node, now) if each.grade is Grade.BROKEN and each.event not in settled]
+    settled = care.recorded(node).settled
+    found = tuple(each for each in _broken(node) if each.event not in settled and not _refused(node, each))
     if not found:
         raise CliError(
             f"nothing is proposed for node {name}: no monitor calls it broken, or that was refused. To empty it all the same: kubectl cordon {name}, then kubectl drain {name}"
         )
-    return server, node, found[0]
+    return server, node, found
+
+
+def _broken(node: Object) -> list[Sign]:
+    return [each for each in signs(node, SystemClock().now()) if each.grade is Grade.BROKEN]
+
+
+def _refused(node: Object, sign: Sign) -> bool:
+    return sign.event in node["metadata"].get("annotations", {}).get(REMEDY_REFUSED, "").split()
 
 
 def _write(server: ApiServer, node: Object, notes: dict[str, str], *, cordon: bool | None) -> None:

@@ -43,7 +43,7 @@ def seen(node: Object, *, occupied: bool, noticed: Mapping[str, datetime], now: 
         cordoned=bool(node.get("spec", {}).get("unschedulable")),
         boot=str(node.get("status", {}).get("nodeInfo", {}).get("bootID", "")),
         approved=notes.get(REMEDY_APPROVED, ""),
-        refused=notes.get(REMEDY_REFUSED, ""),
+        refused=frozenset(notes.get(REMEDY_REFUSED, "").split()),
         occupied=occupied,
         noticed=tuple((each.event, noticed[each.event]) for each in found if each.event in noticed),
     )

@@ -2,13 +2,14 @@
 
 The exporter's gauge DCGM_FI_DEV_XID_ERRORS holds the last code for ever: it says nothing when the same comes twice, nor when it is over.
 So an error is counted when something rises or another code appears, and what was there at the first look counts for nothing. Where the
-exporter is told to count XIDs in a window (DCGM_EXP_XID_ERRORS_COUNT), each of them is seen. Neighbour: `errors` is what is written.
+exporter is told to count XIDs in a window (DCGM_EXP_XID_ERRORS_COUNT), each of them is seen. A line that is missing from a page says
+nothing: what was known before stays what the next page is compared with. Neighbour: `errors` is what is written.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from trainyard.nodes.errors import ErrorKind, GpuError
 
@@ -25,21 +26,30 @@ _SLOWED: Mapping[str, ErrorKind] = {
     "DCGM_FI_DEV_THERMAL_VIOLATION": ErrorKind.THERMAL,
     "DCGM_FI_DEV_POWER_VIOLATION": ErrorKind.POWER,
 }
-"""Time for which a GPU was slowed down: that it rises is the alarm."""
+"""Time for which a GPU was slowed down, in ns as NVML counts it; the exporter's own list of counters long said us."""
+SLOWED_SHARE = 0.1
+"""An alarm is as much of the time: under full load the power limit slows every GPU down a little."""
+SLOWED_EVERY = timedelta(minutes=5)
+"""Over so long that share is taken, so that a hot GPU has its node written no more often."""
+_NANOSECONDS = 1e9
 _LINE = re.compile(r"(DCGM_\w+)\{([^}]*)\}\s+(\S+)")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Of one GPU. totals: by series. xid: the last code, 0 for none. window: by code, XIDs within the exporter's window; None if it does not count."""
+    """Of one GPU. totals: by series. slowed: the same of time for which it was slowed down, and since when that is compared.
+
+    xid: the last code, 0 for none, None if nothing is said. window: by code, XIDs within the exporter's window; None if it does not count.
+    """
 
     totals: Mapping[str, float] = field(default_factory=dict)
-    xid: int = 0
+    slowed: Mapping[str, tuple[float, datetime]] = field(default_factory=dict)
+    xid: int | None = None
     window: Mapping[int, int] | None = None
 
 
-def parse(text: str) -> dict[str, Reading]:
+def parse(text: str, now: datetime) -> dict[str, Reading]:
     """By index of the GPU, from the exporter's page. Lines that are none of ours, or damaged, are left out."""
     totals: dict[str, dict[str, float]] = {}
     xids: dict[str, int] = {}
@@ -56,7 +66,34 @@ def parse(text: str) -> dict[str, Reading]:
         else:
             # A GPU that is divided has a line for each part, all with the same total.
             seen[name] = max(seen.get(name, 0.0), value)
-    return {gpu: Reading(found, xids.get(gpu, 0), windows.get(gpu)) for gpu, found in totals.items()}
+    return {gpu: _reading(found, xids.get(gpu), windows.get(gpu), now) for gpu, found in totals.items()}
+
+
+def _reading(totals: Mapping[str, float], xid: int | None, window: Mapping[int, int] | None, now: datetime) -> Reading:
+    return Reading(
+        {series: total for series, total in totals.items() if series in _COUNTERS},
+        {series: (total, now) for series, total in totals.items() if series in _SLOWED},
+        xid,
+        window,
+    )
+
+
+def remembered(before: Mapping[str, Reading], now: Mapping[str, Reading]) -> dict[str, Reading]:
+    """What the next page is compared with."""
+    return {**before, **{gpu: _remembered(before.get(gpu, Reading()), reading) for gpu, reading in now.items()}}
+
+
+def _remembered(before: Reading, now: Reading) -> Reading:
+    slowed = {
+        series: then if (then := before.slowed.get(series)) is not None and not _due(then, found) else found
+        for series, found in now.slowed.items()
+    }
+    return replace(
+        now,
+        totals={**before.totals, **now.totals},
+        slowed={**before.slowed, **slowed},
+        xid=before.xid if now.xid is None else now.xid,
+    )
 
 
 def _lines(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
@@ -82,15 +119,27 @@ def new_errors(before: Reading | None, now: Reading) -> Iterator[tuple[ErrorKind
         if (risen := _risen(before.totals.get(series), now.totals.get(series))) >= 1:
             yield kind, None, int(risen)
     for series, kind in _SLOWED.items():
-        if _risen(before.totals.get(series), now.totals.get(series)) > 0:
+        if _slowed(before.slowed.get(series), now.slowed.get(series)):
             yield kind, None, 1
     if now.window is None:
-        if now.xid and now.xid != before.xid:
+        if now.xid and before.xid is not None and now.xid != before.xid:
             yield ErrorKind.XID, now.xid, 1
         return
     for code, count in now.window.items():
         if (more := count - (before.window or {}).get(code, 0)) > 0:
             yield ErrorKind.XID, code, more
+
+
+def _slowed(before: tuple[float, datetime] | None, now: tuple[float, datetime] | None) -> bool:
+    """Whether the GPU was slowed down for a good part of the time between."""
+    if before is None or now is None or not _due(before, now):
+        return False
+    seconds = (now[1] - before[1]).total_seconds()
+    return _risen(before[0], now[0]) / _NANOSECONDS >= SLOWED_SHARE * seconds
+
+
+def _due(before: tuple[float, datetime], now: tuple[float, datetime]) -> bool:
+    return now[1] - before[1] >= SLOWED_EVERY
 
 
 def _risen(before: float | None, now: float | None) -> float:

@@ -27,8 +27,8 @@ class ErrorKind(StrEnum):
     UNCORRECTED = "uncorrected"  # memory errors that did
     REMAPPED = "remapped"  # rows of memory that were replaced by spare ones
     REMAP_FAILURE = "remap-failure"  # no spare row was left
-    THERMAL = "thermal"  # looks in which heat had slowed the GPU down
-    POWER = "power"  # looks in which lack of power had
+    THERMAL = "thermal"  # five minutes of which heat had slowed the GPU down for a tenth
+    POWER = "power"  # the same by its power limit, as happens to every GPU that works hard
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 A score from outcomes alone, as Meta's study of its clusters proposes (Kokolis et al., Revisiting Reliability in Large-Scale Machine
 Learning Research Clusters, 2024). Each attempt that ended is a trial of every node it ran on, and a failure of the one that failed first
 and by no fault of the program. A node's share of failures is compared with that of all others by the lower end of its Wilson interval:
-few trials prove little. What was long ago weighs less.
+few trials prove little. What was long ago weighs less. A job that leaves a node because it will be gone soon says nothing of the node,
+and what several jobs of a node fail of within a few minutes is one event.
 """
 
 import math
@@ -19,6 +20,8 @@ BLAMED = frozenset({FailureClass.GPU, FailureClass.NODE, FailureClass.HANG, Fail
 HALF_LIFE = timedelta(days=14)
 Z = 1.96
 """95 % of a normal distribution lie within so many standard deviations."""
+ONE_EVENT = timedelta(minutes=5)
+"""Failures of a node so soon after one that counted are the same one."""
 LEAST_FAILURES = 1.5
 """A single one may be chance; two of which one is a little old are not forgotten at once."""
 RATIO = 3.0
@@ -34,10 +37,20 @@ class Tally:
     trials: float
     failures: float
     at: datetime
+    failed: datetime | None = None
+    """When a failure was counted last; forgotten by a restart, as it matters for minutes."""
 
     def as_of(self, now: datetime) -> "Tally":
         kept = math.exp2(-(max(timedelta(0), now - self.at) / HALF_LIFE))
-        return Tally(self.trials * kept, self.failures * kept, max(now, self.at))
+        return Tally(self.trials * kept, self.failures * kept, max(now, self.at), self.failed)
+
+    def tried(self, failed: bool, now: datetime) -> "Tally":
+        """After one more attempt."""
+        if failed and self.failed is not None and now - self.failed < ONE_EVENT:
+            return self
+        to_now = self.as_of(now)
+        last = now if failed else self.failed
+        return Tally(to_now.trials + 1, to_now.failures + failed, to_now.at, last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +89,8 @@ class Lemons:
     def outcome(self, nodes: Iterable[str], failed: str, now: datetime) -> None:
         """An attempt on these nodes ended. failed: the node to blame; empty if it did not fail."""
         for name in set(nodes):
-            before = self._tallies.pop(name, Tally(0.0, 0.0, now)).as_of(now)
-            self._tallies[name] = Tally(before.trials + 1, before.failures + (name == failed), before.at)
+            before = self._tallies.pop(name, Tally(0.0, 0.0, now))
+            self._tallies[name] = before.tried(name == failed, now)
         while len(self._tallies) > MOST:
             self._tallies.pop(next(iter(self._tallies)))
         self._all = None

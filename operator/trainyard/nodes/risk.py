@@ -17,7 +17,6 @@ WEIGHTS: dict[ErrorKind, float] = {
     ErrorKind.CORRECTED: 0.02,
     ErrorKind.REMAPPED: 1.0,
     ErrorKind.THERMAL: 0.02,
-    ErrorKind.POWER: 0.02,
 }
 NOTED_XID = 1.0
 APPLICATION_XID = 0.1

@@ -31,7 +31,7 @@ _GOOD_IF_TRUE = re.compile(r"(ready|healthy|available|ok)$", re.IGNORECASE)
 _XID = re.compile(r"(?<!s)xid[a-z ]*(?:\([^)]*\))?[:\s]*(\d{1,3})(?!\d)", re.IGNORECASE)
 _CODE = re.compile(r"ErrorCode:\[?(\d{1,3})(?!\d)")
 _ACTION = re.compile(r"Recommended ?Action[=:]\s*\[?(\w+)", re.IGNORECASE)
-_GPU_COUNT = "nvidia.com/gpu.count"
+GPU_COUNT = "nvidia.com/gpu.count"
 """Label of NVIDIA's feature discovery: GPUs that the node has."""
 
 
@@ -148,7 +148,7 @@ def _of_devices(node: Object) -> Iterator[Sign]:
     status, labels = node.get("status", {}), node.get("metadata", {}).get("labels", {})
     try:
         offered = int(status.get("allocatable", {}).get(GPU, 0))
-        there = max(int(status.get("capacity", {}).get(GPU, 0)), int(labels.get(_GPU_COUNT, 0)))
+        there = max(int(status.get("capacity", {}).get(GPU, 0)), int(labels.get(GPU_COUNT, 0)))
     except ValueError:
         return
     if offered < there:
@@ -200,14 +200,14 @@ def _of_errors(errors: Iterable[GpuError], back_since: datetime | None, now: dat
                 yield Sign(event, Grade.BROKEN, words, Remedy.REPLACE, each.last, device=each.gpu)
             case ErrorKind.THERMAL | ErrorKind.POWER if now - each.last < timedelta(seconds=ALARM_SECONDS):
                 hot = each.kind is ErrorKind.THERMAL
-                words = f"{where} is slowed down by {'heat' if hot else 'lack of power'}"
-                remedy = Remedy.CHECK_COOLING if hot else Remedy.CHECK_POWER
+                words = f"{where} is slowed down by {'heat' if hot else 'its power limit'}"
+                remedy = Remedy.CHECK_COOLING if hot else Remedy.NONE
                 # Not by its count, which rises for as long as it is so.
                 yield Sign(
                     f"{each.kind.value}/{each.gpu}",
-                    Grade.DOUBTFUL,
+                    Grade.DOUBTFUL if hot else Grade.NOTED,
                     words,
                     remedy,
-                    settles=SETTLE_SECONDS,
+                    settles=SETTLE_SECONDS if hot else 0.0,
                     device=each.gpu,
                 )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from trainyard.api.node_health import NodeState, Remedy
+from trainyard.nodes import errors
 from trainyard.nodes.signs import Grade, Sign
 
 CLEAR_SECONDS = 600.0
@@ -23,7 +24,8 @@ PATIENCE_SECONDS = 30.0
 """Before the operator takes a node out of use by itself: a common cause shows in others by then, and opens the breaker."""
 RELAPSE = timedelta(days=7)
 """A fault so soon after a repair asks for a stronger remedy."""
-MOST_SETTLED = 16
+MOST_SETTLED = errors.MOST
+"""Events that are kept; what is told now is kept however much it is, as one fault of a switch is told of every link."""
 _STRONGER = {
     Remedy.RESET_GPU: Remedy.REBOOT,
     Remedy.CHECK_LINKS: Remedy.REBOOT,
@@ -65,7 +67,7 @@ class Seen:
     cordoned: bool = False
     boot: str = ""
     approved: str = ""
-    refused: str = ""
+    refused: frozenset[str] = frozenset()
     occupied: bool = False
     """Pods of ours are there."""
     noticed: tuple[tuple[str, datetime], ...] = ()
@@ -73,16 +75,16 @@ class Seen:
     def overruled(self) -> frozenset[str]:
         """What a person said no to: by a refusal, or by an uncordon after an approval."""
         lifted = {self.approved} if self.approved and not self.cordoned else set()
-        return frozenset(lifted | ({self.refused} - {""}))
+        return self.refused.union(lifted)
 
 
 def step(record: Record, seen: Seen, *, may_drain: bool, now: datetime) -> Record:
     """The next record; the same one if nothing follows. may_drain: the operator may take the node out of use without a person's leave."""
     overruled = seen.overruled()
-    record = _settle(record, overruled)
+    record = _settle(record, overruled, seen)
     if record.state in (NodeState.DRAINING, NodeState.VALIDATING) and not seen.cordoned:
-        return _healthy(_settle(record, [record.event, *_told(seen)]), now, "uncordoned by a person")
-    if record.state in (NodeState.SUSPECT, NodeState.QUARANTINED) and record.event in overruled:
+        return _healthy(_settle(record, [record.event, *_told(seen)], seen), now, "uncordoned by a person")
+    if record.state is not NodeState.HEALTHY and record.event in overruled:
         return _healthy(record, now, "left in use by a person")
     counting = counting_signs(record, seen, now)
     worst = counting[0] if counting and counting[0].grade is Grade.BROKEN else None
@@ -90,7 +92,7 @@ def step(record: Record, seen: Seen, *, may_drain: bool, now: datetime) -> Recor
         case NodeState.HEALTHY | NodeState.SUSPECT:
             return _from_use(record, seen, counting, now)
         case NodeState.QUARANTINED:
-            return _from_quarantine(record, seen, worst, may_drain, now)
+            return _from_quarantine(record, seen, counting, may_drain, now)
         case NodeState.DRAINING if seen.occupied:
             return record
         case NodeState.DRAINING:
@@ -162,12 +164,17 @@ def _quarantine(record: Record, seen: Seen, worst: Sign, now: datetime) -> Recor
     )
 
 
-def _from_quarantine(record: Record, seen: Seen, worst: Sign | None, may_drain: bool, now: datetime) -> Record:
+def _from_quarantine(record: Record, seen: Seen, counting: tuple[Sign, ...], may_drain: bool, now: datetime) -> Record:
+    broken = [each for each in counting if each.grade is Grade.BROKEN]
+    worst = broken[0] if broken else None
     patient = record.since is not None and (now - record.since).total_seconds() >= PATIENCE_SECONDS
+    other = next((each for each in broken if each.event == seen.approved != record.event), None)
+    if other is not None:  # of several faults a person may approve another than the first
+        record = _quarantine(record, seen, other, now)
     if seen.approved == record.event or (may_drain and patient and worst is not None):
         return replace(record, state=NodeState.DRAINING, since=now, cordoned=not seen.cordoned, quiet_since=None)
     if _rebooted(record, seen) or worst is None:
-        cured = _settle(record, _told(seen)) if _rebooted(record, seen) else record
+        cured = _settle(record, _told(seen), seen) if _rebooted(record, seen) else record
         return _quiet(cured, now, CLEAR_SECONDS) or _healthy(replace(cured, repaired=now), now, "")
     if all(each.event != record.event for each in seen.signs):  # the same came again, or something else is left
         return replace(record, event=worst.event, words=worst.words, remedy=worst.remedy, quiet_since=None)
@@ -177,7 +184,7 @@ def _from_quarantine(record: Record, seen: Seen, worst: Sign | None, may_drain: 
 def _from_validation(record: Record, seen: Seen, worst: Sign | None, now: datetime) -> Record:
     """The repair shows in the end of what lasted, or in a reboot; what is still said after a reboot is an old story."""
     if _rebooted(record, seen) and record.event not in record.settled:
-        return replace(_settle(record, [record.event, *_told(seen)]), quiet_since=now)
+        return replace(_settle(record, [record.event, *_told(seen)], seen), quiet_since=now)
     if worst is not None and worst.event != record.event and record.quiet_since is not None:
         return _quarantine(replace(record, repaired=record.since), seen, worst, now)
     ended = all(each.event != record.event for each in seen.signs) or record.event in record.settled
@@ -205,6 +212,12 @@ def _told(seen: Seen) -> list[str]:
     return [each.event for each in seen.signs]
 
 
-def _settle(record: Record, events: Iterable[str]) -> Record:
-    new = [each for each in events if each and each not in record.settled]
-    return replace(record, settled=(*record.settled, *sorted(set(new)))[-MOST_SETTLED:]) if new else record
+def _settle(record: Record, events: Iterable[str], seen: Seen) -> Record:
+    new = sorted({each for each in events if each and each not in record.settled})
+    if not new:
+        return record
+    settled = (*record.settled, *new)
+    told = set(_told(seen))
+    silent = [each for each in settled if each not in told]
+    forgotten = set(silent[: max(0, len(settled) - MOST_SETTLED)])
+    return replace(record, settled=tuple(each for each in settled if each not in forgotten))

@@ -47,6 +47,25 @@ def test_a_refusal_takes_an_approval_back(run: Run, api: StubApi) -> None:
     assert written(api)["spec"] == {}
 
 
+def test_a_refusal_names_all_that_breaks_the_node(run: Run, api: StubApi) -> None:
+    other = condition("GPUMissing", since=60)
+    event = f"GPUMissing@{other['lastTransitionTime']}"
+    there(api, FAULT, other, condition("XIDErrors", message="Xid 31"), **{REMEDY_APPROVED: event})
+    code, out, _ = run("refuse", "n1")
+    assert (code, written(api)["metadata"]["annotations"][REMEDY_REFUSED]) == (0, f"{event} {EVENT}")
+    assert written(api)["spec"] == {}, "the approval is taken back"
+    assert "GPUMissing; GpuXidError (XID 79" in out
+    assert run("approve", "n1")[0] == 1
+
+
+def test_what_was_refused_and_is_still_told_stays_refused(run: Run, api: StubApi) -> None:
+    other = condition("GPUMissing", since=60)
+    there(api, FAULT, other, **{REMEDY_REFUSED: f"{EVENT} gone@long-ago"})
+    assert run("refuse", "n1")[0] == 0
+    event = f"GPUMissing@{other['lastTransitionTime']}"
+    assert written(api)["metadata"]["annotations"][REMEDY_REFUSED] == f"{event} {EVENT}"
+
+
 @pytest.mark.parametrize(
     "made",
     [

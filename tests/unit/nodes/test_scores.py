@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.unit.nodes.looks import NOW, at
 from trainyard.nodes.errors import ErrorKind, GpuError
-from trainyard.nodes.lemons import HALF_LIFE, Lemons, wilson
+from trainyard.nodes.lemons import HALF_LIFE, ONE_EVENT, Lemons, wilson
 from trainyard.nodes.risk import level, score
 
 _ROUNDING = 1e-9
@@ -24,8 +24,10 @@ def fleet(nodes: int = 20, good: int = 19, bad: int = 1) -> Lemons:
 
 
 def ends(lemons: Lemons, name: str, good: int, bad: int) -> Lemons:
+    """Attempts one after the other, the last one now."""
     for attempt in range(good + bad):
-        lemons.outcome([name], name if attempt < bad else "", NOW)
+        time = NOW - (good + bad - 1 - attempt) * ONE_EVENT
+        lemons.outcome([name], name if attempt < bad else "", time)
     return lemons
 
 
@@ -51,13 +53,24 @@ def test_a_gang_that_fails_blames_one_node_and_tries_all() -> None:
     assert [(each and (each.trials, each.failures)) for each in found.values()] == [(1, 0), (1, 1), None]
 
 
+def test_one_event_that_takes_several_jobs_of_a_node_counts_once() -> None:
+    lemons = Lemons()
+    for seconds in (0, 1, 100, 299, 300, 400, 3600):
+        lemons.outcome(["a", "b"], "a", at(seconds))
+    found = {name: lemons.of(name, at(3600)) for name in ("a", "b")}
+    assert {name: each and (round(each.trials, 1), round(each.failures, 1)) for name, each in found.items()} == {
+        "a": (3, 3),
+        "b": (7, 0),
+    }
+
+
 def test_what_was_long_ago_is_forgotten() -> None:
     lemons = ends(fleet(bad=0), "mine", 2, 6)
     sour, later = lemons.of("mine", NOW), lemons.of("mine", NOW + 3 * HALF_LIFE)
     assert sour is not None
     assert later is not None
     assert (sour.sour, later.sour) == (True, False)
-    assert later.failures == pytest.approx(0.75)
+    assert later.failures == pytest.approx(0.75, rel=0.01)
 
 
 def test_words_say_how_sure_it_is() -> None:
@@ -67,9 +80,9 @@ def test_words_say_how_sure_it_is() -> None:
 
 
 def test_what_was_learned_is_kept() -> None:
-    lemons, again = ends(fleet(), "mine", 2, 6), Lemons()
+    lemons, again = fleet(), Lemons()
     again.recall(lemons.to_dict())
-    assert again.of("mine", at(60)) == lemons.of("mine", at(60))
+    assert again.of("n1", at(60)) == lemons.of("n1", at(60))
 
 
 @pytest.mark.parametrize("kept", [{"a": 1}, {"a": [1, 2, "2026-01-01T00:00:00Z"]}, {"a": [1, 0, "x"]}, []])
@@ -104,6 +117,8 @@ def errors(kind: ErrorKind, recent: float, code: int | None = None, gpu: str = "
         ((errors(ErrorKind.XID, 1, 94),), 1),
         ((errors(ErrorKind.XID, 3, 31),), 0),
         ((errors(ErrorKind.XID, 9, 79),), 0),
+        ((errors(ErrorKind.THERMAL, 50),), 1),
+        ((errors(ErrorKind.POWER, 500),), 0),
         ((errors(ErrorKind.CORRECTED, 30), errors(ErrorKind.CORRECTED, 30, gpu="1")), 0),
         ((errors(ErrorKind.CORRECTED, 30), errors(ErrorKind.XID, 5, 31)), 1),
     ],

@@ -129,6 +129,8 @@ def test_an_xid_that_was_counted_twice_is_another_event_than_the_first() -> None
         (GpuError("0", ErrorKind.REMAP_FAILURE, 1, 1.0, at(-60)), [Grade.BROKEN]),
         (GpuError("0", ErrorKind.CORRECTED, 9, 9.0, at(-60)), []),
         (GpuError("0", ErrorKind.THERMAL, 1, 1.0, at(-60)), [Grade.DOUBTFUL]),
+        (GpuError("0", ErrorKind.THERMAL, 1, 1.0, at(-ALARM_SECONDS - 1)), []),
+        (GpuError("0", ErrorKind.POWER, 1, 1.0, at(-60)), [Grade.NOTED]),  # every GPU that works hard
         (GpuError("0", ErrorKind.POWER, 1, 1.0, at(-ALARM_SECONDS - 1)), []),
     ],
 )

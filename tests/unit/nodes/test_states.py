@@ -7,11 +7,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.nodes.looks import NOW, at, sign
+from trainyard.api.names import GPU
 from trainyard.api.node_health import NodeState, Remedy
+from trainyard.nodes import errors
 from trainyard.nodes import record as records
-from trainyard.nodes.breaker import LEAST, is_open, lately
+from trainyard.nodes.breaker import LEAST, has_gpus, is_open, lately
 from trainyard.nodes.signs import Grade, Sign
-from trainyard.nodes.states import CLEAR_SECONDS, VALIDATE_SECONDS, Record, Seen, counting_signs, look_again, step
+from trainyard.nodes.states import (
+    CLEAR_SECONDS,
+    MOST_SETTLED,
+    VALIDATE_SECONDS,
+    Record,
+    Seen,
+    counting_signs,
+    look_again,
+    step,
+)
+from trainyard.scheduling.snapshot import NodeView, Standing
 
 H, S, Q, D, V = NodeState
 FAULT, DOUBT = sign("fault"), sign("doubt", Grade.DOUBTFUL)
@@ -137,9 +149,55 @@ def test_an_uncordon_after_an_approval_is_a_refusal() -> None:
 
 
 def test_a_refusal_brings_a_node_back_at_once() -> None:
-    refused = go(go(Record(), 0, FAULT), 1, FAULT, refused="fault")
+    no = frozenset({"fault"})
+    refused = go(go(Record(), 0, FAULT), 1, FAULT, refused=no)
     assert (refused.state, refused.words) == (H, "left in use by a person")
-    assert go(refused, 2, FAULT, refused="fault", act=True).state is H
+    assert go(refused, 2, FAULT, refused=no, act=True).state is H
+
+
+@pytest.mark.parametrize("act", [False, True])
+def test_a_refusal_also_brings_a_node_back_that_is_drained_or_validated(act: bool) -> None:
+    approved = "" if act else "fault"
+    draining = go(go(Record(), 0, FAULT), 30, FAULT, act=act, approved=approved, cordoned=not act, occupied=True)
+    validating = go(draining, 31, FAULT, act=act, approved=approved, cordoned=True)
+    assert (draining.state, validating.state) == (D, V)
+    for record in (draining, validating):
+        other, this = (
+            go(record, 40, FAULT, act=act, cordoned=True, occupied=True, approved=approved, refused=frozenset({event}))
+            for event in ("another", "fault")
+        )
+        assert other.state is record.state
+        assert (this.state, this.words, this.cordoned) == (H, "left in use by a person", False)
+        assert go(this, 80, FAULT, act=act).state is H
+
+
+def test_of_several_faults_a_person_may_approve_any_and_refuses_all() -> None:
+    both = FAULT, sign("other", remedy=Remedy.REBOOT)
+    record = go(Record(), 0, *both)
+    approved = go(record, 1, *both, approved="other", cordoned=True, occupied=True)
+    assert (approved.state, approved.event, approved.remedy) == (D, "other", Remedy.REBOOT)
+    refused = go(record, 1, *both, refused=frozenset({"fault", "other"}))
+    assert refused.state is H
+    assert go(refused, 2, *both, act=True).state is H
+    doubted = go(record, 1, FAULT, DOUBT, approved="doubt", cordoned=True)
+    assert doubted.state is Q, "a doubt is no fault"
+
+
+def test_a_fault_that_says_more_than_is_kept_is_settled_as_a_whole() -> None:
+    many = [sign(f"xid74/{gpu}#{count}") for gpu in range(16) for count in range(16)]
+    assert len(many) > errors.MOST
+    old = Record(settled=tuple(f"old{each}" for each in range(40)))
+    rebooted = go(go(go(old, 0, *many), 30, *many, act=True), 31, *many, cordoned=True, act=True)
+    for second in (100, 200, 101 + VALIDATE_SECONDS, 5000):
+        rebooted = go(rebooted, second, *many, cordoned=second < 300, boot="two", act=True)
+    assert rebooted.state is H
+    assert set(rebooted.settled) == {each.event for each in many}
+
+
+def test_what_is_no_longer_told_is_forgotten_the_oldest_first() -> None:
+    settled = Record(settled=tuple(f"old{each}" for each in range(MOST_SETTLED)))
+    after = go(settled, 0, FAULT, refused=frozenset({"fault"}))
+    assert (after.settled[0], after.settled[-1], len(after.settled)) == ("old1", "fault", MOST_SETTLED)
 
 
 def test_what_speaks_against_a_node_leaves_out_what_is_settled() -> None:
@@ -186,5 +244,15 @@ def test_the_breaker_opens_over_a_fifth_of_the_nodes(out: int, nodes: int, opens
 
 @pytest.mark.fault(46)
 def test_the_breaker_forgets_what_was_long_ago_or_is_over() -> None:
-    recent, old = Record(state=Q, since=at(0)), Record(state=D, since=at(-3600))
-    assert lately([recent, old, Record(state=S, since=at(0)), Record()], at(60)) == 1
+    recent, old = Standing(state=Q, since=at(0)), Standing(state=D, since=at(-3600))
+    assert lately([recent, old, Standing(state=S, since=at(0)), Standing()], at(60)) == 1
+
+
+@pytest.mark.parametrize(
+    ("allocatable", "labels", "has"),
+    [({"cpu": 8}, {}, False), ({GPU: 8}, {}, True), ({GPU: 0}, {}, True), ({}, {"nvidia.com/gpu.count": "8"}, True)],
+)
+def test_a_node_has_gpus_also_while_it_offers_none(
+    allocatable: dict[str, int], labels: dict[str, str], has: bool
+) -> None:
+    assert has_gpus(NodeView("n", labels, allocatable)) is has
