@@ -97,7 +97,7 @@ _REPAIR = (
         expr="max(trainyard_node_breaker_open) == 1",
         after="0m",
         summary="So many nodes are to be taken out of use that none is",
-        description="More than a fifth of all nodes were quarantined within half an hour. That is hardly the nodes' fault, so nothing is cordoned or drained without a person.",
+        description="More than a fifth of all nodes with GPUs, or of those without, were quarantined within half an hour. That is hardly the nodes' fault, so none of these is cordoned or drained without a person.",
         impact="Broken nodes keep their jobs. They take no new pods.",
         diagnosis=(_TOP, _NODES, "kubectl get events -n default --field-selector involvedObject.kind=Node"),
         remedy="Look for what the nodes share: driver or firmware of the last upgrade, power, cooling, a switch, the monitor itself. What a monitor says in error: trainyard refuse NODE. The breaker closes by itself.",

@@ -213,7 +213,7 @@ _SICK = (
     ),
     Panel(
         "Is so much broken at once that nothing is done?",
-        "1 while over a fifth of the nodes were quarantined within half an hour: none is cordoned or drained without a person. Look for a common cause.",
+        "1 while over a fifth of the nodes with GPUs, or of those without, were quarantined within half an hour: none of these is cordoned or drained without a person. Look for a common cause.",
         Unit.COUNT,
         (Query(total(_S.once(d.NODE_BREAKER)), "breaker"),),
         limits=growing(1, 1),
