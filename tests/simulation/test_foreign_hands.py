@@ -9,6 +9,7 @@ from tests import builders as b
 from tests.simulation.journeys import JOURNEYS, undisturbed
 from tests.simulation.operator_sim import Simulation
 from tests.simulation.oracles import end_state, judge, running
+from trainyard.api.names import DIGEST, SHAPE
 from trainyard.cluster.resources import (
     DEPLOYMENTS,
     INFERENCE_SERVICES,
@@ -113,6 +114,66 @@ async def test_an_emptied_status_of_a_service_is_known_again_from_its_pods() -> 
         await sim.until(lambda: sim.served("s")["readyReplicas"] == 3, 30)
         assert before < running(sim)
         await judge(sim)
+
+
+@pytest.mark.fault(34)
+async def test_an_emptied_status_of_an_autoscaled_service_does_not_drain_it() -> None:
+    async with Simulation() as sim:
+        scaled = b.spec(autoscaling={"minReplicas": 1, "maxReplicas": 6}, gateway={"maxConcurrency": 4})
+        sim.create(b.inference_service("s", scaled))
+        await sim.until(lambda: sim.served("s").get("phase") == "Ready", 30)
+        sim.run_gateways("s")
+        for second in range(60):
+            sim.demand = {"inFlight": 4, "queued": 20 * second, "requests": 40 * second}
+            await sim.rest(1)
+        before = running(sim)
+        assert sim.served("s")["readyReplicas"] == 6
+        sim.api.edit(INFERENCE_SERVICES, "team", "s", lambda obj: obj.update(status={}))
+        for second in range(60, 70):
+            sim.demand = {"inFlight": 4, "queued": 1200, "requests": 40 * second}
+            await sim.rest(1)
+        assert running(sim) == before
+        assert not any(each.get("release") for each in sim.served("s")["admission"])
+        assert sim.served("s")["desiredReplicas"] == 6
+        assert sim.violations() == {}
+
+
+def unmark(pod: Object) -> None:
+    for each in (DIGEST, SHAPE):
+        pod["metadata"].get("annotations", {}).pop(each, None)
+
+
+@pytest.mark.fault(34)
+async def test_replicas_without_a_mark_of_their_model_are_known_again_too() -> None:
+    """An earlier version did not write it on their pods."""
+    async with Simulation() as sim:
+        sim.create(b.inference_service("s", b.replicas(2)))
+        await sim.until(lambda: sim.served("s").get("phase") == "Ready", 30)
+        before = running(sim)
+        for pod in sim.api.all(PODS):
+            sim.api.edit(PODS, "team", pod["metadata"]["name"], unmark)
+        sim.api.edit(INFERENCE_SERVICES, "team", "s", lambda obj: obj.update(status={}))
+        await sim.until(lambda: sim.served("s").get("phase") == "Ready", 30)
+        await sim.rest(10)
+        assert running(sim) == before
+        await judge(sim)
+
+
+@pytest.mark.fault(34)
+@pytest.mark.parametrize("left", [0, 1])
+async def test_an_emptied_status_of_a_job_some_of_whose_spares_are_gone_disturbs_none_of_its_workers(left: int) -> None:
+    async with Simulation(nodes=11, gpus=8) as sim:
+        sim.create(b.training_job("a", b.workers(2), b.gpus(8), b.spares(1 + left), b.storage()))
+        await sim.until(sim.is_("Running", "a"), 20)
+        last = next(pod for pod in sim.pods("a") if pod["metadata"]["name"] == f"a-spare-{left}-1")
+        sim.stop_node(last["spec"]["nodeName"])
+        await sim.until(lambda: len(sim.pods("a")) == 2 + left, 90)
+        before = running(sim)
+        sim.api.edit(TRAINING_JOBS, "team", "a", lambda obj: obj.update(status={}))
+        await sim.until(sim.is_("Running", "a"), 30)
+        await sim.rest(10)
+        assert running(sim) == before
+        assert sim.status("a")["gpus"] == 8 * (2 + left)
 
 
 @pytest.mark.fault(34)

@@ -6,6 +6,7 @@ whoever keeps logs and wants all of them for ever.
 
 import logging
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -23,7 +24,7 @@ class IncidentLog:
     """Of one operator."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, int], JobIncident] = {}
+        self._kept: dict[tuple[str, int, datetime], JobIncident] = {}
         self.learned = 0
         """Counted up whenever one is added."""
 
@@ -42,12 +43,16 @@ class IncidentLog:
         return {"format": _FORMAT, "incidents": kept}
 
     def recall(self, kept: Mapping[str, Any]) -> None:
-        """The inverse of `to_dict`, for one that knows none yet. Raises ValueError if it is damaged."""
+        """The inverse of `to_dict`; what is known here alone stays, and is news. Raises ValueError if it is damaged."""
         try:
             found = [JobIncident.model_validate(each) for each in kept["incidents"]]
         except (ValidationError, KeyError, TypeError) as error:
             raise ValueError(f"the incidents are damaged and are to be deleted: {error!r}") from error
-        self._kept = {each.key: each for each in found[-MOST:]}
+        theirs = {each.key: each for each in found}
+        newest = sorted((self._kept | theirs).values(), key=_when)[-MOST:]
+        self._kept = {each.key: each for each in newest}
+        if self._kept.keys() - theirs.keys():
+            self.learned += 1
 
     def _add(self, incident: JobIncident) -> bool:
         if incident.key in self._kept:

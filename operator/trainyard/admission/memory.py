@@ -42,7 +42,7 @@ class Kept(Protocol):
     def to_dict(self) -> dict[str, Any]: ...
 
     def recall(self, kept: Mapping[str, Any], /) -> None:
-        """The inverse. Raises ValueError if it is damaged."""
+        """The inverse. Counts `learned` up if more is known than that. Raises ValueError if it is damaged."""
         ...
 
 
@@ -66,19 +66,20 @@ class Memory:
         self._saved = 0
 
     async def recall(self) -> None:
-        """Call before anything is learned, and when somebody else wrote, whose word counts."""
+        """Call before anything is learned, and when somebody else wrote: what is kept says whose word counts."""
         try:
             found = await self._client.get(CONFIG_MAPS, self._namespace, self._name)
             self._exists, self._version = found is not None, _version(found)
             text = ((found or {}).get("data") or {}).get(self._key)
             if text:
+                learned = self._kept.learned
                 self._kept.recall(json.loads(text))
+                self._saved = learned
         except (ClusterError, ValueError) as error:
             log.warning(
                 "what was kept before is not known; it is begun anew",
                 extra={"configmap": f"{self._namespace}/{self._name}", "why": str(error)},
             )
-        self._saved = self._kept.learned
 
     async def run(self) -> None:
         """Write now and then, until cancelled."""

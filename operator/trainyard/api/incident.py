@@ -92,12 +92,15 @@ class JobIncident(Incident):
 
     namespace: str = Field(description="Namespace of the job.")
     job: str = Field(description="Name of the job.")
-    uid: str = Field(description="The job's uid: a later job of the same name is another one.")
+    uid: str = Field(
+        description="The job's uid, of a restored one that which it had at first: a later job of the same name is another one."
+    )
     queue: str = Field(default="", description="Queue of the job.")
 
     @property
-    def key(self) -> tuple[str, int]:
-        return self.uid, self.number
+    def key(self) -> tuple[str, int, datetime]:
+        """A job that comes back from a backup counts on from what it had then: the number alone may be given twice."""
+        return self.uid, self.number, self.fault_at
 
 
 class Incidents(Model):

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from trainyard.cli.errors import CliError
+from trainyard.cli.output import plain
 
 _INTERRUPTED = 130
 _QUESTIONS = "trainyard.cli.questions"
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.run(options)
         sys.stdout.flush()
     except CliError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {plain(str(error), sys.stderr)}", file=sys.stderr)
         return error.code
     except BrokenPipeError:
         # Whoever reads has seen enough; Python would complain again when it closes the stream.

@@ -25,7 +25,14 @@ from trainyard.cluster.errors import ClusterError, Forbidden, NotFound
 from trainyard.cluster.resources import CONFIG_MAPS, TRAINING_JOBS
 from trainyard.questions.incidents import Wanted, incidents
 
-_PLANNED = (Reason.PREEMPTED, Reason.SUSPENDED, Reason.RESIZED, Reason.QUEUE_DRAINED, Reason.BUDGET_EXHAUSTED)
+_PLANNED = (
+    Reason.PREEMPTED,
+    Reason.SUSPENDED,
+    Reason.RESIZED,
+    Reason.QUEUE_DRAINED,
+    Reason.BUDGET_EXHAUSTED,
+    Reason.RESTORED,
+)
 _CAUSES = tuple(dict.fromkeys(each.value for each in (*FailureClass, *_PLANNED)))
 _SPAN = re.compile(r"(\d+)([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -65,11 +72,11 @@ def add_to(commands: Any) -> None:
 
 def moment(text: str) -> datetime:
     """A time, or so long ago."""
-    if (span := _SPAN.fullmatch(text)) is not None:
-        return datetime.now(UTC) - timedelta(**{_UNITS[span[2]]: int(span[1])})
     try:
+        if (span := _SPAN.fullmatch(text)) is not None:
+            return datetime.now(UTC) - timedelta(**{_UNITS[span[2]]: int(span[1])})
         found = datetime.fromisoformat(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(
             f"{text!r} is neither a span such as 24h nor a time such as 2026-11-30T12:00:00Z"
         ) from None

@@ -2,13 +2,14 @@
 
 import importlib
 import os
+import re
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 import orjson
 
@@ -17,6 +18,8 @@ from trainyard.cli.errors import CliError
 _PATIENCE_SECONDS = 2.0
 _GAP = 2
 _UPDATES = 500
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""But for tabs and ends of lines: a terminal obeys them, and texts of others tell it nothing."""
 
 
 def print_json(value: Any) -> None:
@@ -27,6 +30,7 @@ def print_json(value: Any) -> None:
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table; numbers are aligned to the right."""
     right = [bool(rows) and all(_numeric(row[place]) for row in rows) for place in range(len(columns))]
+    rows = [[plain(cell) for cell in row] for row in rows]
     if sys.stdout.isatty() and (rich := _rich("table")) is not None:
         table = rich.Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
         for name, numbers in zip(columns, right, strict=True):
@@ -48,10 +52,16 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
 
 def print_line(label: str, text: str) -> None:
     """A fact with its name in front."""
+    text = plain(text)
     if sys.stdout.isatty() and (rich := _rich("console")) is not None:
         rich.Console(highlight=False).print(f"[bold]{label}[/bold] {_escaped(text)}", soft_wrap=False)
     else:
         print(f"{label} {text}")
+
+
+def plain(text: str, stream: TextIO | None = None) -> str:
+    """On a terminal: without what it would take for an order, as a message of a stranger may hold it."""
+    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text) if (stream or sys.stdout).isatty() else text
 
 
 def _rich(module: str) -> Any:

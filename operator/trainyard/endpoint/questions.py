@@ -107,9 +107,8 @@ class Questions:
         wanted = _wanted(request)
         await self._people.may(request, "list", _PLURALS["TrainingJob"], wanted.namespace)
         picture, known = self._take(), self._remembered()
-        return await self._answer(
-            picture, wanted.namespace, lambda: incidents(picture.world.training_jobs(), known, wanted)
-        )
+        jobs = tuple(picture.world.training_jobs())  # here: the world goes on while the thread reads
+        return await self._answer(picture, wanted.namespace, lambda: incidents(jobs, known, wanted))
 
     async def _answer(self, picture: Picture, namespace: str, work: Callable[[], _Answer]) -> web.Response:
         """namespace: that of which the caller may see names; empty for one who may see all."""

@@ -62,7 +62,7 @@ def kept(sight: Sight, new: TrainingJobStatus) -> list[Incident]:
 def told_apart(job: TrainingJob, incident: Incident) -> JobIncident:
     """The incident for those who look at many jobs."""
     meta = job.metadata
-    of = {"namespace": meta.namespace, "job": meta.name, "uid": meta.uid, "queue": job.spec.queue}
+    of = {"namespace": meta.namespace, "job": meta.name, "uid": job.first_uid(), "queue": job.spec.queue}
     return JobIncident(**incident.model_dump(), **of)
 
 

@@ -1,6 +1,6 @@
 """A status of a TrainingJob that somebody emptied: its place is read back from the pods, which nobody stops."""
 
-from trainyard.api.names import WORKER
+from trainyard.api.names import SPARE, WORKER
 from trainyard.api.reasons import Reason
 from trainyard.api.training_job import TrainingJobStatus
 from trainyard.scheduling.snapshot import Assignment
@@ -35,6 +35,12 @@ def _place(case: Case, attempt: int) -> Assignment | None:
     nodes: dict[str, tuple[str, ...]] = {}
     for role, count in counts.items():
         mine = sorted((pod for pod in pods if pod.role == role), key=lambda pod: pod.index)
+        if role == SPARE:
+            # One that was used up, or rests, is missing; the gang is whole without it.
+            mine = [pod for place, pod in enumerate(mine[:count]) if pod.index == place]
+            if mine:
+                nodes[role] = tuple(pod.node for pod in mine)
+            continue
         fewest = least if role == WORKER and least is not None else count
         if [pod.index for pod in mine] != list(range(len(mine))) or not fewest <= len(mine) <= count:
             return None

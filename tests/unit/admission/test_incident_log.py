@@ -52,6 +52,33 @@ def test_what_is_kept_is_read_again_and_fits_into_a_config_map() -> None:
     assert again.all() == log.all()
 
 
+def test_what_somebody_else_wrote_and_what_is_known_here_are_kept_together() -> None:
+    ours, theirs = IncidentLog(), IncidentLog()
+    ours.over([incident(1), incident(4)])
+    theirs.over([incident(2), incident(4, cause="Hang")])
+    learned = ours.learned
+    ours.recall(theirs.to_dict())
+    assert (numbers(ours), ours.learned) == ([1, 2, 4], learned + 1), "1 is not written yet"
+    assert {each.cause for each in ours.all() if each.number == 4} == {"Hang"}
+    again = ours.learned
+    ours.recall(ours.to_dict())
+    assert ours.learned == again, "all of it is written"
+
+
+def test_of_both_the_newest_are_kept() -> None:
+    ours, theirs = IncidentLog(), IncidentLog()
+    ours.over([incident(0), incident(MOST + 1)])
+    theirs.over(incident(number) for number in range(1, MOST + 1))
+    ours.recall(theirs.to_dict())
+    assert numbers(ours) == list(range(2, MOST + 2))
+
+
+def test_one_number_given_twice_after_a_restore_is_two_incidents() -> None:
+    log = IncidentLog()
+    log.over([incident(3), incident(3, fault_at=NOW)])
+    assert numbers(log) == [3, 3]
+
+
 @pytest.mark.parametrize("kept", [{}, {"incidents": 3}, {"incidents": [{"job": "a"}]}])
 def test_a_damaged_list_is_refused(kept: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="damaged"):

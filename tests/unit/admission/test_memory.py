@@ -8,7 +8,9 @@ import pytest
 
 from tests import builders as b
 from tests.hand_clock import HandClock
+from trainyard.admission.incident_log import IncidentLog
 from trainyard.admission.memory import Memory
+from trainyard.api.incident import JobIncident
 from trainyard.api.names import LEARNED
 from trainyard.api.training_job import TrainingJob
 from trainyard.cluster.errors import AlreadyExists, Conflict, Forbidden, Unreachable
@@ -175,3 +177,40 @@ async def test_what_somebody_else_wrote_meanwhile_is_taken_over_and_not_written_
     assert outlooks.to_dict() == restored.to_dict()
     await memory.save()
     assert client.writes == []
+
+
+async def test_incidents_that_nobody_wrote_yet_outlive_what_somebody_else_wrote() -> None:
+    """Five minutes of them may have come since the last time."""
+    client, log, theirs = OneConfigMap(json.dumps(IncidentLog().to_dict())), IncidentLog(), IncidentLog()
+    memory = Memory(client, log, "trainyard-system", LEARNED, "learned.json")
+    await memory.recall()
+    log.over([struck("ours")])
+    theirs.over([struck("theirs")])
+    client.obj, client.conflicts = {"data": {"learned.json": json.dumps(theirs.to_dict())}}, True
+    await memory.save()
+    client.conflicts = False
+    await memory.save()
+    assert client.obj is not None
+    written = IncidentLog()
+    written.recall(json.loads(client.obj["data"]["learned.json"]))
+    assert {each.job for each in written.all()} == {"ours", "theirs"}
+    await memory.save()
+    assert client.writes == ["patch"]
+
+
+async def test_what_cannot_be_read_after_somebody_else_wrote_costs_nothing_that_was_learned() -> None:
+    client = OneConfigMap(json.dumps(IncidentLog().to_dict()))
+    log = IncidentLog()
+    memory = Memory(client, log, "trainyard-system", LEARNED, "learned.json")
+    await memory.recall()
+    log.over([struck("ours")])
+    client.obj, client.conflicts = {"data": {"learned.json": "no json"}}, True
+    await memory.save()
+    client.conflicts = False
+    await memory.save()
+    assert client.writes == ["patch"]
+
+
+def struck(job: str) -> JobIncident:
+    told = {"cause": "Node", "fault_at": NOW, "detected_at": NOW, "ended_at": NOW, "outcome": "Recovered"}
+    return JobIncident(namespace="team", job=job, uid=f"uid-{job}", number=1, attempt=1, **told)

@@ -166,6 +166,7 @@ def test_a_job_that_ran_comes_back_without_its_place_and_with_its_past() -> None
     assert (status.checkpoint.step, status.restarts, status.observed_generation) == (120, 2, 1)
     assert status.restored is not None
     assert (status.restored.uid, status.restored.since) == ("uid-a", datetime(2026, 11, 23, 10, tzinfo=UTC))
+    assert [each.cause for each in status.incidents] == ["Restored"]
 
 
 def test_a_job_that_is_restored_once_more_is_still_who_it_was_at_first() -> None:
@@ -259,6 +260,18 @@ def test_what_is_there_is_never_replaced_unasked(found: Saved) -> None:
     assert "another backup is being restored" in decision(found, marked(found, "sha256:y"))
     leaving = saved({**found.raw, "metadata": {**found.raw["metadata"], "deletionTimestamp": CREATED}})
     assert "is being deleted" in decision(found, leaving, overwrite=True)
+
+
+def test_a_job_that_was_created_anew_is_not_taken_for_the_one_that_was_saved() -> None:
+    """GitOps may be faster than a restore; its folder of checkpoints is named by its uid."""
+    old, anew = job("a"), job("a", uid="another")
+    assert "was created anew" in decision(old, anew)
+    assert "delete it first" in decision(old, anew, overwrite=True)
+    at_first = {"uid": "uid-a", "since": CREATED, "taken": CREATED}
+    back = job("a", b.status(restored=at_first), uid="another")
+    assert (decision(old, back), decision(back, old)) == ("same", "same")
+    queue = saved(b.a_queue("q"))
+    assert decision(queue, saved(b.a_queue("q"), uid="another")) == "same"
 
 
 def test_what_is_written_out_and_what_is_by_default_is_the_same() -> None:

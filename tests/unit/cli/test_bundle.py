@@ -148,6 +148,27 @@ def test_what_users_say_in_their_own_words_is_left_out() -> None:
     assert found["labels"] == {"owner": LEFT_OUT, "trainyard.dev/queue": "research"}
 
 
+def test_images_and_addresses_tell_of_nobody() -> None:
+    status = {
+        "imageID": "docker-pullable://registry.acme.example/falcon/train@sha256:ab",
+        "hostIP": "10.9.8.7",
+        "hostIPs": [{"ip": "10.9.8.7"}],
+        "podIP": "10.9.8.6",
+        "podIPs": [{"ip": "10.9.8.6"}],
+    }
+    assert NAMES.object(status) == {"imageID": "train@sha256:ab"}
+
+
+def test_names_of_what_is_gone_are_met_later_and_what_holds_a_known_one_keeps_its_relation() -> None:
+    names = Pseudonyms({"TrainingJob": [b.training_job("falcon")]})
+    later = [("Pod", "falcon-worker-0-1"), ("Pod", "osprey-worker-0-1"), ("Pod", "lonely"), ("TrainingJob", "osprey")]
+    names.meet([*later, ("TrainingJob", "falcon-two")])
+    falcon, osprey = names.text("falcon"), names.text("osprey")
+    assert names.text("falcon-worker-0-1 and osprey-worker-0-1") == f"{falcon}-worker-0-1 and {osprey}-worker-0-1"
+    assert (falcon, names.text("falcon-two"), osprey) == ("job-1", "job-2", "job-3")
+    assert names.text("lonely") == "pod-4"
+
+
 # The archive.
 
 
@@ -254,3 +275,40 @@ def test_what_cannot_be_read_is_left_out_and_said(yard: StubApi, run: Run, tmp_p
     code, printed, _ = run("bundle", "-o", str(tmp_path / "b"))
     assert code == 0
     assert "left out: events: no events for you" in printed
+
+
+def event(kind: str, name: str, namespace: str = "team") -> Object:
+    return {
+        "kind": "Event",
+        "metadata": {"name": f"{name}.17ab", "uid": "0123", "namespace": namespace or "default"},
+        "involvedObject": {"apiVersion": "v1", "kind": kind, "name": name, "namespace": namespace},
+        "message": f"about {name}",
+    }
+
+
+def test_events_of_other_peoples_pods_stay_out(yard: StubApi, run: Run, tmp_path: Path) -> None:
+    ours = [event("Pod", "a-worker-0-1"), event("Pod", "s-3"), event("Node", "n0", "")]
+    theirs = [event("Pod", "a-worker-0-1", "bank"), event("Pod", "payroll-7"), event("Node", "gone", "")]
+    yard.add(*ours, *theirs, event("ConfigMap", "a-x"))
+    run("bundle", "-o", str(tmp_path / "b"))
+    found = json.loads(files((tmp_path / "b").read_bytes())["events.json"])
+    told = sorted((each["involvedObject"]["namespace"], each["involvedObject"]["name"]) for each in found)
+    assert told == [("", "n0"), ("team", "a-worker-0-1"), ("team", "s-3")]
+
+
+def test_names_of_jobs_that_are_gone_are_replaced_too(yard: StubApi, run: Run, tmp_path: Path) -> None:
+    about = {"apiVersion": "trainyard.dev/v1alpha1", "kind": "TrainingJob", "name": "osprey", "namespace": "acme-old"}
+    yard.add({**event("TrainingJob", "osprey"), "involvedObject": about})
+    incident = {"namespace": "acme-lab", "job": "kestrel", "queue": "birds", "node": "rack-9", "cause": "Node"}
+    lines = [
+        {"message": "pod refused", "object": "TrainingJob acme-lab/heron"},
+        {"message": "seen", "object": {"kind": "InferenceService", "namespace": "acme-lab", "name": "egret"}},
+        {"message": "audit", "audit": {"object": "Queue ravens"}},
+        {"message": "incident", "incident": incident},
+    ]
+    yard.logs["trainyard-0"] = [f"2026-11-30T12:00:00Z {json.dumps(each)}" for each in lines]
+    run("bundle", "-o", str(tmp_path / "b"), "--anonymous")
+    content = b"".join(files((tmp_path / "b").read_bytes()).values()).decode()
+    names = ("osprey", "acme", "kestrel", "birds", "rack-9", "heron", "egret", "ravens")
+    assert [each for each in names if each in content] == []
+    assert "trainyard-0" in content

@@ -1,5 +1,6 @@
 """What the doctor finds: each fault in an installation that is sound otherwise, and nothing in a sound one."""
 
+import base64
 import json
 from collections.abc import Callable
 from datetime import timedelta
@@ -9,8 +10,8 @@ import pytest
 
 from tests import builders as b
 from tests.unit.cli.conftest import Run
-from tests.unit.cli.stub_api import StubApi
-from tests.unit.cli.yards import CREATED, GROUPS, NOW, Object, a_node, an_installation, stored
+from tests.unit.cli.stub_api import StubApi, a_person
+from tests.unit.cli.yards import CREATED, GROUPS, NOW, SYSTEM, Object, a_node, an_installation, stored
 from trainyard.api.names import RESTORING
 from trainyard.cli.doctor.checks import CHECKS, examine
 from trainyard.cli.doctor.conformance import version_of
@@ -233,9 +234,9 @@ def test_each_fault_is_found(change: Callable[[Objects], object], severity: Seve
         ({"server_time": NOW - timedelta(seconds=30)}, Severity.WARNING, "that of this machine is 30 s ahead"),
         ({"version": "v1.28.4-eks"}, Severity.PROBLEM, "the API server is of version v1.28.4-eks"),
         ({"groups": frozenset(GROUPS) - {"policy/v1"}}, Severity.PROBLEM, "PodDisruptionBudget is not there"),
-        ({"certificate": Certificate(NOW - timedelta(days=1), ())}, Severity.PROBLEM, "certificate ended 2026-11-29"),
+        ({"certificate": Certificate(NOW - timedelta(days=1))}, Severity.PROBLEM, "certificate ended 2026-11-29"),
         (
-            {"certificate": Certificate(NOW + timedelta(days=2), ())},
+            {"certificate": Certificate(NOW + timedelta(days=2))},
             Severity.WARNING,
             "ends 2026-12-02 12:00Z and was not renewed",
         ),
@@ -342,3 +343,11 @@ def test_conformance_is_a_table_of_features(yard: StubApi, run: Run) -> None:
     assert code == 0
     assert " yes " in rows["Leases"]
     assert " no " in rows["Prometheus operator"]
+
+
+def test_a_certificate_of_somebody_else_needs_no_further_names(yard: StubApi, run: Run) -> None:
+    without_names, _ = a_person()
+    secret = yard.objects[f"/api/v1/namespaces/{SYSTEM}/secrets/trainyard-operator-tls"]
+    secret["data"]["tls.crt"] = base64.b64encode(without_names).decode()
+    code, printed, _ = run("doctor")
+    assert (code, "certificate ends" in printed) == (3, True)

@@ -82,6 +82,7 @@ def test_the_table_tells_what_struck_and_how_long_each_part_took(yard: StubApi, 
         (["-A", "--node", "gpu-7"], ["llama"]),
         (["-A", "--class", "Hang"], ["llama"]),
         (["--class", "Preempted"], ["digits"]),
+        (["--class", "Restored"], []),
         (["--planned"], ["digits", "digits", "gone"]),
         (["--since", "2026-11-23T10:05:00Z", "--planned"], ["digits"]),
         (["--since", "1h"], []),
@@ -134,5 +135,8 @@ def test_since_is_a_span_or_a_time_and_nothing_else() -> None:
     assert moment("2026-11-30T12:00:00") == datetime(2026, 11, 30, 12, tzinfo=UTC)
     before = datetime.now(UTC)
     assert before <= moment("90m") + timedelta(minutes=90) <= datetime.now(UTC)
+    for far in ("99999999999d", "999999999d", "9" * 5000 + "s"):
+        with pytest.raises(argparse.ArgumentTypeError, match="is neither a span such as 24h"):
+            moment(far)
     with pytest.raises(argparse.ArgumentTypeError, match="'yesterday' is neither a span such as 24h"):
         moment("yesterday")

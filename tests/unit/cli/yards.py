@@ -123,6 +123,6 @@ def an_installation(
         "version": "v1.34.1",
         "groups": frozenset(GROUPS),
         "objects": objects,
-        "certificate": Certificate(datetime(2026, 12, 20, tzinfo=UTC), ("trainyard.trainyard-system.svc",)),
+        "certificate": Certificate(datetime(2026, 12, 20, tzinfo=UTC)),
     }
     return Installation(**given | fields)

@@ -1,5 +1,6 @@
 """People ask the operator: only about what they may see, and without names of what they may not."""
 
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from random import Random
@@ -158,6 +159,30 @@ async def test_incidents_are_told_of_one_namespace_to_who_may_list_its_jobs(rig:
     assert "secret" not in str(answer)
     assert rig.asked[0]["resourceAttributes"]["verb"] == "list"
     assert (await rig.ask("/v1/incidents"))[0] == 403, "of all namespaces"
+
+
+async def test_incidents_of_a_restored_job_are_told_once(rig: Rig) -> None:
+    known = {"number": 1, "attempt": 1, "cause": "Node", "faultAt": NOW.isoformat(), "detectedAt": NOW.isoformat()}
+    at_first = {"uid": "uid-back", "since": NOW.isoformat(), "taken": NOW.isoformat()}
+    job = b.training_job("back", b.meta(uid="new", generation=1), b.status(incidents=[known], restored=at_first))
+    rig.world.observe("TrainingJob", None, job)
+    later = struck("back", "team", fault_at=NOW.replace(hour=13), number=2)
+    rig.remembered = [struck("back", "team"), later]
+    _, answer = await rig.ask("/v1/incidents?namespace=team")
+    assert [(each["uid"], each["number"]) for each in answer["incidents"]] == [("uid-back", 2), ("uid-back", 1)]
+
+
+async def test_the_world_is_read_by_nobody_but_the_loops_thread(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes on meanwhile: a dict that changes while it is gone through ends the answer."""
+    readers, read = [], World.training_jobs
+
+    def watched(world: World) -> Any:
+        readers.append(threading.current_thread())
+        return read(world)
+
+    monkeypatch.setattr(World, "training_jobs", watched)
+    assert (await rig.ask("/v1/incidents?namespace=team"))[0] == 200
+    assert set(readers) == {threading.current_thread()}
 
 
 async def test_incidents_are_chosen_by_what_is_asked(rig: Rig) -> None:

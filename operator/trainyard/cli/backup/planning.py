@@ -22,6 +22,7 @@ from trainyard.workloads.world import KINDS
 Key = tuple[str, str, str]
 How = Literal["create", "go on", "replace"]
 """go on: a restore of the same backup that was broken off has created it."""
+_ANEW = "a job of that name and spec was created anew, by GitOps perhaps, and does not know its checkpoints: delete it first"
 Wave = Literal["at once", "held a place", "waits"]
 
 
@@ -126,12 +127,20 @@ def _decide(saved: Saved, found: Object | None, digest: str, overwrite: bool) ->
             return Step(saved, "go on", found)
         return Kept(saved, "another backup is being restored into it: finish that first, or delete it")
     if same_spec(saved.raw, found):
-        return saved
+        return saved if _is_same(saved, found) else Kept(saved, _ANEW)
     if not overwrite:
         return Kept(saved, "another spec is there; --overwrite replaces it")
     if isinstance(saved.thing, TrainingJob):
         return Kept(saved, "another job of that name is there, whose spec cannot be changed: delete it first")
     return Step(saved, "replace", found)
+
+
+def _is_same(saved: Saved, found: Object) -> bool:
+    """A job goes on from checkpoints in a folder that its first uid names; what else is of the same spec is the same."""
+    if not isinstance(saved.thing, TrainingJob):
+        return True
+    restored = found.get("status", {}).get("restored") or {}
+    return saved.thing.first_uid() in (found["metadata"].get("uid"), restored.get("uid"))
 
 
 def same_spec(one: Object, other: Object) -> bool:

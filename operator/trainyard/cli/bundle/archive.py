@@ -3,6 +3,7 @@
 import gzip
 import io
 import tarfile
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -26,6 +27,11 @@ class Bundle:
         self._taken, self._names, self._redactor = taken, names, Redactor()
         self._files: dict[str, bytes] = {}
         self._left_out: dict[str, str] = {}
+
+    def meet(self, named: Iterable[tuple[str, str]]) -> None:
+        """Kinds and names of objects that are gone, before anything is added that tells of them."""
+        if self._names is not None:
+            self._names.meet(named)
 
     def add(self, path: str, value: Any) -> None:
         """Something that JSON can say."""

@@ -21,6 +21,7 @@ _KINDS = {
     "TrainingJob": "job",
     "InferenceService": "service",
 }
+_ADDRESSES = frozenset({"addresses", "hostIP", "hostIPs", "podIP", "podIPs"})
 _OURS = (GROUP, "kubernetes.io", "k8s.io", "nvidia.com")
 
 
@@ -42,11 +43,22 @@ class Pseudonyms:
         }
         for name in sorted(claims - self._of.keys()):
             self._of[name] = f"claim-{len(self._of) + 1}"
+        self._inside = self._pattern()
+
+    def meet(self, named: Iterable[tuple[str, str]]) -> None:
+        """Further names by kind, of objects that are gone. What is named after its owner, as a pod, is hidden with that."""
+        new = sorted({each for each in named if each[1] not in _WELL_KNOWN})
+        for owners in (True, False):
+            for kind, name in new:
+                if (kind in _KINDS) is owners and name not in self._of and (owners or self.text(name) == name):
+                    self._of[name] = f"{_KINDS.get(kind, kind.lower())}-{len(self._of) + 1}"
+            self._inside = self._pattern()
+
+    def _pattern(self) -> re.Pattern[str] | None:
+        """Finds names inside of texts."""
         long = sorted((name for name in self._of if len(name) >= _SHORT), key=len, reverse=True)
         # A pod's name begins with that of its job, and goes on with a dash.
-        self._inside = (
-            re.compile(rf"(?<![A-Za-z0-9-])({'|'.join(map(re.escape, long))})(?![A-Za-z0-9])") if long else None
-        )
+        return re.compile(rf"(?<![A-Za-z0-9-])({'|'.join(map(re.escape, long))})(?![A-Za-z0-9])") if long else None
 
     def text(self, text: str) -> str:
         """With other names."""
@@ -57,7 +69,7 @@ class Pseudonyms:
     def object(self, value: Any) -> Any:
         """The same of JSON; and without what users say in their own words."""
         if isinstance(value, Mapping):
-            return {self.text(key): self._field(key, each) for key, each in value.items() if key != "addresses"}
+            return {self.text(key): self._field(key, each) for key, each in value.items() if key not in _ADDRESSES}
         if isinstance(value, list):
             return [self.object(each) for each in value]
         return self.text(value) if isinstance(value, str) else value
@@ -65,7 +77,7 @@ class Pseudonyms:
     def _field(self, key: str, value: Any) -> Any:
         if key in _OWN_WORDS and value:
             return LEFT_OUT
-        if key == "image" and isinstance(value, str):
+        if key in ("image", "imageID") and isinstance(value, str):
             return value.rpartition("/")[2]
         if key in ("labels", "annotations", "nodeSelector", "matchLabels") and isinstance(value, Mapping):
             return {

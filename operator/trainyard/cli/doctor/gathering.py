@@ -162,8 +162,7 @@ def _certificate(server: ApiServer, system: str) -> Certificate | None:
         found = x509.load_pem_x509_certificate(base64.b64decode(raw))
     except ValueError:
         return None
-    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return Certificate(found.not_valid_after_utc, tuple(str(each.value) for each in names))
+    return Certificate(found.not_valid_after_utc)
 
 
 def _account(deployments: Iterable[Object], system: str) -> str:

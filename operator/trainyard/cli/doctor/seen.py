@@ -25,7 +25,6 @@ class Certificate:
     """The serving certificate of the operator's endpoint. Its key is not looked at."""
 
     ends: datetime
-    hosts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
