@@ -4,7 +4,7 @@ from dev.alerting.rule import Alert, Group, Recording, Severity
 
 _NODES = "kubectl get nodes -o wide"
 _NODE = "kubectl describe node NODE"
-_FLAVOR = "kubectl get flavor FLAVOR -o yaml"
+_FLAVOR = "kubectl get tyf FLAVOR -o yaml"
 _TOP = "trainyard top"
 
 _RECORDINGS = (Recording("node:trainyard_node_gpus:max", "max by (node, flavor, state) (trainyard_node_gpus)"),)
@@ -29,7 +29,7 @@ _SICK = (
         description="A monitor says by a condition of the node that its hardware is broken. It gets no new pods.",
         impact="Less capacity. What runs there goes on, and may fail.",
         diagnosis=(_NODES, _NODE),
-        remedy="Drain the node and have it repaired: kubectl drain NODE --ignore-daemonsets --delete-emptydir-data. It is used again when the monitor takes the condition back.",
+        remedy="trainyard top names the node and what helps. trainyard approve NODE cordons it and lets jobs leave after a checkpoint; trainyard refuse NODE where the monitor errs. It is used again ten minutes after the condition went; whoever approved uncordons it.",
     ),
     Alert(
         name="TrainyardNodesSuspect",
@@ -61,7 +61,7 @@ _SICK = (
         summary="{{ $value | humanizePercentage }} of the GPUs stand on unhealthy nodes",
         description="More than a tenth of all GPUs is not held by anybody and stands on nodes that are not ready or broken.",
         impact="Less capacity for everybody.",
-        diagnosis=(_NODES, _TOP, "kubectl get flavors"),
+        diagnosis=(_NODES, _TOP, "kubectl get tyf"),
         remedy="Look for a common cause first, then for single nodes: their conditions name it. Cordoned nodes are not counted here.",
     ),
 )
@@ -98,7 +98,7 @@ _REPAIR = (
         after="0m",
         summary="So many nodes are to be taken out of use that none is",
         description="More than a fifth of all nodes with GPUs, or of those without, were quarantined within half an hour. That is hardly the nodes' fault, so none of these is cordoned or drained without a person.",
-        impact="Broken nodes keep their jobs. They take no new pods.",
+        impact="Broken nodes keep their jobs. They take no new pods, unless the breaker of their flavor is open, too.",
         diagnosis=(_TOP, _NODES, "kubectl get events -n default --field-selector involvedObject.kind=Node"),
         remedy="Look for what the nodes share: driver or firmware of the last upgrade, power, cooling, a switch, the monitor itself. What a monitor says in error: trainyard refuse NODE. The breaker closes by itself.",
     ),

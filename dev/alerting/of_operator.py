@@ -190,7 +190,7 @@ _WORK = (
         diagnosis=(
             f"kubectl get trainingjobs -A -o {_GENERATIONS}",
             f"kubectl get tyi -A -o {_GENERATIONS}",
-            f"kubectl get queues -o {_GENERATIONS}",
+            f"kubectl get tyq -o {_GENERATIONS}",
             f"{_LOGS} | grep 'cannot be read'",
         ),
         remedy="An object that cannot be read is named in the log with the field that is wrong: it was written under an older definition, so correct or delete it. Otherwise see TrainyardReconcileLate and TrainyardObjectKeepsFailing.",

@@ -2,7 +2,7 @@
 
 from dev.alerting.rule import Alert, Group, Recording, Severity
 
-_QUEUE = "kubectl get queue QUEUE -o yaml"
+_QUEUE = "kubectl get tyq QUEUE -o yaml"
 _TOP = "trainyard top"
 _WHY = "trainyard why JOB -n NAMESPACE"
 _WAITING = "trainyard get -A | grep Pending"

@@ -19,7 +19,8 @@ _HEAD = """# Faults
 What strikes an operator of a datacentre, what Trainyard promises then, and whether it keeps the promise: each row is
 injected by the tests that are named, and judged by them. On the simulation tier the whole operator runs on an API server in
 memory that drops, repeats, delays, refuses and loses what it is told to; `tests/simulation/oracles.py` holds the judges that serve
-for every fault, and the same list of questions is put to that API server and to a real one, so that it does not lie.
+for every fault, and the same list of questions is put to that API server and to a real one, so that it does not lie. A fault counts as
+survived when at least one of its tests ran and none failed; the second table says how many ran on each tier.
 
 `pytest --record-faults -m fault tests/simulation` runs those of a tier and records what came of them, and
 `python -m tests.faults.scorecard docs/faults.md` writes this page.

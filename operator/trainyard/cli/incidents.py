@@ -15,6 +15,7 @@ from trainyard.api.incident import Incidents, JobIncident
 from trainyard.api.names import INCIDENTS, INCIDENTS_KEY
 from trainyard.api.reasons import Reason
 from trainyard.cli import asking, jobs, output
+from trainyard.cli.access import SYSTEM_NAMESPACE
 from trainyard.cli.api_server import ApiServer, explained
 from trainyard.cli.asking import Question, ask
 from trainyard.cli.errors import NotAllowedError
@@ -62,10 +63,10 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("--planned", action="store_true", help="also those that somebody decided on")
     parser.add_argument(
-        "--operator-namespace",
-        default="trainyard-system",
-        metavar="NAMESPACE",
-        help="where the operator keeps those of jobs that are gone (default: trainyard-system)",
+        "--system-namespace",
+        default=SYSTEM_NAMESPACE,
+        metavar="NAME",
+        help=f"namespace of the operator, which keeps those of jobs that are gone (default: {SYSTEM_NAMESPACE})",
     )
     parser.set_defaults(run=run)
 
@@ -96,7 +97,7 @@ def run(options: argparse.Namespace) -> None:
             raise NotAllowedError(str(error)) from None
         except ClusterError as error:
             raise explained(error, server) from None
-        return incidents(jobs.all_understood(raw), _remembered(server, options.operator_namespace), wanted)
+        return incidents(jobs.all_understood(raw), _remembered(server, options.system_namespace), wanted)
 
     async def of_operator(question: Question, server: Server) -> Incidents:
         wanted = _wanted(question, name)

@@ -21,14 +21,14 @@ from trainyard import __version__
 from trainyard.api.flavor import Flavor
 from trainyard.api.inference_service import InferenceService
 from trainyard.api.meta import Model, Time, problems
-from trainyard.api.names import INCIDENTS, INCIDENTS_KEY, LEARNED, LEARNED_KEY
+from trainyard.api.names import INCIDENTS, INCIDENTS_KEY, LEARNED, LEARNED_KEY, OUTCOMES, OUTCOMES_KEY
 from trainyard.api.queue import Queue
 from trainyard.api.training_job import TrainingJob
 from trainyard.cli.errors import CliError
 from trainyard.cluster.resources import Object
 from trainyard.workloads.world import KINDS, Ours
 
-MEMORY: Mapping[str, str] = {LEARNED: LEARNED_KEY, INCIDENTS: INCIDENTS_KEY}
+MEMORY: Mapping[str, str] = {LEARNED: LEARNED_KEY, INCIDENTS: INCIDENTS_KEY, OUTCOMES: OUTCOMES_KEY}
 """ConfigMaps of the operator, and the key in each."""
 FORMAT = "trainyard.dev/backup"
 VERSION = 1
