@@ -15,7 +15,7 @@ scrape: they end when the object is deleted. Counters and histograms that must o
 of a queue begin at 0 when it is created. All units are base units. No family has more than 50,000 series;
 `trainyard_metric_series_dropped` counts what is left out.
 
-The series of objects come from each replica that follows the cluster; where more than one operator runs, join with
+The series of objects come from the replica that leads; where more than one operator runs, join with
 `trainyard_operator_leader == 1`.
 """
 _SERVED = f"""

@@ -107,7 +107,7 @@ def _wrong_with(certificate: x509.Certificate, host: str, now: datetime) -> str 
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     told = [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
     if host not in told:
-        return f"the endpoint's certificate is for {', '.join(told) or 'no name'}, expected {host}: delete the Secret trainyard-operator-tls and restart the operator"
+        return f"the endpoint's certificate is for {', '.join(told) or 'no name'}, expected {host}: restart the operator, which makes one for that name"
     if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
         return f"the endpoint's certificate is valid from {certificate.not_valid_before_utc} to {certificate.not_valid_after_utc}, and now is {now}: look at clocks and at the operator's log"
     return None

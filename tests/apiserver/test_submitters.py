@@ -240,6 +240,8 @@ def test_only_what_is_new_is_asked_about(submitter: Submitter) -> None:
     yard.until(
         lambda: "imagePullSecrets: secrets/db takes the" in submitter.refusal_of_change("InferenceService", changed)
     )
+    annotated = {"spec": {"template": {"metadata": {"annotations": {"inject": "yes"}}}}}
+    assert "imagePullSecrets: secrets/db takes the" in submitter.refusal_of_change("InferenceService", annotated)
     for unasked in ({"metadata": {"labels": {"a": "b"}}}, {"spec": {"replicas": 2}}):
         assert submitter.refusal_of_change("InferenceService", unasked) == ""
     other = {"spec": {"gateway": {"tls": {"secretName": "other"}}}}

@@ -25,6 +25,9 @@ from trainyard.training.reports import BadReport, ReportBoard
 from trainyard.workloads.keys import Key
 from trainyard.workloads.world import World
 
+_STOP_SECONDS = 1.0
+"""A stop waits no longer for somebody who sends or reads slowly."""
+
 log = logging.getLogger(__name__)
 
 MAX_BODY = 256 * 1024
@@ -78,7 +81,7 @@ class Endpoint:
 
     async def start(self) -> int:
         """Listen; returns the port, which is chosen by the system when 0 was asked for."""
-        self._runner = web.AppRunner(self.app(), access_log=None)
+        self._runner = web.AppRunner(self.app(), access_log=None, shutdown_timeout=_STOP_SECONDS)
         await self._runner.setup()
         await web.TCPSite(self._runner, *self._address, ssl_context=self._tls).start()
         port: int = self._runner.addresses[0][1]

@@ -78,7 +78,7 @@ class Applier:
         meta = raw["metadata"]
         namespace, name = meta.get("namespace"), meta["name"]
         held_back = await self._status(key, resource, plan, meta)
-        await asyncio.gather(
+        outcomes = await asyncio.gather(
             *(
                 self._cluster.delete(
                     _RESOURCES[each.kind],
@@ -88,10 +88,15 @@ class Applier:
                     grace_seconds=each.grace_seconds,
                 )
                 for each in plan.delete
-            )
+            ),
+            return_exceptions=True,
         )
-        for entry in forced(key, plan.delete):
-            self._record(entry)
+        for each, outcome in zip(plan.delete, outcomes, strict=True):
+            if not isinstance(outcome, BaseException):
+                for entry in forced(key, (each,)):
+                    self._record(entry)
+        if failed := [each for each in outcomes if isinstance(each, BaseException)]:
+            raise failed[0]
         unseen = await self._create(plan.create, meta["uid"])
         if held_back is None or not plan.takes_turn:
             for note in plan.notes:

@@ -29,7 +29,7 @@ _KINDS = {
         "podmonitors",
         "apiservices",
     ),
-    *("queue", "queues", "flavor", "flavors", "trainingjobs", "tyi", "tyj"),
+    *("trainingjobs", "tyi", "tyj", "tyq", "tyf"),
 }
 
 

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trainyard.api.names import GROUP, INCIDENTS, LEARNED
+from trainyard.api.names import GROUP
 from trainyard.cli.api_server import ApiServer
+from trainyard.cli.backup.document import MEMORY
 from trainyard.cli.bundle.archive import Bundle
 from trainyard.cli.bundle.mentions import in_events, in_log
 from trainyard.cli.doctor.finding import Report
@@ -47,7 +48,7 @@ def collect(server: ApiServer, seen: Installation, report: Report, bundle: Bundl
     bundle.leave_out("Secrets", "never read, but for the public part of the endpoint's certificate")
     bundle.leave_out("logs of training and serving", "they belong to users: ask them")
     bundle.leave_out(
-        f"ConfigMaps {LEARNED} and {INCIDENTS}", "they are in `trainyard backup`; statuses have the last incidents"
+        f"ConfigMaps {', '.join(MEMORY)}", "they are in `trainyard backup`; statuses have the last incidents"
     )
     bundle.leave_out("addresses of nodes", "not needed")
 

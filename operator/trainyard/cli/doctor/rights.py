@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from trainyard.cli.backup.document import MEMORY
+
 OURS = "trainyard.dev"
 
 
@@ -38,5 +40,5 @@ NEEDED: tuple[Right, ...] = (
     Right("patch", "coordination.k8s.io", "leases", everywhere=False, name="trainyard-operator"),
     Right("patch", "", "pods", everywhere=False),
     Right("get", "", "secrets", everywhere=False, name="trainyard-operator-tls"),
-    Right("patch", "", "configmaps", everywhere=False, name="trainyard-learned"),
+    *(Right("patch", "", "configmaps", everywhere=False, name=each) for each in MEMORY),
 )
