@@ -2,7 +2,7 @@
 
 Threads compute (threads.py), or the event loop itself where a batch takes less than the way to a thread and back. While
 none is free requests wait in a bounded line; then all that wait and fit into one batch are taken, in order of their
-turns (lineup.py). So a lone request pays nothing, and under load batches grow by themselves. With a budget (budget.py) a
+turns (lineup.py). Beside another one only a full batch begins. So a lone request pays nothing, and under load batches grow by themselves. With a budget (budget.py) a
 batch that is not full waits as long as everyone in it is still in time. A request whose caller has left, or whose
 deadline has come, is dropped before it costs anything.
 """
@@ -104,7 +104,8 @@ class Batcher:
                 place.deadline, self._expire, waiting
             )  # told at the deadline, not when compute is free
         insort(self._line, waiting, key=_turn)
-        self._arrived.set()
+        if self._may_begin():
+            self._arrived.set()
         try:
             return await waiting.answer
         except asyncio.CancelledError:
@@ -142,6 +143,9 @@ class Batcher:
             if (piece := self._aside.due(loop.time(), idle=not self._line)) is not None:
                 self._threads.run(piece.done, company=bool(self._line)).add_done_callback(self._told)
                 continue
+            if not self._may_begin():
+                self._arrived.clear()
+                continue
             if self._budget > 0:
                 await self._company(loop)
             batch = self._take(loop.time())
@@ -159,6 +163,11 @@ class Batcher:
     def close(self) -> None:
         """Stop the compute threads after what they are doing."""
         self._threads.close()
+
+    def _may_begin(self) -> bool:
+        """Whether a batch may begin now: beside another one it must be full, since any other gains by waiting for more."""
+        threads = self._threads
+        return threads.idle or (threads.free and sum(one.place.rows for one in self._line) >= self._max_batch)
 
     def _hand_over(self, batch: list[_Waiting]) -> None:
         """Let a thread compute the batch while this loop goes on."""

@@ -1,8 +1,8 @@
 """The threads that compute for one model, and how many of torch's own each batch may use.
 
-A batch that is alone gets every CPU. Where others wait they are computed side by side, each with its part of the CPUs:
-torch's threads wait for one another after every layer, for longer the less there is to do and the busier the machine,
-while batches on a thread each wait for nothing.
+A batch that is alone gets every CPU. Full ones are computed side by side, each with its part of the CPUs: torch's threads
+wait for one another after every layer, for longer the less there is to do and the busier the machine, while batches on a
+thread each wait for nothing.
 
 torch keeps threads of its own for each thread that computes. Where there are more of them than CPUs they sleep instead of
 waiting for one another, which cost a convolutional network a third of its speed: so only the first ever has all CPUs.
@@ -39,9 +39,14 @@ class Threads:
         """Whether one has nothing to do."""
         return bool(self._free)
 
+    @property
+    def idle(self) -> bool:
+        """Whether none has anything to do."""
+        return len(self._free) == len(self._executors)
+
     def run(self, work: Callable[..., Result], *args: object, company: bool) -> "asyncio.Future[Result]":
         """The result of work in a thread that is free; there must be one. company: more waits to be computed meanwhile."""
-        alone = len(self._free) == len(self._executors) and not company
+        alone = self.idle and not company
         number = heappop(self._free)
         cpus = self._cpus if alone else max(1, self._cpus // len(self._executors))
         computing = asyncio.get_running_loop().run_in_executor(self._executors[number], _on, cpus, work, args)

@@ -91,6 +91,33 @@ async def test_two_batches_of_a_model_are_computed_side_by_side() -> None:
     assert [answer["y"].tolist() for answer in answers] == [[[2.0, 2.0]], [[4.0, 4.0]]]
 
 
+async def test_beside_another_a_batch_that_is_not_full_waits_for_company() -> None:
+    gate, started, batches = threading.Event(), threading.Event(), list[int]()
+
+    def compute(rows: NDArray[Any]) -> Outputs:
+        batches.append(len(rows))
+        started.set()
+        assert gate.wait(10)
+        return {"y": rows}
+
+    async with threads_of(2) as threads:
+        batcher = Batcher(compute, Limits(max_batch=4), Metrics(), threads)
+        serving = asyncio.create_task(batcher.run())
+        asked = [asyncio.create_task(batcher.submit(ROW))]
+        await asyncio.to_thread(started.wait, 10)
+        for waiting in (1, 2, 3):
+            asked.append(asyncio.create_task(batcher.submit(ROW)))
+            await asyncio.sleep(0.01)
+            assert (batcher.waiting, batches) == (waiting, [1])
+        asked.append(asyncio.create_task(batcher.submit(ROW)))
+        await asyncio.sleep(0.01)
+        assert batcher.waiting == 0
+        gate.set()
+        await asyncio.gather(*asked)
+        assert batches == [1, 4]
+        serving.cancel()
+
+
 async def test_a_batch_that_fails_harms_no_other_beside_it() -> None:
     both = threading.Barrier(2, timeout=10)
 
