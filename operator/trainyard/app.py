@@ -30,6 +30,7 @@ from trainyard.api.names import (
     OUTCOMES,
     OUTCOMES_KEY,
     RESTORING,
+    SYSTEM_NAMESPACE,
 )
 from trainyard.api.node_health import HealthLevel
 from trainyard.api.reasons import ConditionType
@@ -99,7 +100,7 @@ class Ground:
     epoch: Callable[[], int]
     identity: str
     metrics: Metrics
-    namespace: str = "trainyard-system"
+    namespace: str = SYSTEM_NAMESPACE
     failure_table: tuple[FailureRow, ...] = ()
     health_level: HealthLevel = HealthLevel.PROPOSE
     compute: Compute = in_thread

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from trainyard.api.failure import FailureRow
+from trainyard.api.names import SYSTEM_NAMESPACE
 from trainyard.api.node_health import HealthLevel
 from trainyard.api.telemetry import OTLP_ENDPOINT
 
@@ -17,7 +18,7 @@ class Config(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TRAINYARD_", frozen=True)
 
     namespace: str = Field(
-        default="trainyard-system", description="Namespace of the operator: its Lease and certificate live there."
+        default=SYSTEM_NAMESPACE, description="Namespace of the operator: its Lease and certificate live there."
     )
     identity: str = Field(default="", description="Name of this process in the election; by default the host's name.")
     pod: str = Field(

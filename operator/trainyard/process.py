@@ -13,6 +13,7 @@ from typing import NoReturn
 import uvloop
 from prometheus_client import CollectorRegistry
 
+from trainyard.api.names import OPERATOR_LEASE
 from trainyard.app import OURS, App, Ground
 from trainyard.cluster.client import ClusterClient
 from trainyard.cluster.leader_label import LeaderLabel
@@ -40,7 +41,6 @@ from trainyard.workloads.pod_template import Surroundings
 
 log = logging.getLogger(__name__)
 
-LEASE = "trainyard-operator"
 _CERTIFICATE_CHECK_SECONDS = 3600.0
 _HEARTBEAT_SECONDS = 60.0
 _COLLECT = (50_000, 20, 50)
@@ -84,7 +84,12 @@ class Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop.set)
         lease = LeaseThread(
-            self._connect_plain, self.clock, _lost, namespace=self.config.namespace, name=LEASE, identity=self.identity
+            self._connect_plain,
+            self.clock,
+            _lost,
+            namespace=self.config.namespace,
+            name=OPERATOR_LEASE,
+            identity=self.identity,
         )
         transport = await KubeTransport.connect(self.config.kubeconfig)
         client = ClusterClient(

@@ -190,8 +190,9 @@ class Batcher:
         self._arrived.set()
         if work.cancelled():
             return False
-        self._fault = work.exception()
-        return self._fault is None
+        fault = work.exception()
+        self._fault = self._fault or fault  # a thread beside it that went on takes nothing back
+        return fault is None
 
     async def _company(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let the next batch grow while its budget lasts; those of another kind that wait already are not made to."""

@@ -16,15 +16,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from trainyard.api.names import SYSTEM_NAMESPACE
 from trainyard.cli.errors import CliError
 from trainyard.cluster.credentials import Chosen, chosen
 from trainyard.cluster.errors import NoClusterError
 
 _PROOFS = frozenset({"token", "client-certificate", "client-certificate-data", "client-key", "client-key-data"})
 """What a user's entry may hold to be read here."""
-
-
-SYSTEM_NAMESPACE = "trainyard-system"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +50,11 @@ def add_to(parser: argparse.ArgumentParser) -> None:
 def add_cluster_to(parser: argparse.ArgumentParser) -> None:
     """Options of every command about a whole installation."""
     add_kubeconfig_to(parser)
+    add_system_namespace_to(parser)
+
+
+def add_system_namespace_to(parser: argparse.ArgumentParser) -> None:
+    """Where the operator is, and what it keeps."""
     parser.add_argument(
         "--system-namespace",
         default=SYSTEM_NAMESPACE,

@@ -15,7 +15,7 @@ from trainyard.api.incident import Incidents, JobIncident
 from trainyard.api.names import INCIDENTS, INCIDENTS_KEY
 from trainyard.api.reasons import Reason
 from trainyard.cli import asking, jobs, output
-from trainyard.cli.access import SYSTEM_NAMESPACE
+from trainyard.cli.access import add_system_namespace_to
 from trainyard.cli.api_server import ApiServer, explained
 from trainyard.cli.asking import Question, ask
 from trainyard.cli.errors import NotAllowedError
@@ -62,12 +62,7 @@ def add_to(commands: Any) -> None:
         "--since", type=moment, metavar="WHEN", help="only since then: 90m, 24h, 7d, or a time as 2026-11-30T12:00:00Z"
     )
     parser.add_argument("--planned", action="store_true", help="also those that somebody decided on")
-    parser.add_argument(
-        "--system-namespace",
-        default=SYSTEM_NAMESPACE,
-        metavar="NAME",
-        help=f"namespace of the operator, which keeps those of jobs that are gone (default: {SYSTEM_NAMESPACE})",
-    )
+    add_system_namespace_to(parser)
     parser.set_defaults(run=run)
 
 

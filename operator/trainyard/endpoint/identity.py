@@ -4,6 +4,7 @@ import base64
 import binascii
 import logging
 
+from trainyard.api.names import OPERATOR_TLS
 from trainyard.cluster.client import ClusterClient
 from trainyard.cluster.errors import AlreadyExists
 from trainyard.cluster.resources import SECRETS
@@ -12,25 +13,24 @@ from trainyard.runtime.clock import Clock
 
 log = logging.getLogger(__name__)
 
-SECRET = "trainyard-operator-tls"  # noqa: S105  a name, not a secret
 _FIELDS = {"ca.crt": "authority", "ca.key": "authority_key", "tls.crt": "certificate", "tls.key": "key"}
 
 
 async def ensure_bundle(client: ClusterClient, namespace: str, host: str, clock: Clock) -> Bundle:
     """The bundle of the Secret, made or renewed and stored if need be. Raises ClusterError."""
-    there = await client.get(SECRETS, namespace, SECRET)
+    there = await client.get(SECRETS, namespace, OPERATOR_TLS)
     old = _read(there)
     bundle = up_to_date(old, host, clock.now())
     if bundle is old:
         return bundle
     data = {name: base64.b64encode(getattr(bundle, field)).decode() for name, field in _FIELDS.items()}
     if there is not None:
-        await client.patch(SECRETS, namespace, SECRET, {"data": data})
+        await client.patch(SECRETS, namespace, OPERATOR_TLS, {"data": data})
     else:
         secret = {
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": {"name": SECRET, "namespace": namespace},
+            "metadata": {"name": OPERATOR_TLS, "namespace": namespace},
             "type": "Opaque",
             "data": data,
         }
@@ -50,6 +50,6 @@ def _read(secret: dict[str, dict[str, str]] | None) -> Bundle | None:
         return Bundle(**{field: base64.b64decode(data[name], validate=True) for name, field in _FIELDS.items()})
     except binascii.Error:
         log.warning(
-            "the Secret of the operator's certificate cannot be read and is made anew", extra={"secret": SECRET}
+            "the Secret of the operator's certificate cannot be read and is made anew", extra={"secret": OPERATOR_TLS}
         )
         return None

@@ -8,10 +8,11 @@ import pytest
 from cryptography import x509
 
 from tests.simulation.fake_api import FakeApi
+from trainyard.api.names import OPERATOR_TLS
 from trainyard.cluster.client import ClusterClient
 from trainyard.cluster.resources import SECRETS
 from trainyard.endpoint.certificates import RENEW_DAYS, SERVING_DAYS, Bundle, up_to_date, validity
-from trainyard.endpoint.identity import SECRET, ensure_bundle
+from trainyard.endpoint.identity import ensure_bundle
 from trainyard.runtime.clock import LoopClock
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -70,7 +71,7 @@ async def test_operators_share_one_bundle_in_a_secret() -> None:
 @pytest.mark.parametrize("data", [{"ca.crt": "x"}, dict.fromkeys(("ca.crt", "ca.key", "tls.crt", "tls.key"), "%%")])
 async def test_a_secret_that_cannot_be_read_is_made_anew(data: dict[str, str]) -> None:
     api = FakeApi(CLOCK)
-    api.put(SECRETS, {"metadata": {"name": SECRET, "namespace": "ns"}, "data": data})
+    api.put(SECRETS, {"metadata": {"name": OPERATOR_TLS, "namespace": "ns"}, "data": data})
     client = ClusterClient(api.connect(), CLOCK, Random(1))
     made = await ensure_bundle(client, "ns", "host", CLOCK)
     assert await ensure_bundle(client, "ns", "host", CLOCK) == made

@@ -10,10 +10,9 @@ from dev.chart import CHART
 from tests import builders as b
 from tests.unit.helm.rendering import MONITORING, Object, helm, only, pod, render
 from trainyard.api.inference_service import InferenceService, ReplicaAdmission, ServedModel
-from trainyard.api.names import GROUP, LEADS_LABEL, PRIORITY_CLASS, ROLE_LABEL, SERVICE_LABEL
+from trainyard.api.names import GROUP, LEADS_LABEL, OPERATOR_TLS, PRIORITY_CLASS, ROLE_LABEL, SERVICE_LABEL
 from trainyard.config import Config
 from trainyard.dcgm_adapter import Settings
-from trainyard.endpoint.identity import SECRET
 from trainyard.inference.gateway import gateway_children
 from trainyard.inference.observed import Observed
 from trainyard.inference.replica import replica_pod
@@ -215,7 +214,7 @@ def test_a_network_policy_lets_in_helm_test() -> None:
 def test_the_operator_may_touch_no_secret_but_its_own() -> None:
     assert not [right for right in rights(only("ClusterRole", ending="yard-trainyard")) if "secret" in right[0]]
     mine = {right for right in rights(only("Role")) if right[0] == "/secrets"}
-    assert mine == {("/secrets", "create", ""), ("/secrets", "get", SECRET), ("/secrets", "patch", SECRET)}
+    assert mine == {("/secrets", "create", ""), ("/secrets", "get", OPERATOR_TLS), ("/secrets", "patch", OPERATOR_TLS)}
 
 
 def test_the_operator_writes_nothing_of_ours_but_status() -> None:

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 from cryptography import x509
 from prometheus_client.parser import text_string_to_metric_families
 
-from trainyard.api.names import GROUP, MANAGED_BY, MANAGED_BY_LABEL
+from trainyard.api.names import GROUP, MANAGED_BY, MANAGED_BY_LABEL, OPERATOR_LEASE, OPERATOR_TLS
 from trainyard.cli.api_server import ApiServer, explained
 from trainyard.cli.doctor.rights import NEEDED, Right
-from trainyard.cli.doctor.seen import LEASE, OPERATOR, Certificate, Installation, Unread
+from trainyard.cli.doctor.seen import OPERATOR, Certificate, Installation, Unread
 from trainyard.cluster.errors import ClusterError, NotFound, Unreachable
 from trainyard.cluster.resources import (
     DEPLOYMENTS,
@@ -32,7 +32,6 @@ from trainyard.cluster.resources import (
     Resource,
 )
 
-CERTIFICATE = "trainyard-operator-tls"
 _CRDS = Resource(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
 )
@@ -79,7 +78,7 @@ def _gather(server: ApiServer, now: datetime, system: str) -> Installation:
             kind: pool.submit(notes.read, f"list of {kind}s", how)
             for kind, how in _lists(server, system, groups).items()
         }
-        certificate = pool.submit(notes.read, f"Secret {system}/{CERTIFICATE}", lambda: _certificate(server, system))
+        certificate = pool.submit(notes.read, f"Secret {system}/{OPERATOR_TLS}", lambda: _certificate(server, system))
         objects = {kind: found for kind, task in lists.items() if (found := task.result()) is not None}
         account = _account(objects.get("Deployment", ()), system)
         refused = pool.submit(notes.read, "rights of the operator", lambda: _refused(server, system, account))
@@ -113,7 +112,7 @@ def _lists(server: ApiServer, system: str, groups: frozenset[str]) -> dict[str, 
     ours = ",".join(f"{key}={value}" for key, value in OPERATOR.items())
     made = {
         "Deployment": of(DEPLOYMENTS, system, labelSelector=ours),
-        "Lease": of(LEASES, system, fieldSelector=f"metadata.name={LEASE}"),
+        "Lease": of(LEASES, system, fieldSelector=f"metadata.name={OPERATOR_LEASE}"),
         "PriorityClass": of(PRIORITY_CLASSES),
         "Node": of(NODES),
         "Namespace": of(NAMESPACES),
@@ -155,7 +154,7 @@ def _known(how: Callable[[], list[Object]]) -> Callable[[], list[Object]]:
 def _certificate(server: ApiServer, system: str) -> Certificate | None:
     """Its public part alone; the rest of the Secret is let go at once."""
     try:
-        raw = server.get(SECRETS.path(system, CERTIFICATE)).get("data", {}).get("tls.crt", "")
+        raw = server.get(SECRETS.path(system, OPERATOR_TLS)).get("data", {}).get("tls.crt", "")
     except NotFound:
         return None
     try:

@@ -6,7 +6,7 @@ from functools import cache
 
 from trainyard import __version__
 from trainyard.api.crds import KINDS, crd
-from trainyard.api.names import GROUP, PRIORITY_CLASS
+from trainyard.api.names import GROUP, OPERATOR_LEASE, OPERATOR_TLS, PRIORITY_CLASS
 from trainyard.cli.doctor.finding import Finding, note, problem, shown, warning
 from trainyard.cli.doctor.seen import Installation, name_of, time_of
 from trainyard.cluster.resources import Object
@@ -127,7 +127,7 @@ def somebody_leads(seen: Installation) -> Iterator[Finding]:
     holder = str(((lease or {}).get("spec") or {}).get("holderIdentity") or "")
     if lease is None or not holder:
         yield problem(
-            f"Lease {seen.system}/trainyard-operator",
+            f"Lease {seen.system}/{OPERATOR_LEASE}",
             "nobody leads" if lease else "there is none: no operator ever led here",
             "only a leader decides",
             f"kubectl -n {seen.system} logs -l app.kubernetes.io/component=operator: what keeps it from the Lease?",
@@ -175,7 +175,7 @@ def certificate_lasts(seen: Installation) -> Iterator[Finding]:
     found = seen.certificate
     if found is None:
         return
-    about, left = f"Secret {seen.system}/trainyard-operator-tls", found.ends - seen.now
+    about, left = f"Secret {seen.system}/{OPERATOR_TLS}", found.ends - seen.now
     if left < timedelta():
         yield problem(
             about,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from trainyard.api.names import OPERATOR_LEASE, OPERATOR_TLS
 from trainyard.cli.backup.document import MEMORY
 
 OURS = "trainyard.dev"
@@ -37,8 +38,8 @@ NEEDED: tuple[Right, ...] = (
     *_rights("list watch create patch", "apps", "deployments"),
     *_rights("create", "authentication.k8s.io", "tokenreviews"),
     *_rights("create", "authorization.k8s.io", "subjectaccessreviews"),
-    Right("patch", "coordination.k8s.io", "leases", everywhere=False, name="trainyard-operator"),
+    Right("patch", "coordination.k8s.io", "leases", everywhere=False, name=OPERATOR_LEASE),
     Right("patch", "", "pods", everywhere=False),
-    Right("get", "", "secrets", everywhere=False, name="trainyard-operator-tls"),
+    Right("get", "", "secrets", everywhere=False, name=OPERATOR_TLS),
     *(Right("patch", "", "configmaps", everywhere=False, name=each) for each in MEMORY),
 )

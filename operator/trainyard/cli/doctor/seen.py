@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from trainyard.api.flavor import Flavor
 from trainyard.api.inference_service import InferenceService
+from trainyard.api.names import OPERATOR_LEASE
 from trainyard.api.queue import Queue
 from trainyard.api.training_job import TrainingJob
 from trainyard.cluster.resources import Object
@@ -17,7 +18,6 @@ from trainyard.workloads.world import KINDS, Ours
 
 OPERATOR = {"app.kubernetes.io/component": "operator", "app.kubernetes.io/part-of": "trainyard"}
 """Labels that the chart puts on the operator."""
-LEASE = "trainyard-operator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Installation:
         return next((each for each in self.of_kind("Deployment") if _has(each, OPERATOR)), None)
 
     def lease(self) -> Object | None:
-        return next((each for each in self.of_kind("Lease") if each["metadata"]["name"] == LEASE), None)
+        return next((each for each in self.of_kind("Lease") if each["metadata"]["name"] == OPERATOR_LEASE), None)
 
     def flavors(self) -> list[Flavor]:
         return [each for each in self._ours("Flavor") if isinstance(each, Flavor)]
