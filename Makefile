@@ -8,6 +8,7 @@ NODES ?= 2
 GPUS ?= 4
 KWOK ?= 0
 STAMP := .venv/.installed
+GENERATED := crds helm docs/chart.md docs/metrics.md docs/failure-classes.md docs/faults.md docs/runbooks.md docs/reference
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
@@ -41,7 +42,7 @@ check: $(STAMP) ## lint, types, import contracts, chart
 	$(BIN)/mypy operator dev tests images/telemetry images/trainer images/server images/gateway
 	$(BIN)/lint-imports
 
-generate: $(STAMP) ## write what is generated: CRDs, the chart's copies and schema, dashboards and rules, five pages of docs
+generate: $(STAMP) ## write what is generated: CRDs, the chart's copies and schema, dashboards and rules, pages of docs
 	$(BIN)/python -m trainyard.api.crds crds
 	$(BIN)/python -m dev.chart sync
 	PYTHONPATH=images/telemetry:images/server:images/gateway $(BIN)/python -m dev.metrics
@@ -49,10 +50,17 @@ generate: $(STAMP) ## write what is generated: CRDs, the chart's copies and sche
 	$(BIN)/python -m dev.dashboards
 	$(BIN)/python -m dev.alerting
 	$(BIN)/python -m tests.faults.scorecard docs/faults.md
+	$(BIN)/python -m dev.docs
 
 verify: generate ## fail if generated files are not up to date
-	@git diff --exit-code --stat -- crds helm docs/chart.md docs/metrics.md docs/failure-classes.md docs/faults.md docs/runbooks.md || (echo "generated files differ: run 'make generate' and commit"; exit 1)
-	@test -z "$$(git status --porcelain -- crds helm docs/chart.md docs/metrics.md docs/failure-classes.md docs/faults.md docs/runbooks.md)" || (git status --short -- crds helm docs/chart.md docs/metrics.md docs/failure-classes.md docs/faults.md docs/runbooks.md; exit 1)
+	@git diff --exit-code --stat -- $(GENERATED) || (echo "generated files differ: run 'make generate' and commit"; exit 1)
+	@test -z "$$(git status --porcelain -- $(GENERATED))" || (git status --short -- $(GENERATED); exit 1)
+
+docs: $(STAMP) ## build the documentation's site into build/site; a link that leads nowhere fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
+sbom: $(STAMP) ## write what is in each image into build/sbom, as CycloneDX
+	$(BIN)/python -m dev.sbom
 
 bench: $(STAMP) ## run a benchmark, e.g. NAME=jobs
 	@test -n "$(NAME)" || (echo "NAME is not set; there are: $$(ls tests/bench | sed -n 's/\.py$$//p' | xargs)"; exit 2)
@@ -70,4 +78,4 @@ cluster-down: $(STAMP) ## remove it: NAME
 lock: $(STAMP) ## remake locks/ from pyproject.toml
 	$(BIN)/python -m dev.lock
 
-.PHONY: help venv demo test-fast test check generate verify bench images cluster-up cluster-down lock
+.PHONY: help venv demo test-fast test check generate verify docs sbom bench images cluster-up cluster-down lock
