@@ -85,7 +85,7 @@ class Metrics:
             self._start_stages.labels(stage)
         for result in d.CYCLE_SECONDS.values["result"]:
             self._cycle.labels(result)
-        for kind in d.KINDS:
+        for kind in d.RECONCILED:
             self._reconcile_seconds.labels(kind)
             self._reconcile_wait.labels(kind)
             for result in d.RECONCILES.values["result"]:

@@ -56,11 +56,11 @@ def operator_samples(
 
 
 def _backlog(backlog: Backlog) -> Iterator[Sample]:
-    depth, oldest = Counter[str](), dict.fromkeys(d.KINDS, 0.0)
+    depth, oldest = Counter[str](), dict.fromkeys(d.RECONCILED, 0.0)
     for key, seconds in backlog.waiting():
         depth[key.kind] += 1
         oldest[key.kind] = max(oldest[key.kind], seconds)
-    for kind in d.KINDS:
+    for kind in d.RECONCILED:
         yield Sample(d.QUEUE_DEPTH, (kind,), depth[kind])
         yield Sample(d.QUEUE_AGE, (kind,), oldest[kind])
 

@@ -50,6 +50,7 @@ class Backlog:
     def waiting(self) -> Iterator[tuple[Key, float]]:
         for number in range(4):
             yield Key("TrainingJob", "team", f"job-{number}"), 1.5 - number / 10
+        yield Key("Node", "", "node-1"), 0.5
 
 
 @dataclass

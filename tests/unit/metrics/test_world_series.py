@@ -308,6 +308,7 @@ async def test_leadership_backlog_and_lost_events_are_told(world: World) -> None
     assert read(world, "reconcile_queue_depth", kind="TrainingJob") == 4
     assert read(world, "reconcile_oldest_age_seconds", kind="TrainingJob") == 1.5
     assert read(world, "reconcile_queue_depth", kind="Queue") == 0
+    assert read(world, "reconcile_oldest_age_seconds", kind="Node") == 0.5
     assert read(world, "events_dropped_total") == 7
 
 

@@ -31,6 +31,8 @@ CACHE_REPAIRED = counter(
     "resource",
 )
 KINDS = ("Flavor", "InferenceService", "Queue", "TrainingJob")
+RECONCILED = (*KINDS, "Node")
+"""Nodes have keys in the same queue."""
 UNOBSERVED = gauge(
     "objects_unobserved",
     Group.OPERATOR,
@@ -39,10 +41,10 @@ UNOBSERVED = gauge(
     kind=KINDS,
 )
 RECONCILES = counter(
-    "reconcile", Group.OPERATOR, "Reconciles that ended.", "kind", "result", kind=KINDS, result=("ok", "error")
+    "reconcile", Group.OPERATOR, "Reconciles that ended.", "kind", "result", kind=RECONCILED, result=("ok", "error")
 )
 RECONCILE_SECONDS = histogram(
-    "reconcile_duration_seconds", Group.OPERATOR, "One reconcile, from start to end.", _SHORT, "kind", kind=KINDS
+    "reconcile_duration_seconds", Group.OPERATOR, "One reconcile, from start to end.", _SHORT, "kind", kind=RECONCILED
 )
 RECONCILE_WAIT_SECONDS = histogram(
     "reconcile_wait_seconds",
@@ -50,17 +52,17 @@ RECONCILE_WAIT_SECONDS = histogram(
     "From a key becoming due to the start of its reconcile.",
     _SHORT,
     "kind",
-    kind=KINDS,
+    kind=RECONCILED,
 )
 QUEUE_DEPTH = gauge(
-    "reconcile_queue_depth", Group.OPERATOR, "Keys that are due and wait for a worker.", "kind", kind=KINDS
+    "reconcile_queue_depth", Group.OPERATOR, "Keys that are due and wait for a worker.", "kind", kind=RECONCILED
 )
 QUEUE_AGE = gauge(
     "reconcile_oldest_age_seconds",
     Group.OPERATOR,
     "How long the longest waiting key has been due; 0 when none waits.",
     "kind",
-    kind=KINDS,
+    kind=RECONCILED,
 )
 KUBE_REQUESTS = counter(
     "kube_requests",
