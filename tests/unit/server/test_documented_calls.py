@@ -2,15 +2,16 @@
 
 import asyncio
 import os
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.walkthrough.page import blocks
+
 PAGE = (Path(__file__).parents[3] / "docs" / "serving.md").read_text()
 SECTION = PAGE.split("## Calling a model")[1].split("\n## ")[0]
-BLOCKS = re.findall(r"```bash\n(.*?)```", SECTION, re.DOTALL)
+BLOCKS = [block.text for block in blocks(SECTION) if block.language == "bash"]
 IRIS = {
     "name": "iris",
     "architecture": {"model": "mlp", "parameters": {"inputShape": [4], "outputs": 3, "hidden": [8]}},
