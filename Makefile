@@ -29,12 +29,12 @@ demo: $(STAMP) ## the whole journey on a real cluster of this machine
 test-fast: $(STAMP) ## unit and simulation tests, below two minutes
 	$(BIN)/pytest -n 2 -m "not slow" tests/unit tests/simulation
 
-test: $(STAMP) ## every tier, with coverage of the operator; what passes only the second time is listed as RERUN
+test: $(STAMP) ## every tier, with coverage of the operator; what passes only the second time is listed as RERUN; faults as docs/faults.md says
 	$(BIN)/python -m dev.cluster prepare
 	$(BIN)/python -m dev.images load
-	$(BIN)/pytest -n 2 --reruns 1 tests/unit tests/simulation --cov=trainyard --cov-report=term --cov-fail-under=90
-	$(BIN)/pytest --reruns 1 tests/apiserver
-	$(BIN)/pytest --reruns 1 tests/e2e
+	$(BIN)/pytest -n 2 --reruns 1 --check-faults tests/unit tests/simulation --cov=trainyard --cov-report=term --cov-fail-under=90
+	$(BIN)/pytest --reruns 1 --check-faults tests/apiserver
+	$(BIN)/pytest --reruns 1 --check-faults tests/e2e
 
 check: $(STAMP) ## lint, types, import contracts, chart
 	$(BIN)/ruff format --check .

@@ -5,7 +5,7 @@ import asyncio
 import hypothesis
 import pytest
 
-from tests.faults.record import Recorder
+from tests.faults.record import Checker, Recorder
 
 # Examples share their cores with other tests, some of which train: how long one takes says nothing.
 hypothesis.settings.register_profile("shared cores", deadline=None)
@@ -18,11 +18,15 @@ asyncio.set_event_loop(None)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--record-faults", action="store_true", help="keep what tests of faults did, for docs/faults.md")
+    parser.addoption("--check-faults", action="store_true", help="fail if they did otherwise than docs/faults.md says")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--record-faults") and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Recorder())
+    if hasattr(config, "workerinput"):
+        return
+    for option, plugin in (("--record-faults", Recorder), ("--check-faults", Checker)):
+        if config.getoption(option):
+            config.pluginmanager.register(plugin())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

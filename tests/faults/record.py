@@ -1,13 +1,15 @@
-"""What tests of faults did when they last ran, in `recorded.json`: a pytest plugin that writes it, and what reads it.
+"""What tests of faults did when they last ran, in `recorded.json`: pytest plugins that write it and check it, and what reads it.
 
 `pytest --record-faults tests/simulation -m fault` runs them and keeps outcome and seconds of each; tests that did not run
-keep what they have. The page is written from this file, so that it does not change with every run.
+keep what they have. The page is written from this file, so that it does not change with every run. `make test` runs with
+`--check-faults`: a run that does not bear out what is recorded fails, so that the page cannot say what is no longer so.
 """
 
 import fcntl
 import json
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,9 @@ class Outcome:
     failed: int = 0
     seconds: float = 0.0
 
+    def words(self) -> str:
+        return f"{self.passed} passed, {self.failed} failed"
+
 
 def read(path: Path = RECORDED) -> dict[str, Outcome]:
     """By the test's id."""
@@ -38,11 +43,10 @@ def write(outcomes: dict[str, Outcome], path: Path = RECORDED) -> None:
     path.write_text(json.dumps(kept, indent=1) + "\n")
 
 
-class Recorder:
-    """The plugin: one for each session. With xdist it listens where the reports come together."""
+class Listener:
+    """Counts what tests do: one for each session. With xdist it listens where the reports come together."""
 
-    def __init__(self, path: Path = RECORDED) -> None:
-        self._path = path
+    def __init__(self) -> None:
         self._passed: dict[str, int] = defaultdict(int)
         self._failed: dict[str, int] = defaultdict(int)
         self._seconds: dict[str, float] = defaultdict(float)
@@ -53,9 +57,53 @@ class Recorder:
         self._passed[test] += report.when == "call" and report.passed
         self._failed[test] += report.failed
 
+    def outcomes(self) -> dict[str, Outcome]:
+        """Of every test that was reported; one that was skipped has neither passed nor failed."""
+        return {
+            test: Outcome(self._passed[test], self._failed[test], round(seconds, 1))
+            for test, seconds in self._seconds.items()
+        }
+
+
+class Recorder(Listener):
+    """The plugin that keeps them."""
+
+    def __init__(self, path: Path = RECORDED) -> None:
+        super().__init__()
+        self._path = path
+
     def pytest_sessionfinish(self) -> None:
-        ran = [test for test in self._seconds if self._passed[test] or self._failed[test]]
-        new = {test: Outcome(self._passed[test], self._failed[test], round(self._seconds[test], 1)) for test in ran}
+        new = {test: each for test, each in self.outcomes().items() if each.passed or each.failed}
         with self._path.open() as held:
             fcntl.flock(held, fcntl.LOCK_EX)  # another session may end at the same moment
             write(read(self._path) | new, self._path)
+
+
+class Checker(Listener):
+    """The plugin that fails the session where they are not as recorded."""
+
+    def __init__(self, path: Path = RECORDED) -> None:
+        super().__init__()
+        self._path = path
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.differences() and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if found := self.differences():
+            terminalreporter.section("faults that went otherwise than docs/faults.md says", red=True)
+            for each in found:
+                terminalreporter.line(each)
+            terminalreporter.line("run these files with --record-faults, then `make generate`")
+
+    def differences(self) -> list[str]:
+        """A line for each test of faults that ran and did otherwise than is recorded; how long it took does not matter."""
+        return differences(self.outcomes(), read(self._path))
+
+
+def differences(ran: Mapping[str, Outcome], recorded: Mapping[str, Outcome]) -> list[str]:
+    """In words, of the tests of faults in `ran`."""
+    there = sorted(ran.keys() & {each.id for each in marked_tests()})
+    pairs = [(test, replace(ran[test], seconds=0), replace(recorded.get(test, Outcome()), seconds=0)) for test in there]
+    return [f"tests/{test}: {now.words()}, recorded: {then.words()}" for test, now, then in pairs if now != then]

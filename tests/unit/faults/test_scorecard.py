@@ -1,12 +1,14 @@
 """The scorecard leaves no fault out, names none that is not there, and says of each what is known."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from tests.faults.catalogue import FAULTS, GROUPS, Fault
 from tests.faults.marks import Marked, marked_tests
-from tests.faults.record import Outcome, Recorder, read, write
+from tests.faults.record import Checker, Outcome, Recorder, differences, read, write
 from tests.faults.scorecard import Verdict, judged, page
 
 A_FAULT = Fault(1, "something breaks", "nothing happens")
@@ -68,3 +70,40 @@ def test_what_did_not_run_keeps_its_record_and_what_is_gone_loses_it(tmp_path: P
     recorder.pytest_runtest_logreport(report)
     recorder.pytest_sessionfinish()
     assert read(kept) == {some: Outcome(0, 1, 2.0), other: Outcome(passed=1)}
+
+
+@pytest.mark.parametrize(
+    ("ran", "recorded", "said"),
+    [
+        (Outcome(2, 0, 3.0), Outcome(2, 0, 1.0), ""),
+        (Outcome(2), Outcome(1), "2 passed, 0 failed, recorded: 1 passed, 0 failed"),
+        (Outcome(1, 1), Outcome(2), "1 passed, 1 failed, recorded: 2 passed, 0 failed"),
+        (Outcome(), Outcome(2), "0 passed, 0 failed, recorded: 2 passed, 0 failed"),
+        (Outcome(1), None, "1 passed, 0 failed, recorded: 0 passed, 0 failed"),
+        (None, Outcome(2), ""),
+    ],
+    ids=["as recorded", "one more", "one fails", "skipped", "new", "did not run"],
+)
+def test_a_run_that_does_not_bear_out_the_record_is_told(
+    ran: Outcome | None, recorded: Outcome | None, said: str
+) -> None:
+    test = marked_tests()[0].id
+    found = differences({test: ran} if ran else {}, {test: recorded} if recorded else {})
+    assert found == ([f"tests/{test}: {said}"] if said else [])
+
+
+def test_tests_of_no_fault_are_not_asked_about() -> None:
+    assert differences({"unit/test_config.py::test_x": Outcome(failed=1)}, {}) == []
+
+
+def test_a_session_fails_when_the_record_is_not_borne_out(tmp_path: Path) -> None:
+    test, kept = marked_tests()[0].id, tmp_path / "recorded.json"
+    write({test: Outcome(passed=1)}, kept)
+    checker = Checker(kept)
+    session: Any = SimpleNamespace()
+    report = pytest.TestReport(f"tests/{test}[a]", ("", 0, ""), {}, "passed", None, "call", duration=2.04)
+    for status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        session.exitstatus = pytest.ExitCode.OK
+        checker.pytest_runtest_logreport(report)
+        checker.pytest_sessionfinish(session)
+        assert session.exitstatus is status
