@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,8 @@ import urllib.request
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
+
+from dev.ports import HeldPort
 
 
 class HasKubeconfig(Protocol):
@@ -38,7 +39,8 @@ class OperatorProcess:
         self.log = log or Path(tempfile.mkstemp(prefix="trainyard-operator-", suffix=".log")[1])
         self._kubeconfig = kubeconfig or cluster.kubeconfig
         self._env = env or {}
-        self.http_port, self.https_port = _free_port(), _free_port()
+        self._http, self._https = HeldPort(), HeldPort()
+        self.http_port, self.https_port = self._http.number, self._https.number
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -116,10 +118,3 @@ class OperatorProcess:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -10,7 +10,6 @@ its service is not used.
 
 import json
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from dev.packages import Progress, ensure
+from dev.ports import HeldPort
 
 _SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_count")}
 _ALWAYS = ("_created", "_total")
@@ -65,7 +65,8 @@ class Course:
 class Prometheus:
     """A running server; made by `prometheus`."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], port: HeldPort, log: Path) -> None:
+        self._held = port
         self.url = f"http://127.0.0.1:{port}"
         self.pid = process.pid
         self._process = process
@@ -207,7 +208,7 @@ def _start(
     folder: Path, targets: Mapping[str, str | Target | list[Target]], interval: float, *options: str
 ) -> Prometheus:
     (folder / "prometheus.yml").write_text(json.dumps(configuration(targets, interval)))  # JSON is YAML
-    port, log = _free_port(), folder / "log"
+    port, log = HeldPort(), folder / "log"
     argv = [
         "prometheus",
         f"--config.file={folder / 'prometheus.yml'}",
@@ -250,10 +251,3 @@ def _job(name: str, targets: list[Target]) -> dict[str, Any]:
     if first.certificate_authority:
         job["tls_config"] = {"ca_file": str(first.certificate_authority)}
     return job
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +52,9 @@ def boot_id() -> str:
 
 
 def decode(text: str) -> State:
-    """Parse a state file."""
-    raw: dict[str, Any] = json.loads(text)
+    """Parse a state file. What a later version of this program says in addition is passed over: clusters of both may stand side by side."""
+    known = {each.name for each in fields(State)}
+    raw: dict[str, Any] = {name: value for name, value in json.loads(text).items() if name in known}
     processes = tuple(ProcessRecord(**item) for item in raw.pop("processes"))
     nodes = tuple(NodeRecord(**item) for item in raw.pop("nodes"))
     return State(**raw, processes=processes, nodes=nodes)

@@ -39,7 +39,7 @@ def install(cluster: Cluster) -> None:
     ]
     text = "---\n".join(yaml.safe_dump(each) for each in objects)
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=text)
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(REPOSITORY / "crds"))
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(REPOSITORY / "crds"))
 
 
 def account_kubeconfig(cluster: Cluster, folder: Path) -> Path:

@@ -18,14 +18,14 @@ def test_what_was_deleted_comes_back_in_the_same_order(
     yard: Yard, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     yard.job("ended", completes_after("1s"))
-    yard.until_phase("ended", "Complete", 30)
+    yard.until_phase("ended", "Complete", 60)
     yard.job("runs", b.workers(2), b.gpus(8))
-    yard.until_phase("runs", "Running", 30)
+    yard.until_phase("runs", "Running", 60)
     for name in WAITING:
         yard.job(name, b.workers(4), b.gpus(8))
         yard.waits(name, "WaitingForQuota")
         time.sleep(1.1)  # creation times are whole seconds
-    yard.until(lambda: positions(yard) == [1, 2], 30)
+    yard.until(lambda: positions(yard) == [1, 2], 60)
     run(yard, "backup", "-o", str(tmp_path / "all"))
     only_of(yard, tmp_path)
     assert "not in it" not in capsys.readouterr().out
@@ -40,8 +40,8 @@ def test_what_was_deleted_comes_back_in_the_same_order(
     run(yard, "restore", str(tmp_path / "mine"))
 
     assert "restored: 5 objects" in capsys.readouterr().out
-    yard.until_phase("runs", "Running", 30)
-    yard.until(lambda: positions(yard) == [1, 2], 30)
+    yard.until_phase("runs", "Running", 60)
+    yard.until(lambda: positions(yard) == [1, 2], 60)
     assert yard.phase("ended") == "Complete"
     assert not yard.pods("ended")
     run(yard, "restore", str(tmp_path / "mine"))

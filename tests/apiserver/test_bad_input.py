@@ -301,7 +301,7 @@ def test_a_cordoned_node_takes_no_new_pods_and_keeps_those_it_has(yard: Yard) ->
 
 @pytest.mark.fault(43)
 def test_a_place_that_kube_scheduler_refuses_is_given_up_and_another_one_found(contended: Yard) -> None:
-    contended.until(lambda: contended.status("late")["attempt"] == 2, 45, "late")
+    contended.until(lambda: contended.status("late")["attempt"] == 2, 60, "late")
     contended.until_phase("late", "Running")
     assert contended.pods("late")[0]["spec"]["nodeName"] != CONTENDED
     assert contended.status("late")["avoid"][0]["name"] == CONTENDED

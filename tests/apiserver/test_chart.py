@@ -72,7 +72,7 @@ def may(cluster: Cluster, who: str, *what: str) -> bool:
 
 
 def test_the_kinds_and_a_first_queue_are_there(cluster: Cluster) -> None:
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=10s", "crd", "trainingjobs.trainyard.dev")
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "trainingjobs.trainyard.dev")
     assert read(cluster, "queue", "default")["spec"]["flavors"][0]["name"] == "default"
     assert read(cluster, "flavor", "default")["spec"]["resources"] == ["nvidia.com/gpu"]
     assert read(cluster, "priorityclass", "trainyard-gang")["preemptionPolicy"] == "Never"
@@ -168,7 +168,7 @@ def test_users_get_trainyards_kinds_with_the_clusters_roles(
 ) -> None:
     make = ("create", "rolebinding", f"user-{role}", f"--clusterrole={role}", f"--user={role}-of-default")
     cluster.kubectl("apply", "-n", "default", "-f", "-", input=cluster.kubectl(*make, "--dry-run=client", "-o", "json"))
-    cluster.kubectl("wait", "--for=create", "--timeout=10s", f"clusterrole/{NAMESPACE}:trainyard-edit")
+    cluster.kubectl("wait", "--for=create", "--timeout=60s", f"clusterrole/{NAMESPACE}:trainyard-edit")
     assert may(cluster, f"{role}-of-default", *what, "-n", "default") is allowed
 
 

@@ -104,11 +104,11 @@ def _journey(yard: Yard) -> None:
     yard.create(claim)
     mine = (b.namespace(yard.namespace), b.queue(yard.queue), b.spec(drainSeconds=1))
     yard.create(b.inference_service("digits", *mine, b.replicas(2)))
-    yard.kubectl("wait", "--for=condition=Ready", "tyi/digits", "--timeout=30s")
+    yard.kubectl("wait", "--for=condition=Ready", "tyi/digits", "--timeout=60s")
     yard.patch("InferenceService", "digits", {"spec": {"replicas": 1, "gateway": {"maxConcurrency": 8}}})
     yard.until(lambda: yard.status("digits", "InferenceService")["replicas"] == 1)
     yard.until(lambda: yard.get("TrainingJob", "digits") is None)
-    yard.kubectl("wait", "--for=jsonpath={.status.conditions}", "tyf/h200", "--timeout=20s")
+    yard.kubectl("wait", "--for=jsonpath={.status.conditions}", "tyf/h200", "--timeout=60s")
 
 
 def _right(verb: str, about: dict[str, Any]) -> str:

@@ -31,7 +31,7 @@ CRDS = Path(__file__).parents[2] / "crds"
 def cluster(api_cluster: Cluster) -> Cluster:
     """The cluster, with our kinds."""
     api_cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
-    api_cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRDS))
+    api_cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRDS))
     return api_cluster
 
 

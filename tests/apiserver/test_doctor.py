@@ -32,7 +32,7 @@ def test_of_a_real_api_server_all_can_be_read_and_all_that_is_needed_is_there(ya
 
 def test_a_bundle_of_a_real_cluster_can_be_unpacked(yard: Yard, tmp_path: Path) -> None:
     yard.job("digits")
-    yard.until(lambda: yard.events("digits"), 30)
+    yard.until(lambda: yard.events("digits"), 60)
     done = ask(yard, "bundle", "-o", str(tmp_path / "b.tar.gz"), "--anonymous")
     assert done.returncode == 0, done.stderr
     with tarfile.open(tmp_path / "b.tar.gz") as tar:

@@ -64,7 +64,7 @@ def test_a_queue_and_a_flavor_have_their_columns(yard: Yard) -> None:
 
 def test_kubectl_waits_for_completion_and_describe_tells_the_story(yard: Yard) -> None:
     yard.job("short", b.workers(2), completes_after("1s"))
-    assert "condition met" in yard.kubectl("wait", "--for=condition=Complete", "tyj/short", "--timeout=20s")
+    assert "condition met" in yard.kubectl("wait", "--for=condition=Complete", "tyj/short", "--timeout=60s")
     with pytest.raises(CommandError, match="timed out"):
         yard.kubectl("wait", "--for=condition=Failed", "tyj/short", "--timeout=1s")
 
@@ -88,7 +88,7 @@ def test_a_service_is_scaled_by_kubectl(yard: Yard) -> None:
     yard.create(claim)
     mine = (b.namespace(yard.namespace), b.queue(yard.queue))
     yard.create(b.inference_service("digits", *mine, b.spec(drainSeconds=1, gateway={"replicas": 1})))
-    yard.kubectl("wait", "--for=condition=Ready", "tyi/digits", "--timeout=30s")
+    yard.kubectl("wait", "--for=condition=Ready", "tyi/digits", "--timeout=60s")
     row = columns(yard.kubectl("get", "tyi"))[0]
     assert row | {"AGE": ""} == {
         "NAME": "digits",
@@ -107,8 +107,8 @@ def test_a_service_is_scaled_by_kubectl(yard: Yard) -> None:
     named = yard.kubectl("get", "pods", "-l", scale["status"]["selector"], "-o", "name").split()
     assert len(named) == 3
     yard.kubectl("scale", "tyi/digits", "--replicas=0")
-    yard.until(lambda: yard.status("digits", "InferenceService").get("phase") == "ScaledToZero", 30)
-    yard.until(lambda: not yard.kubectl("get", "pods", "-l", scale["status"]["selector"], "-o", "name").split(), 30)
+    yard.until(lambda: yard.status("digits", "InferenceService").get("phase") == "ScaledToZero", 60)
+    yard.until(lambda: not yard.kubectl("get", "pods", "-l", scale["status"]["selector"], "-o", "name").split(), 60)
 
 
 def test_all_kinds_are_found_by_category_and_short_name(yard: Yard) -> None:

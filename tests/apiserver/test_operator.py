@@ -122,8 +122,8 @@ def busy(yard: Yard, operator: OperatorProcess) -> Yard:
         yard.job(f"finished-{number}", completes_after("0s"))
     yard.job("waiting", b.gpus(9))
     for number in range(20):
-        yard.until_phase(f"running-{number}", "Running", 30)
-        yard.until_phase(f"finished-{number}", "Complete", 30)
+        yard.until_phase(f"running-{number}", "Running", 60)
+        yard.until_phase(f"finished-{number}", "Complete", 60)
     return yard
 
 
@@ -139,7 +139,7 @@ def test_when_nothing_changes_only_the_lease_is_written(busy: Yard, installed: C
         return (status["admitted"], status["pending"]) == (20, 1)
 
     _raise_quota(busy)
-    busy.until(settled, 45, "waiting")
+    busy.until(settled, 60, "waiting")
     assert busy.status(busy.queue, "Queue")["use"][0]["used"] == "20"
     seen = [_writes(installed, QUIET)]
     # A number that changed while jobs came and went may be held back for as long as one such look takes.

@@ -132,7 +132,7 @@ class Yard:
             if each["involvedObject"]["name"] == about
         ]
 
-    def until(self, true: Callable[[], object], seconds: float = 15, about: str = "") -> None:
+    def until(self, true: Callable[[], object], seconds: float = 60, about: str = "") -> None:
         """Wait for something to hold. Fails with what is there instead."""
         deadline = time.monotonic() + seconds
         while not true():
@@ -140,10 +140,10 @@ class Yard:
                 raise AssertionError(f"not within {seconds} s; {self._picture(about)}")
             time.sleep(0.1)
 
-    def until_phase(self, name: str, phase: str, seconds: float = 15) -> None:
+    def until_phase(self, name: str, phase: str, seconds: float = 60) -> None:
         self.until(lambda: self.phase(name) == phase, seconds, name)
 
-    def waits(self, name: str, reason: str, seconds: float = 15) -> str:
+    def waits(self, name: str, reason: str, seconds: float = 60) -> str:
         """Wait until the job waits for that reason; returns the message."""
         self.until(lambda: self.condition(name, "Admitted").get("reason") == reason, seconds, name)
         admitted = self.condition(name, "Admitted")

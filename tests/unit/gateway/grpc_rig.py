@@ -9,7 +9,8 @@ from typing import Any
 import grpc
 from gateway.members import Member
 
-from tests.unit.gateway.rig import HOST, Haproxy, Replica, free_port, haproxy, replicas
+from dev.ports import HeldPort
+from tests.unit.gateway.rig import HOST, Haproxy, Replica, haproxy, replicas
 
 SERVICE = "inference.GRPCInferenceService"
 Answer = tuple[str, str]
@@ -76,7 +77,8 @@ class Caller:
 @asynccontextmanager
 async def grpc_gateway(**changes: Any) -> AsyncIterator[tuple[Haproxy, Caller]]:
     """HAProxy that offers gRPC, and one plain connection to it."""
-    bind = f"{HOST}:{free_port()}"
+    port = HeldPort(HOST)
+    bind = f"{HOST}:{port}"
     async with haproxy(grpc=True, grpc_bind=bind, **changes) as running, grpc.aio.insecure_channel(bind) as channel:
         yield running, Caller(channel)
 

@@ -23,17 +23,12 @@ from gateway.render import write
 from gateway.runtime import Runtime, RuntimeUnavailable
 from gateway.split import Split
 
+from dev.ports import HeldPort
+
 HOST = "127.0.0.1"
-SECONDS = 10.0
+SECONDS = 60.0
 UID = "uid-1"
 needs_haproxy = pytest.mark.skipif(shutil.which("haproxy") is None, reason="needs the haproxy program")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass
@@ -171,9 +166,10 @@ class Haproxy:
 async def haproxy(**changes: Any) -> AsyncIterator[Haproxy]:
     """HAProxy with these settings; its folder is short, since a socket's path must be."""
     with tempfile.TemporaryDirectory(prefix="gw") as folder:
-        bind = f"{HOST}:{free_port()}"
-        settings = Settings("digits", UID, folder=Path(folder), traffic_bind=bind, metrics_bind=f"{HOST}:{free_port()}")
-        running = Haproxy(replace(settings, threads=1, **changes))
+        held = [HeldPort(HOST) for _ in range(3)]
+        traffic, metrics, tls = (f"{HOST}:{each}" for each in held)
+        binds = Settings("digits", UID, folder=Path(folder), traffic_bind=traffic, metrics_bind=metrics, tls_bind=tls)
+        running = Haproxy(replace(binds, threads=1, **changes))
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector) as running.session:
             try:

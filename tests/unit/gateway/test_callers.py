@@ -20,7 +20,7 @@ from gateway.credentials import Credentials, differences, keys
 from gateway.render import write
 
 from tests import tokens
-from tests.unit.gateway.rig import HOST, UID, Replica, free_port, haproxy, needs_haproxy, replicas
+from tests.unit.gateway.rig import HOST, UID, Replica, haproxy, needs_haproxy, replicas
 
 pytestmark = needs_haproxy
 KEY, OTHER = tokens.new_key(), tokens.new_key()
@@ -178,8 +178,9 @@ async def test_a_changed_key_of_tokens_is_in_force_while_haproxy_runs(tmp_path: 
 
 
 async def test_a_new_certificate_is_shown_while_haproxy_runs_and_plain_http_is_refused(tmp_path: Path) -> None:
-    a, folder, port = Replica("a"), pair(tmp_path / "tls", "first"), free_port()
-    async with replicas(a), haproxy(tls_folder=folder, tls_bind=f"{HOST}:{port}") as running:
+    a, folder = Replica("a"), pair(tmp_path / "tls", "first")
+    async with replicas(a), haproxy(tls_folder=folder) as running:
+        port = int(running.settings.tls_bind.rpartition(":")[2])
         await running.follow(a.member)
         assert (await running.post())[0] == 403
         assert await shown(port) == "first"

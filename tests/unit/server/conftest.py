@@ -86,7 +86,7 @@ def running(export: Export) -> Running:
 
     @asynccontextmanager
     async def start(
-        card: dict[str, Any] | None = None, *, seconds: float = 20, **changes: Any
+        card: dict[str, Any] | None = None, *, seconds: float = 120, **changes: Any
     ) -> AsyncIterator[Client]:
         settings = Settings(model_path=export(**(card or {})), host="127.0.0.1", port=0, drain_seconds=0)
         server = Server(replace(settings, **changes))

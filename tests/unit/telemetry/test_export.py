@@ -11,8 +11,9 @@ from telemetry import export
 from telemetry.export import Exporter, NowAndThen
 from telemetry.span import Ids, Span
 
+from dev.ports import HeldPort
 from tests.collector import Collector, collector
-from tests.unit.gateway.rig import free_port, until
+from tests.unit.gateway.rig import until
 
 A_SPAN = Span("infer", Ids(7, 8), 1_000, 2_000, 9, attributes={"n": 1, "s": "t", "b": True}, links=(Ids(1, 2),))
 
@@ -61,7 +62,8 @@ async def test_a_collector_that_refuses_or_is_away_costs_the_spans_only() -> Non
         await sent(found, 1200)
         assert found.spans == []
     started = time.monotonic()
-    exporter = Exporter(f"http://127.0.0.1:{free_port()}", "digits", {})
+    nobody = HeldPort()
+    exporter = Exporter(f"http://127.0.0.1:{nobody}", "digits", {})
     exporter.send(A_SPAN)
     await asyncio.to_thread(exporter.close)
     assert time.monotonic() - started < 4, "the end of a process does not wait for a collector"
@@ -82,7 +84,7 @@ async def test_nobody_waits_and_the_queue_is_bounded_while_a_collector_hangs(han
         started = time.perf_counter()
         exporter.send(A_SPAN)
         worst = max(worst, time.perf_counter() - started)
-    assert worst < 1.0  # a thread that is not let run; a wait for the collector would be five
+    assert worst < 4  # on busy cores a thread is not let run for seconds; a wait for the collector would be five
     assert len(exporter._queue._batch_processor._queue) <= export.QUEUE_SPANS
     started = time.monotonic()
     await asyncio.to_thread(exporter.close)

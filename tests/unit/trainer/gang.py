@@ -5,7 +5,6 @@ import json
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +16,8 @@ import torch
 import torch._dynamo
 import torch.distributed.checkpoint  # these two are imported here so that not every worker has to
 from trainer.train import main as train
+
+from dev.ports import HeldPort
 
 # Workers are forked from this process, and OpenMP's threads do not survive a fork: so none may be started here.
 torch.set_num_threads(1)
@@ -35,6 +36,7 @@ class Gang:
 
     processes: list[BaseProcess]
     run_directory: Path
+    master: HeldPort
 
     def exit_codes(self, timeout: float = 60) -> list[int | None]:
         for process in self.processes:
@@ -85,6 +87,7 @@ def start_workers(
 ) -> Gang:
     """Start the workers of an attempt; `more` are environment variables."""
     run_directory.mkdir()
+    master = HeldPort()
     variables = {
         "TRAINYARD_SPEC": json.dumps(spec),
         "TRAINYARD_JOB": "digits",
@@ -93,7 +96,7 @@ def start_workers(
         "TRAINYARD_RUN_DIR": str(run_directory),
         "TRAINYARD_PROGRESS_SECONDS": "0.05",
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(_free_port()),
+        "MASTER_PORT": str(master),
         "WORLD_SIZE": str(workers),
         **({"TRAINYARD_DIR": str(directory)} if directory else {}),
         **more,
@@ -105,7 +108,7 @@ def start_workers(
     ]
     for process in processes:
         process.start()
-    return Gang(processes, run_directory)
+    return Gang(processes, run_directory, master)
 
 
 def _worker(variables: Mapping[str, str], rank: int, log: Path) -> None:
@@ -115,9 +118,3 @@ def _worker(variables: Mapping[str, str], rank: int, log: Path) -> None:
     # that find it so at the same time abort ("Invalid thread pool!").
     torch.set_num_threads(1)
     train()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
