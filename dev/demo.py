@@ -151,8 +151,8 @@ class Demo:
         ]
 
 
-def install(cluster: Cluster) -> None:
-    """The chart with images of this machine."""
+def install(cluster: Cluster, *settings: str) -> None:
+    """The chart with images of this machine. settings: further ones, as in "operator.replicas=2"."""
     tags = [f"--set=images.{name}.tag=dev" for name in images.IMAGES]
     cluster.helm(
         "upgrade",
@@ -165,6 +165,7 @@ def install(cluster: Cluster) -> None:
         "--wait",
         "--timeout=180s",
         *tags,
+        *(f"--set={each}" for each in settings),
     )
 
 

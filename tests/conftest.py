@@ -19,6 +19,11 @@ asyncio.set_event_loop(None)
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--record-faults", action="store_true", help="keep what tests of faults did, for docs/faults.md")
     parser.addoption("--check-faults", action="store_true", help="fail if they did otherwise than docs/faults.md says")
+    parser.addoption(
+        "--namespaced",
+        action="store_true",
+        help="end-to-end tests with an operator that has rights in the tests' own namespaces alone",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -107,6 +107,7 @@ class Operator(Section):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
     workers: int = Field(json_schema_extra=as_in_config("workers"))
     repair_seconds: float = Field(json_schema_extra=as_in_config("repair_seconds"))
+    namespaces: list[Annotated[Name, Field(min_length=1)]]
     resources: Resources
     priority_class_name: str
     node_selector: Labels

@@ -6,9 +6,9 @@ The only module that knows every part. It starts no process-wide thing (election
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Literal
 
@@ -36,7 +36,7 @@ from trainyard.api.node_health import HealthLevel
 from trainyard.api.reasons import ConditionType
 from trainyard.api.training_job import TrainingJob
 from trainyard.cluster.client import ClusterClient
-from trainyard.cluster.errors import Conflict
+from trainyard.cluster.errors import ClusterError, Conflict
 from trainyard.cluster.events import EventRecorder
 from trainyard.cluster.informer import ExternalCache, Informer
 from trainyard.cluster.resources import (
@@ -51,6 +51,7 @@ from trainyard.cluster.resources import (
     SERVICES,
     TRAINING_JOBS,
 )
+from trainyard.cluster.sight import Sight
 from trainyard.inference.board import GatewayBoard
 from trainyard.inference.controller import InferenceController
 from trainyard.metrics.collector import WorldCollector
@@ -86,6 +87,8 @@ _OVERVIEW_SECONDS = 2 * FRESH_SECONDS
 """Numbers of queues and flavors follow this long after what they count."""
 _STALE_SECONDS = 0.2
 _POD_SECONDS = 0.1
+_UNSEEN_SECONDS = 5.0
+"""A namespace that cannot be seen whole is left alone, and looked at again so much later."""
 _MANAGED = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
 
 
@@ -101,6 +104,8 @@ class Ground:
     identity: str
     metrics: Metrics
     namespace: str = SYSTEM_NAMESPACE
+    namespaces: tuple[str, ...] = ()
+    """Those that are looked after; empty: all there are."""
     failure_table: tuple[FailureRow, ...] = ()
     health_level: HealthLevel = HealthLevel.PROPOSE
     compute: Compute = in_thread
@@ -117,21 +122,27 @@ class App:
     def __init__(self, ground: Ground) -> None:
         self.ground = ground
         client, clock = ground.client, ground.clock
-        self.world = World(self._unreadable, clock.now)
+        self.world = World(self._unreadable, clock.now, confined=bool(ground.namespaces))
         self.reports, self.gateways, self.decisions = ReportBoard(), GatewayBoard(), Decisions()
         self.queue: WorkQueue[Key] = WorkQueue("objects", clock, ground.random, observer=ground.metrics.reconciled)
         self.events = EventRecorder(client, clock, "trainyard", ground.identity)
+        seen = (PODS, NAMESPACES, CLAIMS, SERVICES, DEPLOYMENTS)
+        self.sight = sight = Sight(ground.namespaces, [each.plural for each in seen])
         self.caches = {
-            kind: ExternalCache(resource, clock, keep=KEPT.get(kind, _all)) for kind, resource in OURS.items()
+            kind: ExternalCache(
+                resource, clock, keep=KEPT.get(kind, _all), sight=sight if resource.namespaced else None
+            )
+            for kind, resource in OURS.items()
         }
         self.informers = {
-            "Pod": Informer(client, PODS, clock, ground.random, keep=KEPT["Pod"]),
+            "Pod": Informer(client, PODS, clock, ground.random, keep=KEPT["Pod"], sight=sight),
             "Node": Informer(client, NODES, clock, ground.random, keep=KEPT["Node"]),
-            "Namespace": Informer(client, NAMESPACES, clock, ground.random),
-            "PersistentVolumeClaim": Informer(client, CLAIMS, clock, ground.random),
-            "Service": Informer(client, SERVICES, clock, ground.random, label_selector=_MANAGED),
-            "Deployment": Informer(client, DEPLOYMENTS, clock, ground.random, label_selector=_MANAGED),
+            "Namespace": Informer(client, NAMESPACES, clock, ground.random, sight=sight),
+            "PersistentVolumeClaim": Informer(client, CLAIMS, clock, ground.random, sight=sight),
+            "Service": Informer(client, SERVICES, clock, ground.random, label_selector=_MANAGED, sight=sight),
+            "Deployment": Informer(client, DEPLOYMENTS, clock, ground.random, label_selector=_MANAGED, sight=sight),
         }
+        self._sighted: asyncio.Queue[str] = asyncio.Queue()
         for kind, cache in (*self.caches.items(), *self.informers.items()):
             cache.on_change(self._follow(kind))
         self.outlooks, self.vitals = Outlooks(clock, ground.metrics.missed), Vitals(clock)
@@ -215,13 +226,16 @@ class App:
         async with AsyncExitStack() as background:
             for kind, informer in self.informers.items():
                 _start(background, informer.run(), f"informer-{kind}")
-            await asyncio.gather(*(informer.synced.wait() for informer in self.informers.values()), self.repair())
+            filled = asyncio.gather(*(informer.synced.wait() for informer in self.informers.values()))
+            if self.sight.namespaces:
+                await filled  # it is known then which can be seen
+                self.sight.on_change(self._sight_changed)
+            await asyncio.gather(filled, self.repair())
             self.synced = True
             for memory in self._memories:
                 await memory.recall()
             self.outlooks.ended_before(each for each in self.world.training_jobs() if finished(each))
-            for job in self.world.training_jobs():
-                self.incidents.over(told_apart(job, each) for each in job.status.incidents if each.ended_at)
+            self._recall_incidents(self.world.training_jobs())
             log.info(
                 "caches are filled",
                 extra={
@@ -237,6 +251,7 @@ class App:
             _start(background, self.meter.run(), "meter")
             _start(background, self.events.run(), "events")
             _start(background, self._repair_now_and_then(), "repair")
+            _start(background, self._take_in(), "sight")
             self.scheduler.poke()
             await self.queue.run(self.reconcile, workers=self.ground.workers, stop=stop, limit=120)
         for memory in self._memories:
@@ -250,6 +265,8 @@ class App:
 
     async def reconcile(self, key: Key) -> Again:
         """One look at one object. A decision that was made on an outdated copy is made again when the news is here."""
+        if not self.sight.whole(key.namespace):
+            return Again(_UNSEEN_SECONDS)
         try:
             return await self._controllers[key.kind](key)
         except Conflict:
@@ -287,12 +304,15 @@ class App:
         return Picture(self.world, snapshot, self.ground.clock.now(), self.ground.carbon_grams_per_kwh)
 
     def _sighting(self) -> Sighting:
-        world = self.world
-        jobs = tuple(world.training_jobs())
+        world, whole = self.world, self.sight.whole
+        jobs = tuple(each for each in world.training_jobs() if whole(each.metadata.namespace))
         owners = frozenset(each.metadata.uid for kind in _OWNERS for each in world.of_kind(kind))
+        snapshot = world.snapshot(each for each, _ in self._workloads())
+        if self.sight.namespaces:
+            snapshot = replace(snapshot, pods=tuple(each for each in snapshot.pods if whole(each.namespace)))
         return Sighting(
             self.ground.clock.now(),
-            world.snapshot(each for each, _ in self._workloads()),
+            snapshot,
             jobs,
             {job.metadata.uid: pods for job in jobs if (pods := world.pods_of(job.metadata.uid))},
             owners,
@@ -320,6 +340,40 @@ class App:
                 except Exception:
                     log.exception("a cache could not be compared with the API server; tried again later")
 
+    def _sight_changed(self, namespace: str, whole: bool) -> None:
+        if whole:
+            log.info("a namespace has come into sight", extra={"namespace": namespace})
+            self._sighted.put_nowait(namespace)
+        else:
+            log.warning(
+                "a namespace cannot be seen any more and is left alone",
+                extra={"namespace": namespace, "why": dict(self.sight.problems()).get(namespace, "")},
+            )
+
+    async def _take_in(self) -> None:
+        """Read our kinds of namespaces that came into sight."""
+        while True:
+            namespace = await self._sighted.get()
+            try:
+                for kind, cache in self.caches.items():
+                    if OURS[kind].namespaced:
+                        await cache.take_in(self.ground.client, namespace)
+                self._recall_incidents(
+                    each for each in self.world.training_jobs() if each.metadata.namespace == namespace
+                )
+            except ClusterError as error:
+                log.warning(
+                    "a namespace could not be read; tried again", extra={"namespace": namespace, "error": str(error)}
+                )
+                await asyncio.sleep(_UNSEEN_SECONDS)
+                self._sighted.put_nowait(namespace)
+
+    def _forget(self, namespace: str) -> None:
+        """It is gone, and everything in it; the watches that would say so may have been refused before."""
+        for cache in (*self.caches.values(), *self.informers.values()):
+            if cache.resource.namespaced:
+                cache.forget(namespace)
+
     def _learn(self, kind: str, obj: dict[str, Any]) -> None:
         """Take the API server's answer to a write for an event."""
         if kind in self.caches:
@@ -336,6 +390,8 @@ class App:
                     self.training.noticed(key)
                 # A pod changes several times in a moment: created, bound, started. One look is enough for all.
                 self.queue.add_after(key, _POD_SECONDS if kind == "Pod" and new is not None else 0.0)
+            if kind == "Namespace" and old is not None and new is None and self.sight.namespaces:
+                self._forget(old["metadata"]["name"])
             if kind == "Node" and _node_gist(old) != _node_gist(new):
                 self.queue.add_after(node_key((new or old or {})["metadata"]["name"]), 0.0)
             self._spread(kind, old, new)
@@ -378,7 +434,16 @@ class App:
                     self.queue.add_after(Key("Queue", "", each.metadata.name), _OVERVIEW_SECONDS)
 
     def _workloads(self) -> Iterator[tuple[Workload, int]]:
-        """What has or wants a place. An object that cannot be understood is left out, lest it stop everybody's scheduling."""
+        """What has or wants a place. An object that cannot be understood is left out, lest it stop everybody's scheduling.
+
+        So is one that waits in a namespace that is not seen whole: nobody would act on a decision about it.
+        """
+        if not self.sight.namespaces:
+            return self._all_workloads()
+        whole = self.sight.whole
+        return (each for each in self._all_workloads() if each[0].admission is not None or whole(each[0].key.namespace))
+
+    def _all_workloads(self) -> Iterator[tuple[Workload, int]]:
         yield from self.training.workloads()
         for each in list(self.world.of_kind("InferenceService")):
             assert isinstance(each, InferenceService)
@@ -421,6 +486,11 @@ class App:
             metrics.completed(
                 queue, "complete" if conditions.holds(after.status.conditions, ConditionType.COMPLETE) else "failed"
             )
+
+    def _recall_incidents(self, jobs: Iterable[TrainingJob]) -> None:
+        """Those that are over; what is known already is not told again."""
+        for job in jobs:
+            self.incidents.over(told_apart(job, each) for each in job.status.incidents if each.ended_at)
 
     def _job_deleted(self, metadata: Mapping[str, Any]) -> None:
         """Its status goes with it: what interrupted it is remembered, as the world still knows it and no cache does."""

@@ -1,15 +1,18 @@
 """Settings of the operator process, read once from the environment (prefix TRAINYARD_), immutable."""
 
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, StringConstraints, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from trainyard.api.failure import FailureRow
 from trainyard.api.names import SYSTEM_NAMESPACE
 from trainyard.api.node_health import HealthLevel
 from trainyard.api.telemetry import OTLP_ENDPOINT
+
+Namespace = Annotated[str, StringConstraints(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 
 
 class Config(BaseSettings):
@@ -19,6 +22,10 @@ class Config(BaseSettings):
 
     namespace: str = Field(
         default=SYSTEM_NAMESPACE, description="Namespace of the operator: its Lease and certificate live there."
+    )
+    namespaces: tuple[Namespace, ...] = Field(
+        default=(),
+        description="JSON list of the namespaces whose jobs and services are looked after, and in which alone rights are needed; empty: all there are.",
     )
     identity: str = Field(default="", description="Name of this process in the election; by default the host's name.")
     pod: str = Field(
@@ -72,6 +79,13 @@ class Config(BaseSettings):
         default=HealthLevel.PROPOSE,
         description="How far to go with broken nodes: observe, propose, or act, which needs the right to patch nodes.",
     )
+
+    @field_validator("namespaces")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if twice := sorted({each for each in value if value.count(each) > 1}):
+            raise ValueError(f"expected each namespace once, got {', '.join(twice)} several times")
+        return value
 
     @field_validator("endpoint")
     @classmethod

@@ -149,7 +149,8 @@ class Process:
             asyncio.create_task(watch_event_loop(self.metrics.loop_lag), name="loop-lag"),
         ]
         takers = {resource.plural: app.caches[kind].observe for kind, resource in OURS.items()}
-        watch = KindWatch(takers, self.config.kubeconfig, self.stop.set)
+        watch = KindWatch(takers, self.config.kubeconfig, self.stop.set, confined=bool(self.config.namespaces))
+        app.sight.on_change(watch.see)
         watch.start()
         log.info("leading", extra={"identity": self.identity})
         try:
@@ -187,6 +188,7 @@ class Process:
             identity=self.identity,
             metrics=self.metrics,
             namespace=self.config.namespace,
+            namespaces=self.config.namespaces,
             failure_table=self.config.failure_table,
             health_level=self.config.health_level,
             workers=self.config.workers,
@@ -210,6 +212,7 @@ class Process:
             authority,
             config.otlp_endpoint,
             config.trace_ratio,
+            bool(config.namespaces),
         )
 
     def _health(self, app: App, lease: LeaseThread, label: LeaderLabel) -> HealthServer:
@@ -235,6 +238,9 @@ class Process:
         )
         if self.config.pod:
             health.require("label", label.problem)
+        if self.config.namespaces:
+            health.require("namespaces", lambda: app.sight.blind() if app.synced else None)
+            health.mention("unseen", lambda: app.sight.told() if app.synced else None)
         return health
 
     def _may_stand_by(self, lease: LeaseThread) -> bool:

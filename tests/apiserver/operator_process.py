@@ -21,13 +21,11 @@ LOGS: list[Path] = []
 """Logs of the processes that run now, shown when a test fails."""
 
 
-def rendered(cluster: Cluster, *values: str) -> list[dict[str, Any]]:
+def rendered(cluster: Cluster, *values: str, release: str = "trainyard", system: str = SYSTEM) -> list[dict[str, Any]]:
     """The chart's objects."""
     settings = [part for value in values for part in ("--set", value)]
     version = cluster.api.get("/version")["gitVersion"]
-    text = cluster.helm(
-        "template", "trainyard", str(CHART), "--namespace", SYSTEM, "--kube-version", version, *settings
-    )
+    text = cluster.helm("template", release, str(CHART), "--namespace", system, "--kube-version", version, *settings)
     return [each for each in yaml.safe_load_all(text) if each]
 
 
@@ -42,9 +40,9 @@ def install(cluster: Cluster) -> None:
     cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(REPOSITORY / "crds"))
 
 
-def account_kubeconfig(cluster: Cluster, folder: Path) -> Path:
+def account_kubeconfig(cluster: Cluster, folder: Path, account: str = ACCOUNT, system: str = SYSTEM) -> Path:
     """A kubeconfig that speaks as the chart's ServiceAccount."""
-    token = cluster.kubectl("create", "token", ACCOUNT, "-n", SYSTEM, "--duration=2h").strip()
+    token = cluster.kubectl("create", "token", account, "-n", system, "--duration=2h").strip()
     given = json.loads(cluster.kubeconfig.read_text())["clusters"][0]["cluster"]
     path = folder / "operator.kubeconfig"
     write_kubeconfig(path, cluster.name, given["server"], token, Path(given["certificate-authority"]))
@@ -73,6 +71,28 @@ def operator_process(
 def log_lines(process: OperatorProcess) -> list[dict[str, Any]]:
     """What the operator logged."""
     return [json.loads(line) for line in process.log.read_text().splitlines() if line.startswith("{")]
+
+
+def right(verb: str, about: dict[str, Any]) -> str:
+    """What the API server was asked for, as granted() writes it."""
+    resource = "/".join(part for part in (about.get("resource", ""), about.get("subresource", "")) if part)
+    return f"{verb} {about.get('apiGroup', '')}/{resource}"
+
+
+def granted(objects: list[dict[str, Any]], account: str = ACCOUNT, role: str = "") -> Iterator[str]:
+    """Every right of the operator's account, of all its roles or of those of one kind."""
+    bound = {
+        (each["roleRef"]["kind"], each["roleRef"]["name"])
+        for each in objects
+        if each["kind"].endswith("RoleBinding") and any(subject["name"] == account for subject in each["subjects"])
+    }
+    for each in objects:
+        if (each["kind"], each["metadata"]["name"]) not in bound or role not in ("", each["kind"]):
+            continue
+        for rule in each["rules"]:
+            for group in rule["apiGroups"]:
+                for resource in rule["resources"]:
+                    yield from (f"{verb} {group}/{resource}" for verb in rule["verbs"])
 
 
 def audited(cluster: Cluster, user: str = USER) -> Iterator[dict[str, Any]]:

@@ -3,9 +3,6 @@
 `test_chart` installs, upgrades and uninstalls a release in a cluster of its own.
 """
 
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 import yaml
 
@@ -13,7 +10,7 @@ from dev.cluster import Cluster
 from dev.cluster.api import Api, ApiError
 from dev.operator_process import OperatorProcess
 from tests import builders as b
-from tests.apiserver.operator_process import ACCOUNT, CHART, SYSTEM, audited, rendered
+from tests.apiserver.operator_process import CHART, SYSTEM, audited, granted, rendered, right
 from tests.apiserver.yard import Yard, completes_after
 
 pytestmark = pytest.mark.apiserver
@@ -81,18 +78,18 @@ def test_pods_of_the_chart_pass_the_strictest_pod_security(bare_yard: Yard, kind
 
 def test_the_accounts_rights_suffice_and_each_is_used(yard: Yard, operator: OperatorProcess) -> None:
     assert operator.running
-    _journey(yard)
+    journey(yard)
     calls = list(audited(yard.cluster))
     refused = [(each["verb"], each["requestURI"]) for each in calls if each["responseStatus"].get("code") in (401, 403)]
     beyond = [each for each in refused if not each[1].split("?")[0].endswith(("/pods", "/events"))]
     assert beyond == [], "pods and events are refused by namespaces' own policies, all else would be our rights"
-    used = {_right(each["verb"], each["objectRef"]) for each in calls if each.get("objectRef")}
-    granted = set(_granted(rendered(yard.cluster)))
-    assert granted - used - SPARE.keys() == set(), "granted and never used"
-    assert {each for each in used if each.split()[1] != "/"} - granted - {"list coordination.k8s.io/leases"} == set()
+    used = {right(each["verb"], each["objectRef"]) for each in calls if each.get("objectRef")}
+    given = set(granted(rendered(yard.cluster)))
+    assert given - used - SPARE.keys() == set(), "granted and never used"
+    assert {each for each in used if each.split()[1] != "/"} - given - {"list coordination.k8s.io/leases"} == set()
 
 
-def _journey(yard: Yard) -> None:
+def journey(yard: Yard) -> None:
     """What an operator does in its life: a gang with storage, its end by time to live, a TensorBoard, a service with its gateway."""
     yard.job("digits", b.workers(2), b.own_claim(), b.ttl(1), completes_after("1s"))
     yard.job("shown", b.own_claim(), b.spec(tensorboard=True))
@@ -109,27 +106,6 @@ def _journey(yard: Yard) -> None:
     yard.until(lambda: yard.status("digits", "InferenceService")["replicas"] == 1)
     yard.until(lambda: yard.get("TrainingJob", "digits") is None)
     yard.kubectl("wait", "--for=jsonpath={.status.conditions}", "tyf/h200", "--timeout=60s")
-
-
-def _right(verb: str, about: dict[str, Any]) -> str:
-    resource = "/".join(part for part in (about.get("resource", ""), about.get("subresource", "")) if part)
-    return f"{verb} {about.get('apiGroup', '')}/{resource}"
-
-
-def _granted(objects: list[dict[str, Any]]) -> Iterator[str]:
-    """Every right of the operator's account."""
-    bound = {
-        each["roleRef"]["name"]
-        for each in objects
-        if each["kind"].endswith("RoleBinding") and any(subject["name"] == ACCOUNT for subject in each["subjects"])
-    }
-    for role in objects:
-        if role["kind"] not in ("Role", "ClusterRole") or role["metadata"]["name"] not in bound:
-            continue
-        for rule in role["rules"]:
-            for group in rule["apiGroups"]:
-                for resource in rule["resources"]:
-                    yield from (f"{verb} {group}/{resource}" for verb in rule["verbs"])
 
 
 # What users may do.

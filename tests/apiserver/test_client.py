@@ -17,6 +17,7 @@ from trainyard.cluster.informer import Informer
 from trainyard.cluster.lease import LeaseElection, LeaseSettings
 from trainyard.cluster.resources import CONFIG_MAPS, EVENTS, NAMESPACES, Object
 from trainyard.cluster.sender import ClientSettings
+from trainyard.cluster.sight import Sight
 from trainyard.cluster.tokens import TokenRejected, TokenReviewer
 from trainyard.cluster.transport import KubeTransport
 from trainyard.runtime.clock import SystemClock
@@ -65,7 +66,9 @@ async def test_real_api_server(check: Check, world: World) -> None:
 
 @pytest.mark.fault(8)
 async def test_an_informer_follows_and_repairs(world: World) -> None:
-    informer = Informer(world.client, CONFIG_MAPS, CLOCK, Random(1), namespace=world.namespace, label_selector="app=x")
+    informer = Informer(
+        world.client, CONFIG_MAPS, CLOCK, Random(1), label_selector="app=x", sight=Sight((world.namespace,))
+    )
     gone = asyncio.Event()
     informer.on_change(lambda old, new: gone.set() if old and not new else None)
     await world.client.create(CONFIG_MAPS, world.config("a", app="x"))

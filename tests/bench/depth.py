@@ -21,6 +21,7 @@ from tests.bench.jobs import NAMESPACE, clean, kwok_cluster, ours, submit
 from trainyard.cluster.client import ClusterClient
 from trainyard.cluster.informer import Informer
 from trainyard.cluster.resources import TRAINING_JOBS
+from trainyard.cluster.sight import Sight
 from trainyard.cluster.transport import KubeTransport
 from trainyard.runtime.clock import SystemClock
 
@@ -57,7 +58,7 @@ class Watcher:
     """When each job was first seen waiting, and admitted."""
 
     def __init__(self, client: ClusterClient) -> None:
-        self._informer = Informer(client, TRAINING_JOBS, SystemClock(), Random(), namespace=NAMESPACE)
+        self._informer = Informer(client, TRAINING_JOBS, SystemClock(), Random(), sight=Sight((NAMESPACE,)))
         self._informer.on_change(self._look)
         self.admitted: dict[str, float] = {}
         self.waiting: set[str] = set()

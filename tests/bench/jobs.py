@@ -25,6 +25,7 @@ from trainyard.cluster.client import ClusterClient
 from trainyard.cluster.errors import AlreadyExists
 from trainyard.cluster.informer import Informer
 from trainyard.cluster.resources import PODS, TRAINING_JOBS, Resource
+from trainyard.cluster.sight import Sight
 from trainyard.cluster.transport import KubeTransport
 from trainyard.runtime.clock import SystemClock
 
@@ -116,7 +117,7 @@ async def run(
 ) -> Run:
     """Submit all, wait for the last, clean up."""
     clock = SystemClock()
-    informer = Informer(client, kind, clock, Random(), namespace=NAMESPACE)
+    informer = Informer(client, kind, clock, Random(), sight=Sight((NAMESPACE,)))
     finished, everything = set(), asyncio.Event()
 
     def look(_old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:

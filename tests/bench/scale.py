@@ -25,6 +25,7 @@ from trainyard.api.names import API_VERSION, GPU
 from trainyard.cluster.client import ClusterClient
 from trainyard.cluster.informer import Informer
 from trainyard.cluster.resources import INFERENCE_SERVICES, TRAINING_JOBS, Resource
+from trainyard.cluster.sight import Sight
 from trainyard.cluster.transport import KubeTransport
 from trainyard.runtime.clock import SystemClock
 
@@ -50,7 +51,7 @@ class Seen:
     """The phase of each object of a kind, by a watch."""
 
     def __init__(self, client: ClusterClient, kind: Resource) -> None:
-        self._informer = Informer(client, kind, SystemClock(), Random(), namespace=NAMESPACE, strip=_status_only)
+        self._informer = Informer(client, kind, SystemClock(), Random(), sight=Sight((NAMESPACE,)), strip=_status_only)
         self._informer.on_change(self._look)
         self.status: dict[str, dict[str, Any]] = {}
 

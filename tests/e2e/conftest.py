@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from dev.cluster import Cluster, ClusterSpec, up
-from dev.demo import install
 from tests.e2e.models import Models, make_models
-from tests.e2e.platform import Platform, namespace_of_its_own, quota
+from tests.e2e.platform import Platform, quota
+from tests.e2e.release import Release
 
 NODES = 2
 GPUS_PER_NODE = 4
@@ -22,29 +22,36 @@ def cluster() -> Iterator[Cluster]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def release(cluster: Cluster, pytestconfig: pytest.Config) -> Release:
+    """How Trainyard is installed there."""
+    return Release(cluster, confined=pytestconfig.getoption("namespaced"))
+
+
 @pytest.fixture(scope="module")
-def installed(cluster: Cluster) -> Cluster:
+def installed(cluster: Cluster, release: Release, request: pytest.FixtureRequest) -> Cluster:
     """The same with Trainyard, and a queue `research` for all its GPUs. The module's last test may take it away again."""
-    install(cluster)
+    tests = [each for each in request.session.items if each.path == request.path]
+    release.install(namespaces=len(tests) + 2)
     Platform(cluster, "default").apply(*quota(NODES * GPUS_PER_NODE))
     return cluster
 
 
 @pytest.fixture
-def platform(installed: Cluster) -> Iterator[Platform]:
+def platform(installed: Cluster, release: Release) -> Iterator[Platform]:
     """A namespace of the test's own, and what the tests do in it."""
-    with namespace_of_its_own(installed) as made:
+    with release.namespace_of_its_own() as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def shared_platform(installed: Cluster) -> Iterator[Platform]:
+def shared_platform(installed: Cluster, release: Release) -> Iterator[Platform]:
     """One namespace for all tests of a module."""
-    with namespace_of_its_own(installed) as made:
+    with release.namespace_of_its_own() as made:
         yield made
 
 
 @pytest.fixture(scope="session")
-def models(cluster: Cluster) -> Models:
+def models(release: Release) -> Models:
     """Models that services can serve, in one namespace for all tests."""
-    return make_models(cluster)
+    return make_models(release.new_platform())

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dev.cluster import Cluster
-from tests.e2e.platform import Platform, new_platform
+from tests.e2e.platform import Platform
 
 CLAIM = "models"
 _PROGRAM = Path(__file__).with_name("models_program.py")
@@ -24,9 +23,8 @@ class Models:
         return {"claimName": CLAIM, "path": path, "digest": self.digests[path]}
 
 
-def make_models(cluster: Cluster) -> Models:
-    """In a namespace of their own."""
-    platform = new_platform(cluster)
+def make_models(platform: Platform) -> Models:
+    """On a claim of that namespace."""
     program = platform.program("models", "trainer", _PROGRAM.read_text(), env={"HOME": "/tmp"}, claim=CLAIM)
     platform.apply(platform.claim(CLAIM), program)
     (digests,) = platform.until("the models being made", lambda: platform.said("models"))

@@ -4,8 +4,7 @@ import base64
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from dev import images
@@ -168,14 +167,21 @@ class Platform:
         return [str(each["message"]) for each in json.loads(found)["items"]]
 
 
-def new_platform(cluster: Cluster) -> Platform:
-    """A namespace of its own, selected by the queue `research`, under the restricted pod security level."""
-    namespace = f"t-{uuid.uuid4().hex[:6]}"
-    platform = Platform(cluster, namespace)
+def a_name() -> str:
+    """Of a namespace that nobody else has."""
+    return f"t-{uuid.uuid4().hex[:6]}"
+
+
+def namespace(name: str) -> dict[str, Any]:
+    """A Namespace that is selected by the queue `research`, under the restricted pod security level."""
     labels = {"team": "research", "pod-security.kubernetes.io/enforce": "restricted"}
-    platform.apply(
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}, platform.claim()
-    )
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+
+
+def new_platform(cluster: Cluster, name: str = "") -> Platform:
+    """A namespace of its own with a claim. name: of one that may be there already."""
+    platform = Platform(cluster, name or a_name())
+    platform.apply(namespace(platform.namespace), platform.claim())
     return platform
 
 
@@ -187,15 +193,6 @@ def secret(platform: Platform, name: str, entries: Mapping[str, str], kind: str 
         "type": kind,
         "data": {each: base64.b64encode(value.encode()).decode() for each, value in entries.items()},
     }
-
-
-@contextmanager
-def namespace_of_its_own(cluster: Cluster) -> Iterator[Platform]:
-    """A new platform; what was made in it goes at the end, so that others find the GPUs free."""
-    made = new_platform(cluster)
-    yield made
-    cluster.kubectl("delete", "tyj,tyi", "--all", "-n", made.namespace, "--wait=true", "--timeout=90s")
-    cluster.kubectl("delete", "namespace", made.namespace, "--wait=false")
 
 
 def quota(gpus: int) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from dev.demo import install
 from tests.e2e.asking import Gateway, near
 from tests.e2e.callers import Callers
 from tests.e2e.models import Models
+from tests.e2e.release import Release
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 SYSTEM = "trainyard-system"
@@ -80,12 +80,12 @@ def test_an_upgrade_restarts_no_pod_of_jobs_and_services(work: Work) -> None:
     assert work.pods() == before
 
 
-def test_an_uninstall_and_an_install_restart_no_pod_of_jobs_and_services(work: Work) -> None:
+def test_an_uninstall_and_an_install_restart_no_pod_of_jobs_and_services(work: Work, release: Release) -> None:
     before = work.pods()
     work.platform.cluster.helm("uninstall", "trainyard", *RELEASE)
     work.goes_on()
     assert work.pods() == before
-    install(work.platform.cluster)
+    release.install()
     work.goes_on()
     work.platform.phase("tyj", JOB, "Running")
     work.platform.phase("tyi", SERVICE, "Ready")

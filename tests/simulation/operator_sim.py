@@ -9,6 +9,7 @@ cluster and remembers each broken promise.
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
@@ -88,6 +89,7 @@ class Process:
         clock: OperatorClock,
         record: Callable[[Entry], None],
         health_level: HealthLevel,
+        namespaces: tuple[str, ...],
     ) -> None:
         self.connection = api.connect(f"operator-{number}")
         metrics = Metrics(CollectorRegistry())
@@ -102,7 +104,7 @@ class Process:
                 client=client,
                 clock=clock,
                 random=Random(number),
-                surroundings=lambda: SURROUNDINGS,
+                surroundings=lambda: replace(SURROUNDINGS, confined=bool(namespaces)),
                 epoch=lambda: number,
                 identity=f"operator-{number}",
                 metrics=metrics,
@@ -110,6 +112,7 @@ class Process:
                 workers=8,
                 record=on_record,
                 health_level=health_level,
+                namespaces=namespaces,
                 carbon_grams_per_kwh=400.0,
             )
         )
@@ -135,7 +138,8 @@ class Process:
         await asyncio.gather(self.work, *self._tasks, return_exceptions=True)
 
     def _feed(self, client: ClusterClient, kind: str, resource: Resource, number: int) -> Informer:
-        informer = Informer(client, resource, CLOCK, Random(number))
+        sight = self.app.sight if resource.namespaced else None
+        informer = Informer(client, resource, CLOCK, Random(number), sight=sight)
         informer.on_change(partial(_hand_over, self.app.caches[kind]))
         return informer
 
@@ -155,8 +159,11 @@ class Simulation:
         gpus: int = 8,
         quota: int | None = None,
         health_level: HealthLevel = HealthLevel.PROPOSE,
+        namespaces: tuple[str, ...] = (),
     ) -> None:
+        """namespaces: to which the operator is confined; empty: to none."""
         self.api = FakeApi(CLOCK)
+        self.namespaces = namespaces
         self.health_level = health_level
         self.binder = FakeScheduler(self.api)
         self.kubelet = FakeKubelet(self.api)
@@ -220,7 +227,9 @@ class Simulation:
     async def start(self) -> None:
         """Start a new operator process."""
         number = len(self.processes) + 1
-        self.processes.append(Process(self.api, number, self.clock, self.records.append, self.health_level))
+        self.processes.append(
+            Process(self.api, number, self.clock, self.records.append, self.health_level, self.namespaces)
+        )
 
     async def restart(self) -> None:
         """Kill the operator and start another."""

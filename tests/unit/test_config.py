@@ -30,6 +30,8 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         ("WORKERS", "0"),
         ("OTLP_ENDPOINT", "x:4318"),
         ("TRACE_RATIO", "2"),
+        ("NAMESPACES", '["Research"]'),
+        ("NAMESPACES", '["a", "b", "a"]'),
     ],
 )
 def test_a_bad_value_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

@@ -26,6 +26,11 @@ OnChange: TypeAlias = Callable[[Object | None, Object | None], None]
 Keep: TypeAlias = Callable[[Object], Object]
 """What of an object is remembered. At least its name, namespace, uid and resourceVersion, and what indexes ask for."""
 
+Scope: TypeAlias = Callable[[Key], str]
+"""The list that an object stands in, where several together make all: that of its namespace, for instance."""
+
+WHOLE = ""
+"""The only scope of a store that one list fills."""
 _TOMBSTONES = 4096
 
 
@@ -95,15 +100,15 @@ class Index:
 class ObjectStore:
     """Namespace and name to object. Objects are shared with readers, who must not change them."""
 
-    def __init__(self, name: str, keep: Keep = lambda obj: obj) -> None:
+    def __init__(self, name: str, keep: Keep = lambda obj: obj, scope: Scope = lambda _: WHOLE) -> None:
         """keep: what stays of an object when the handlers have seen it: they get the new state whole and the old one as it was kept."""
         self.name = name
-        self._keep = keep
+        self._keep, self._scope = keep, scope
         self.objects: dict[Key, Object] = {}
         self._indexes: list[Index] = []
         self._handlers: list[OnChange] = []
-        self._complete_at = ""
-        """The resourceVersion of the last complete list."""
+        self._complete_at: dict[str, str] = {}
+        """The resourceVersion of the last complete list, by scope."""
         self._buried: OrderedDict[str, str] = OrderedDict()
         """Uid to the resourceVersion at which it was seen deleted, so that a late event does not bring it back.
 
@@ -131,7 +136,8 @@ class ObjectStore:
         if old is not None and not is_newer(version, version_of(old)):
             return False
         known = old is not None and uid_of(old) == uid
-        if not known and self._complete_at and not is_newer(version, self._complete_at):
+        complete_at = self._complete_at.get(self._scope(key), "")
+        if not known and complete_at and not is_newer(version, complete_at):
             return False  # a complete list of a later time did not have it: it is gone
         if old is not None and not known:
             # Deleted and made anew while nobody looked: two objects, so two changes.
@@ -160,19 +166,25 @@ class ObjectStore:
         repair.page(items)
         return repair.complete(resource_version)
 
-    def only(self, listed: Container[Key], resource_version: str) -> int:
-        """Drop what a complete list does not have, and return how much that was.
+    def only(self, listed: Container[Key], resource_version: str, scope: str = WHOLE) -> int:
+        """Drop what a complete list of a scope does not have, and return how much that was.
 
         resource_version: the list's. What was seen at a later one is kept: the list is older than it.
         """
-        if is_newer(resource_version, self._complete_at):
-            self._complete_at = resource_version
+        if is_newer(resource_version, self._complete_at.get(scope, "")):
+            self._complete_at[scope] = resource_version
         gone = [
             (key, old)
             for key, old in self.objects.items()
-            if key not in listed and not _is_later(version_of(old), resource_version)
+            if key not in listed and self._scope(key) == scope and not _is_later(version_of(old), resource_version)
         ]
         return sum(self._drop(key, old, resource_version) for key, old in gone)
+
+    def forget(self, scope: str) -> None:
+        """The scope is gone, and everything in it."""
+        self._complete_at.pop(scope, None)
+        for key, old in [each for each in self.objects.items() if self._scope(each[0]) == scope]:
+            self._drop(key, old, version_of(old))
 
     def _drop(self, key: Key, old: Object, version: str) -> bool:
         self._bury(uid_of(old), version)
@@ -203,8 +215,8 @@ class ObjectStore:
 class Repair:
     """A complete list that is taken in page by page, so that never all of it is in memory."""
 
-    def __init__(self, store: ObjectStore) -> None:
-        self._store = store
+    def __init__(self, store: ObjectStore, scope: str = WHOLE) -> None:
+        self._store, self._scope = store, scope
         self._listed: set[Key] = set()
         self._changes = 0
 
@@ -216,4 +228,4 @@ class Repair:
 
     def complete(self, resource_version: str) -> int:
         """That was all of the list, which has that version; returns how many objects differed."""
-        return self._changes + self._store.only(self._listed, resource_version)
+        return self._changes + self._store.only(self._listed, resource_version, self._scope)

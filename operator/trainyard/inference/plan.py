@@ -94,7 +94,7 @@ class _Round:
         elif pod is not None and pod.phase == "Failed":
             why = f"{pod.reason or 'it failed'}: {pod.message}"
         elif pod is not None and not pod.bound and (self.now - pod.created).total_seconds() >= BIND_SECONDS:
-            why = f"not bound to {replica.node} within {BIND_SECONDS:.0f} s: {pod.unschedulable or 'kube-scheduler gave no reason'}"
+            why = f"not bound to {replica.node} within {BIND_SECONDS:.0f} s: {pod.unschedulable or 'kube-scheduler gave no reason'}{self.observed.surroundings.unseen}"
         elif pod is None and self.observed.refusal:
             # The node is as good as any: what was refused is the pod.
             return replica.model_copy(update={"release": "now"})

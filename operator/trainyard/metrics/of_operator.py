@@ -15,8 +15,10 @@ class Cache(Protocol):
     """A cache of `cluster.informer`, as far as it is measured."""
 
     synced: asyncio.Event
-    last_activity: float
     repaired: int
+
+    @property
+    def last_activity(self) -> float: ...
 
     @property
     def store(self) -> Mapping[Any, Object]: ...

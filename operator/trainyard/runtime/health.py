@@ -58,6 +58,7 @@ class HealthServer:
         self._metrics = metrics
         self._heartbeats: dict[str, Heartbeat] = {}
         self._checks: dict[str, ReadyCheck] = {}
+        self._mentioned: dict[str, ReadyCheck] = {}
         self._runner: web.AppRunner | None = None
 
     def watch(self, heartbeat: Heartbeat) -> Heartbeat:
@@ -68,6 +69,10 @@ class HealthServer:
     def require(self, name: str, check: ReadyCheck) -> None:
         """Let readiness depend on this check."""
         self._checks[name] = check
+
+    def mention(self, name: str, check: ReadyCheck) -> None:
+        """Let readiness say what this check finds, without depending on it."""
+        self._mentioned[name] = check
 
     def app(self) -> web.Application:
         """The application, for tests and for embedding."""
@@ -96,7 +101,8 @@ class HealthServer:
         return _report({name: beat.problem() for name, beat in self._heartbeats.items()})
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        return _report({name: _run(check) for name, check in self._checks.items()})
+        mentioned = {name: _run(check) for name, check in self._mentioned.items()}
+        return _report({name: _run(check) for name, check in self._checks.items()}, mentioned)
 
 
 def _run(check: ReadyCheck) -> str | None:
@@ -106,7 +112,8 @@ def _run(check: ReadyCheck) -> str | None:
         return f"the check itself failed: {error!r}"
 
 
-def _report(problems: Mapping[str, str | None]) -> web.Response:
+def _report(problems: Mapping[str, str | None], mentioned: Mapping[str, str | None] | None = None) -> web.Response:
     failing = any(problem is not None for problem in problems.values())
-    body = {"ok": not failing, "checks": {name: problem or "ok" for name, problem in problems.items()}}
+    told = {**problems, **(mentioned or {})}
+    body = {"ok": not failing, "checks": {name: problem or "ok" for name, problem in told.items()}}
     return web.json_response(body, status=503 if failing else 200)

@@ -128,6 +128,8 @@ class Engine:
         """By node, how strongly jobs say that it held them up lately."""
         self._health: dict[str, Health] = {}
         self.recent: Mapping[str, float] = {}
+        self.confined = False
+        """Whether pods of other namespaces are there and not known."""
         """Weighted share that was borrowed lately, of queues that count that."""
         self.versions: dict[str, int] = {}
         """By root, counted up whenever shares below it change."""

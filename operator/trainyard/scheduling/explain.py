@@ -12,7 +12,7 @@ from trainyard.scheduling.pending import JobClass, Refusal
 from trainyard.scheduling.quota import demand
 from trainyard.scheduling.quota_tree import Cell
 from trainyard.scheduling.resources import describe, show
-from trainyard.scheduling.snapshot import PodSet, Verdict, Workload
+from trainyard.scheduling.snapshot import UNSEEN, PodSet, Verdict, Workload
 
 _NAMED = 3
 """Holders that a message names; who wants all asks `trainyard why`."""
@@ -107,6 +107,8 @@ def no_place(engine: Engine, workload: Workload, flavor: str) -> str:
         parts.append(words)
     if workload.avoid:
         parts.append(f"avoided for now after a failed start: {', '.join(sorted(workload.avoid))}")
+        if engine.confined:
+            parts.append(UNSEEN)
     return "; ".join(parts)
 
 

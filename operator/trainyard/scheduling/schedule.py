@@ -112,7 +112,7 @@ class Follower:
             self.engine.set_failures(snapshot.failures)
         if snapshot.slow != last.slow:
             self.engine.set_slow(snapshot.slow)
-        self.engine.recent = snapshot.recent
+        self.engine.recent, self.engine.confined = snapshot.recent, snapshot.confined
         if _configured(snapshot) != _configured(last):
             self.engine.configure(
                 queues=snapshot.queues if snapshot.queues != last.queues else None,

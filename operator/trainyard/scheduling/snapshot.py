@@ -197,6 +197,9 @@ class Workload:
         return (self.queue, self.key.namespace, sets, self.avoid, self.topology, self.flavors, self.throughputs)
 
 
+UNSEEN = "pods of namespaces that this Trainyard is not told of are not seen, and may hold what it takes for free"
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything a cycle looks at."""
@@ -215,6 +218,8 @@ class Snapshot:
     """By node, how many workloads failed there lately."""
     slow: Mapping[str, int] = field(default_factory=dict)
     """By node, how strongly jobs say that it held them up lately: 1 or more."""
+    confined: bool = False
+    """Whether pods of some namespaces alone are among `pods`."""
 
 
 @dataclass(frozen=True, slots=True)

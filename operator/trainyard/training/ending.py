@@ -99,7 +99,7 @@ def _never_bound(case: Case) -> Ended | None:
     node = children.node_of(case.job, late[0].role, late[0].index)
     return Ended(
         Consequence.UNDO,
-        f"{late[0].name} was not bound to {node} within {BIND_SECONDS:.0f} s: {late[0].unschedulable or 'kube-scheduler gave no reason'}",
+        f"{late[0].name} was not bound to {node} within {BIND_SECONDS:.0f} s: {late[0].unschedulable or 'kube-scheduler gave no reason'}{case.observed.surroundings.unseen}",
         node,
     )
 

@@ -18,7 +18,7 @@ from trainyard.api.names import (
     SAFE_TO_EVICT,
     TOKEN_AUDIENCE,
 )
-from trainyard.scheduling.snapshot import PodSet
+from trainyard.scheduling.snapshot import UNSEEN, PodSet
 from trainyard.workloads.plan import Object
 from trainyard.workloads.pod_requests import pod_requests
 
@@ -42,6 +42,13 @@ class Surroundings:
     otlp_endpoint: str = ""
     """Where services send traces of requests; empty for nowhere."""
     trace_ratio: float = 1.0
+    confined: bool = False
+    """Whether pods of some namespaces alone are seen."""
+
+    @property
+    def unseen(self) -> str:
+        """What else may be in the way of a pod on its node, to be added to a reason; empty where every pod is seen."""
+        return f"; {UNSEEN}" if self.confined else ""
 
 
 def pod_set(

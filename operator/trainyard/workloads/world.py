@@ -55,8 +55,14 @@ class World:
     """What is known now. `observe` takes one change and returns the keys of our objects that should look again."""
 
     def __init__(
-        self, unreadable: Callable[[Key, str], None] | None = None, now: Callable[[], datetime] | None = None
+        self,
+        unreadable: Callable[[Key, str], None] | None = None,
+        now: Callable[[], datetime] | None = None,
+        *,
+        confined: bool = False,
     ) -> None:
+        """confined: whether pods of some namespaces alone are told to it."""
+        self._confined = confined
         self._now = now or SystemClock().now
         self._ours: dict[str, dict[Key, Ours]] = {kind: {} for kind in KINDS}
         self.raw: dict[Key, Object] = {}
@@ -220,6 +226,7 @@ class World:
             recent=kept.recent,
             failures=node_health.failures(self._telling.values(), self._now()),
             slow=node_health.slowness(self._telling.values(), self._now()),
+            confined=self._confined,
         )
 
     def _pod(self, place: tuple[str, str], old: Object | None, new: Object | None) -> set[Key]:

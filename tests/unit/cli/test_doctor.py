@@ -11,7 +11,7 @@ import pytest
 from tests import builders as b
 from tests.unit.cli.conftest import Run
 from tests.unit.cli.stub_api import StubApi, a_person
-from tests.unit.cli.yards import CREATED, GROUPS, NOW, SYSTEM, Object, a_node, an_installation, stored
+from tests.unit.cli.yards import CREATED, GROUPS, NOW, SYSTEM, Object, a_lease, a_node, an_installation, stored
 from trainyard.api.names import RESTORING
 from trainyard.cli.doctor.checks import CHECKS, examine
 from trainyard.cli.doctor.conformance import version_of
@@ -214,6 +214,26 @@ FAULTS: list[tuple[Callable[[Objects], object], Severity, str]] = [
         first("Queue", b.meta(annotations={RESTORING: "sha256:x"})),
         Severity.WARNING,
         "1 objects are still marked as being restored",
+    ),
+]
+
+
+def confined(*namespaces: str) -> Callable[[Object], object]:
+    env = [{"name": "TRAINYARD_NAMESPACES", "value": json.dumps(namespaces)}]
+    return lambda each: each["spec"]["template"]["spec"]["containers"][0].update(env=env)
+
+
+FAULTS += [
+    (
+        with_one("Lease", {**a_lease(), "metadata": {"name": "trainyard-operator", "namespace": "beside"}}),
+        Severity.PROBLEM,
+        "another one leads in beside",
+    ),
+    (first("Deployment", confined("team", "gone")), Severity.PROBLEM, "there is no namespace gone"),
+    (
+        first("Deployment", confined("research")),
+        Severity.WARNING,
+        "objects stand in namespaces that the operator does not look after: team/",
     ),
 ]
 

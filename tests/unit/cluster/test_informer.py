@@ -12,8 +12,9 @@ from tests.simulation.fake_api import FakeApi
 from tests.simulation.fake_faults import Fault, Request, on, verb
 from trainyard.cluster.client import ClusterClient
 from trainyard.cluster.informer import ExternalCache, Informer
-from trainyard.cluster.resources import PODS, TRAINING_JOBS, Object
+from trainyard.cluster.resources import NAMESPACES, PODS, TRAINING_JOBS, Object
 from trainyard.cluster.sender import ClientSettings
+from trainyard.cluster.sight import Sight
 from trainyard.cluster.store import key_of
 from trainyard.runtime.clock import LoopClock
 
@@ -233,3 +234,106 @@ async def test_a_cache_fed_from_outside_is_repaired_by_a_list() -> None:
     job = cache.get("team", "j")
     assert job is not None
     assert job["status"] == {"phase": "Running"}
+
+
+def pod_in(namespace: str, name: str) -> Object:
+    made = pod(name)
+    made["metadata"]["namespace"] = namespace
+    return made
+
+
+@asynccontextmanager
+async def following(informer: Informer) -> AsyncIterator[None]:
+    task = asyncio.create_task(informer.run())
+    await informer.synced.wait()
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def refused(namespace: str) -> Fault:
+    return Fault(
+        lambda request: request.namespace == namespace and request.verb in ("list", "watch"),
+        "fail",
+        times=None,
+        status=403,
+        reason="Forbidden",
+    )
+
+
+async def test_a_store_of_some_namespaces_is_filled_by_a_list_and_a_watch_of_each() -> None:
+    api, sight = FakeApi(CLOCK), Sight(("a", "b"), ("pods",))
+    for namespace in "abc":
+        api.put(PODS, pod_in(namespace, "first"))
+    informer = Informer(ClusterClient(api.connect(), CLOCK, Random(1)), PODS, CLOCK, Random(1), sight=sight)
+    async with following(informer):
+        for namespace in "abc":
+            api.put(PODS, pod_in(namespace, "second"))
+        api.remove(PODS, "b", "first")
+        await asyncio.sleep(1)
+        assert set(informer.store) == {("a", "first"), ("a", "second"), ("b", "second")}
+        assert {request.namespace for request in api.requests} == {"a", "b"}
+        await informer.relist()
+        assert informer.repaired == 0
+
+
+async def test_a_namespace_that_is_refused_is_tried_again_and_holds_up_no_other() -> None:
+    api, sight = FakeApi(CLOCK), Sight(("a", "b"), ("pods",))
+    for namespace in "ab":
+        api.put(PODS, pod_in(namespace, "first"))
+    fault = api.faults.add(refused("b"))
+    informer = Informer(ClusterClient(api.connect(), CLOCK, Random(1)), PODS, CLOCK, Random(1), sight=sight)
+    async with following(informer):
+        assert set(informer.store) == {("a", "first")}
+        assert (sight.whole("a"), sight.whole("b")) == (True, False)
+        await informer.relist()
+        api.faults.script.remove(fault)
+        await asyncio.sleep(35)
+        assert set(informer.store) == {("a", "first"), ("b", "first")}
+        assert sight.whole("b")
+
+
+async def test_where_a_list_is_allowed_and_a_watch_is_not_nobody_asks_in_a_tight_loop() -> None:
+    api, sight = FakeApi(CLOCK), Sight(("a",), ("pods",))
+    api.faults.add(Fault(verb("watch"), "fail", times=None, status=403, reason="Forbidden"))
+    informer = Informer(ClusterClient(api.connect(), CLOCK, Random(1)), PODS, CLOCK, Random(1), sight=sight)
+    async with following(informer):
+        await asyncio.sleep(60)
+        assert len(api.requests) < 30
+        assert not sight.whole("a")
+
+
+async def test_a_token_that_is_refused_is_no_refusal_of_a_namespace() -> None:
+    api, sight = FakeApi(CLOCK), Sight(("a",), ("pods",))
+    api.faults.fail(verb("list"), 401, times=2, reason="Unauthorized")
+    informer = Informer(ClusterClient(api.connect(), CLOCK, Random(1)), PODS, CLOCK, Random(1), sight=sight)
+    async with following(informer):
+        assert sight.whole("a"), "it was waited for"
+
+
+async def test_namespaces_themselves_are_asked_for_by_name() -> None:
+    api, sight = FakeApi(CLOCK), Sight(("a", "b"))
+    for name in "abc":
+        api.put(NAMESPACES, {"metadata": {"name": name}})
+    informer = Informer(ClusterClient(api.connect(), CLOCK, Random(1)), NAMESPACES, CLOCK, Random(1), sight=sight)
+    async with following(informer):
+        assert {name for _, name in informer.store} == {"a", "b"}
+        api.remove(NAMESPACES, None, "b")
+        await asyncio.sleep(1)
+        assert {name for _, name in informer.store} == {"a"}
+
+
+async def test_a_cache_fed_from_outside_takes_nothing_of_a_namespace_that_is_not_seen_whole() -> None:
+    api, sight = FakeApi(CLOCK), Sight(("a", "b"), ("pods",))
+    client = ClusterClient(api.connect(), CLOCK, Random(1))
+    cache = ExternalCache(TRAINING_JOBS, CLOCK, sight=sight)
+    jobs = [api.put(TRAINING_JOBS, {"metadata": {"name": "j", "namespace": each}, "spec": {}}) for each in "ab"]
+    sight.read("pods", "a")
+    assert [cache.observe("ADDED", each) for each in jobs] == [True, False]
+    await cache.repair(client)
+    assert set(cache.store) == {("a", "j")}
+    sight.read("pods", "b")
+    await cache.take_in(client, "b")
+    assert set(cache.store) == {("a", "j"), ("b", "j")}

@@ -160,3 +160,33 @@ def test_any_order_of_events_and_a_list_lead_to_the_truth(seed: int, repeats: in
         store.remove(state) if kind == "DELETED" else store.put(state)
     assert {key[1]: state for key, state in store.objects.items()} == world
     assert set(index.values()) == {state["metadata"]["uid"] for state in world.values()}
+
+
+def in_namespace(namespace: str, version: int, name: str) -> Object:
+    made = obj(version, f"{namespace}-{name}", name)
+    made["metadata"]["namespace"] = namespace
+    return made
+
+
+def test_lists_of_namespaces_speak_of_their_own_alone() -> None:
+    store = ObjectStore("test", scope=lambda key: key[0])
+    store.put(in_namespace("a", 5, "x"))
+    store.put(in_namespace("b", 6, "x"))
+    assert store.only((), "20", "b") == 1
+    assert set(store.objects) == {("a", "x")}
+    assert store.put(in_namespace("a", 12, "y")), "the list of b says nothing of a"
+    assert not store.put(in_namespace("b", 12, "y")), "it was not in the list of b, which is newer"
+
+
+def test_what_was_in_a_namespace_that_is_gone_is_dropped_and_may_come_anew() -> None:
+    store = ObjectStore("test", scope=lambda key: key[0])
+    gone: list[str] = []
+    store.on_change(lambda old, new: gone.append(str(old and old["metadata"]["name"])) if new is None else None)
+    store.put(in_namespace("a", 5, "x"))
+    store.put(in_namespace("b", 6, "y"))
+    store.forget("b")
+    assert (gone, set(store.objects)) == (["y"], {("a", "x")})
+    assert not store.put(in_namespace("b", 6, "y")), "a late event does not bring it back"
+    anew = in_namespace("b", 9, "y")
+    anew["metadata"]["uid"] = "another"
+    assert store.put(anew)

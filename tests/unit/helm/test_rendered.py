@@ -43,6 +43,7 @@ def test_the_chart_passes_the_linter() -> None:
         "operator.replica=2",
         "operator.replicas=two",
         "operator.logLevel=LOUD",
+        "operator.namespaces={Research}",
         "images.trainer.tga=x",
         "images.trainer.tag=v1@sha256:0",
         "images.trainer.digest=sha256:0123",
@@ -159,6 +160,75 @@ def test_replicas_of_a_version_spread_over_nodes() -> None:
     (spread,) = pod("operator.replicas=2")["topologySpreadConstraints"]
     assert spread["labelSelector"]["matchLabels"].items() <= labels.items()
     assert (spread["topologyKey"], spread["matchLabelKeys"]) == ("kubernetes.io/hostname", ["pod-template-hash"])
+
+
+CONFINED = "operator.namespaces={research,products}"
+
+
+def test_an_operator_that_is_confined_has_no_right_of_the_cluster_on_what_lives_in_a_namespace() -> None:
+    of_cluster = rights(only("ClusterRole", CONFINED, ending="yard-trainyard"))
+    living = {resource.partition("/")[2].partition("/")[0] for resource, _, _ in of_cluster}
+    reviews = {"tokenreviews", "subjectaccessreviews"}
+    assert living == {"flavors", "queues", "nodes", "namespaces", *reviews}
+    assert {verb for resource, verb, _ in of_cluster if not resource.endswith("reviews")} == {
+        "get",
+        "list",
+        "watch",
+        "patch",
+    }
+    assert {resource for resource, verb, _ in of_cluster if verb == "patch"} == {
+        f"{GROUP}/flavors/status",
+        f"{GROUP}/queues/status",
+    }
+    assert {name for resource, _, name in of_cluster if resource == "/namespaces"} == {"research", "products"}
+
+
+def test_the_rights_of_a_confined_operator_are_those_of_the_cluster_in_its_namespaces() -> None:
+    everywhere = rights(only("ClusterRole", ending="yard-trainyard"))
+    roles = {
+        each["metadata"]["namespace"]: rights(each)
+        for each in render(CONFINED)
+        if each["kind"] == "Role" and each["metadata"]["name"].startswith("trainyard-system:")
+    }
+    assert set(roles) == {"research", "products", "default"}
+    assert roles["research"] == roles["products"]
+    of_cluster = rights(only("ClusterRole", CONFINED, ending="yard-trainyard"))
+    named = {each for each in of_cluster if each[0] == "/namespaces"}
+    of_namespaces = {(resource, verb, "") for resource, verb, _ in named}
+    assert roles["research"] | (of_cluster - named) | of_namespaces == everywhere
+    assert roles["default"] == {("/events", "create", ""), ("/events", "patch", "")}
+
+
+def test_each_role_of_a_confined_operator_is_bound_where_it_stands() -> None:
+    objects = render(CONFINED)
+    bound = {
+        (each["metadata"]["namespace"], each["roleRef"]["name"]) for each in objects if each["kind"] == "RoleBinding"
+    }
+    assert bound == {
+        (each["metadata"]["namespace"], each["metadata"]["name"]) for each in objects if each["kind"] == "Role"
+    }
+
+
+def test_events_about_nodes_need_no_role_of_their_own_where_jobs_stand_in_default() -> None:
+    roles = [each for each in render("operator.namespaces={default}") if each["metadata"].get("namespace") == "default"]
+    assert sorted(each["kind"] for each in roles) == ["Role", "RoleBinding"]
+
+
+def test_the_operator_is_told_to_which_namespaces_it_is_confined(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = {each["name"]: each.get("value") for each in pod(CONFINED)["containers"][0]["env"]}
+    monkeypatch.setenv("TRAINYARD_NAMESPACES", env["TRAINYARD_NAMESPACES"])
+    assert Config().namespaces == ("research", "products")
+    assert "TRAINYARD_NAMESPACES" not in {each["name"] for each in pod()["containers"][0]["env"]}
+
+
+def test_prometheus_looks_for_services_where_they_may_be() -> None:
+    chosen = [only("PodMonitor", *MONITORING, *more)["spec"]["namespaceSelector"] for more in ((), (CONFINED,))]
+    assert chosen == [{"any": True}, {"matchNames": ["research", "products"]}]
+
+
+def test_a_namespace_that_is_named_twice_is_refused() -> None:
+    done = helm("template", "yard", str(CHART), "--kube-version", "1.34.0", "--set", "operator.namespaces={a,a}")
+    assert "operator.namespaces: expected each namespace once, got a, a" in done.stderr
 
 
 def test_trainers_reach_the_leader_and_prometheus_everyone() -> None:

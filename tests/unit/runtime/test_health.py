@@ -53,6 +53,17 @@ async def test_readiness_names_each_check_and_survives_a_broken_one() -> None:
     assert "ZeroDivisionError" in checks["broken"]
 
 
+async def test_what_is_only_mentioned_does_not_decide() -> None:
+    server = HealthServer("127.0.0.1", 0)
+    port = await server.start()
+    try:
+        server.mention("unseen", lambda: "namespace a: gone")
+        status, body = await get(port, "/readyz")
+    finally:
+        await server.stop()
+    assert (status, body) == (200, {"ok": True, "checks": {"unseen": "namespace a: gone"}})
+
+
 async def test_metrics_are_whatever_handler_was_given() -> None:
     async def metrics(_: web.Request) -> web.StreamResponse:
         return web.json_response({"trainyard_up": 1})

@@ -26,6 +26,8 @@ CHECKS: tuple[Check, ...] = (
     of_operator.kinds_stand,
     of_operator.operator_runs,
     of_operator.somebody_leads,
+    of_operator.nobody_else_leads,
+    of_operator.namespaces_are_served,
     of_operator.rights_suffice,
     of_operator.certificate_lasts,
     of_operator.priority_class_stands,

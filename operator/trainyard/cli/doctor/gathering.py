@@ -12,8 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from trainyard.api.names import GROUP, MANAGED_BY, MANAGED_BY_LABEL, OPERATOR_LEASE, OPERATOR_TLS
 from trainyard.cli.api_server import ApiServer, explained
-from trainyard.cli.doctor.rights import NEEDED, Right
-from trainyard.cli.doctor.seen import OPERATOR, Certificate, Installation, Unread
+from trainyard.cli.doctor.rights import Question, questions
+from trainyard.cli.doctor.seen import OPERATOR, Certificate, Installation, Unread, served_by
 from trainyard.cluster.errors import ClusterError, NotFound, Unreachable
 from trainyard.cluster.resources import (
     DEPLOYMENTS,
@@ -80,8 +80,8 @@ def _gather(server: ApiServer, now: datetime, system: str) -> Installation:
         }
         certificate = pool.submit(notes.read, f"Secret {system}/{OPERATOR_TLS}", lambda: _certificate(server, system))
         objects = {kind: found for kind, task in lists.items() if (found := task.result()) is not None}
-        account = _account(objects.get("Deployment", ()), system)
-        refused = pool.submit(notes.read, "rights of the operator", lambda: _refused(server, system, account))
+        deployment = next(iter(objects.get("Deployment", ())), None)
+        refused = pool.submit(notes.read, "rights of the operator", lambda: _refused(server, system, deployment))
         told = notes.read("metrics of the operator", lambda: _metrics(server, objects, system)) or {}
         return Installation(
             now,
@@ -112,7 +112,7 @@ def _lists(server: ApiServer, system: str, groups: frozenset[str]) -> dict[str, 
     ours = ",".join(f"{key}={value}" for key, value in OPERATOR.items())
     made = {
         "Deployment": of(DEPLOYMENTS, system, labelSelector=ours),
-        "Lease": of(LEASES, system, fieldSelector=f"metadata.name={OPERATOR_LEASE}"),
+        "Lease": of(LEASES, None, fieldSelector=f"metadata.name={OPERATOR_LEASE}"),
         "PriorityClass": of(PRIORITY_CLASSES),
         "Node": of(NODES),
         "Namespace": of(NAMESPACES),
@@ -164,27 +164,22 @@ def _certificate(server: ApiServer, system: str) -> Certificate | None:
     return Certificate(found.not_valid_after_utc)
 
 
-def _account(deployments: Iterable[Object], system: str) -> str:
-    """User name of the operator's account; empty where there is no operator."""
-    found = next(iter(deployments), None)
-    if found is None:
-        return ""
-    name = found["spec"]["template"]["spec"].get("serviceAccountName", "default")
-    return f"system:serviceaccount:{system}:{name}"
-
-
-def _refused(server: ApiServer, system: str, account: str) -> list[str]:
-    if not account:
+def _refused(server: ApiServer, system: str, deployment: Object | None) -> list[str]:
+    if deployment is None:
         return []
+    name = deployment["spec"]["template"]["spec"].get("serviceAccountName", "default")
+    account = f"system:serviceaccount:{system}:{name}"
+    asked = tuple(questions(system, served_by(deployment)))
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        answers = pool.map(lambda right: _allowed(server, system, account, right), NEEDED)
-        return [str(right) for right, allowed in zip(NEEDED, answers, strict=True) if not allowed]
+        answers = pool.map(lambda each: _allowed(server, system, account, each), asked)
+        return [str(each) for each, allowed in zip(asked, answers, strict=True) if not allowed]
 
 
-def _allowed(server: ApiServer, system: str, account: str, right: Right) -> bool:
+def _allowed(server: ApiServer, system: str, account: str, question: Question) -> bool:
+    right = question.right
     resource, _, subresource = right.resource.partition("/")
     asked: dict[str, Any] = {"verb": right.verb, "group": right.group, "resource": resource, "subresource": subresource}
-    asked |= {} if right.everywhere else {"namespace": system, "name": right.name}
+    asked |= {"namespace": question.namespace, "name": question.name}
     groups = ["system:serviceaccounts", f"system:serviceaccounts:{system}", "system:authenticated"]
     review = {
         "apiVersion": SUBJECT_ACCESS_REVIEWS.api_version,

@@ -155,6 +155,54 @@ def somebody_leads(seen: Installation) -> Iterator[Finding]:
         )
 
 
+def nobody_else_leads(seen: Installation) -> Iterator[Finding]:
+    """Queues, flavors and nodes are the cluster's: two operators would both write and place on them, whatever their namespaces."""
+    now = seen.server_time or seen.now
+    others = sorted(
+        str(each["metadata"]["namespace"])
+        for each in seen.leases()
+        if each["metadata"]["namespace"] != seen.system
+        and each["spec"].get("holderIdentity")
+        and (renewed := time_of(each["spec"].get("renewTime"))) is not None
+        and now - renewed <= _LEASE_LATE
+    )
+    if others:
+        yield problem(
+            "operators",
+            f"another one leads in {shown(others)}",
+            "both write the status of every queue and place jobs on the same nodes, each without knowing of the other's",
+            "uninstall one of them, and name all namespaces in operator.namespaces of the other",
+        )
+
+
+def namespaces_are_served(seen: Installation) -> Iterator[Finding]:
+    """Where the operator is confined to namespaces: they exist, and jobs stand in no others."""
+    served = seen.served()
+    if not served:
+        return
+    there = {each["metadata"]["name"] for each in seen.of_kind("Namespace")}
+    if seen.knows("Namespace") and (missing := [each for each in served if each not in there]):
+        yield problem(
+            "operator.namespaces",
+            f"there is no namespace {shown(missing)}",
+            "the operator waits for it, and the next upgrade of the chart fails",
+            "create it, then upgrade the chart, which makes the Role in it; or take it out of operator.namespaces",
+        )
+    elsewhere = [
+        name_of(each)
+        for kind in ("TrainingJob", "InferenceService")
+        for each in seen.of_kind(kind)
+        if each["metadata"].get("namespace") not in served
+    ]
+    if elsewhere:
+        yield warning(
+            "operator.namespaces",
+            f"{len(elsewhere)} objects stand in namespaces that the operator does not look after: {shown(elsewhere)}",
+            "nobody sees them, and they wait for ever without a reason",
+            "name their namespaces in operator.namespaces, or delete them",
+        )
+
+
 def clocks_agree(seen: Installation) -> Iterator[Finding]:
     """Of this machine and the API server; leaders and nodes are compared where they say a time."""
     if seen.server_time is not None and abs(seen.now - seen.server_time) > _SKEW:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import orjson
 from pydantic import ValidationError
 
 from trainyard.api.flavor import Flavor
@@ -70,7 +71,16 @@ class Installation:
         return next((each for each in self.of_kind("Deployment") if _has(each, OPERATOR)), None)
 
     def lease(self) -> Object | None:
-        return next((each for each in self.of_kind("Lease") if each["metadata"]["name"] == OPERATOR_LEASE), None)
+        return next((each for each in self.leases() if _namespace(each) == self.system), None)
+
+    def leases(self) -> list[Object]:
+        """Of this operator, and of others."""
+        return [each for each in self.of_kind("Lease") if each["metadata"]["name"] == OPERATOR_LEASE]
+
+    def served(self) -> tuple[str, ...]:
+        """Namespaces to which the operator is confined; empty: all."""
+        deployment = self.operator_deployment()
+        return served_by(deployment) if deployment is not None else ()
 
     def flavors(self) -> list[Flavor]:
         return [each for each in self._ours("Flavor") if isinstance(each, Flavor)]
@@ -92,6 +102,18 @@ class Installation:
             except ValidationError:  # told by the check of objects
                 continue
         return found
+
+
+def served_by(deployment: Object) -> tuple[str, ...]:
+    """Namespaces to which an operator's Deployment confines it; empty: all."""
+    for container in deployment["spec"]["template"]["spec"].get("containers") or ():
+        for each in container.get("env") or ():
+            if each["name"] == "TRAINYARD_NAMESPACES":
+                try:
+                    return tuple(map(str, orjson.loads(each.get("value") or "[]")))
+                except ValueError:
+                    return ()
+    return ()
 
 
 def name_of(obj: Object) -> str:
