@@ -27,7 +27,7 @@ from tests.apiserver.yard import Yard
 from trainyard.api.names import GPU_ERRORS, NODE_HEALTH
 from trainyard.api.node_health import NodeState
 
-pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(900)]
 EXPORTERS = "gpu-operator"
 VALUES = "nodeHealth.level=act,nodeHealth.dcgm.enabled=true,defaultQueue.create=true"
 GPUS = 2
