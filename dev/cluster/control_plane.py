@@ -20,7 +20,6 @@ from dev.cluster.processes import alive, spawn, tail
 from dev.cluster.state import StateFile
 
 READY_SECONDS = 60
-NOT_READY_SECONDS = 20
 CLIENT_RATE = ("--kube-api-qps=500", "--kube-api-burst=1000")
 MASTERS = "system:masters"
 USERS = {
@@ -176,7 +175,7 @@ class ControlPlane:
             f"--service-account-private-key-file={self.layout.pki / 'accounts.key'}",
             f"--root-ca-file={self.authority.certificate}",
             "--use-service-account-credentials",
-            f"--node-monitor-grace-period={NOT_READY_SECONDS}s",
+            f"--node-monitor-grace-period={self.file.state.not_ready_seconds}s",
             "--node-monitor-period=2s",
         ]
 

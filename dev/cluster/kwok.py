@@ -99,8 +99,8 @@ def is_ready(node: dict[str, Any]) -> bool:
     return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
 
 
-def command(program: Path, kubeconfig: Path, pod_range: str) -> list[str]:
-    """How kwok is started: for annotated nodes only, so that real ones stay real."""
+def command(program: Path, kubeconfig: Path, pod_range: str, not_ready_seconds: int) -> list[str]:
+    """How kwok is started: for annotated nodes only, so that real ones stay real. It renews a node's Lease four times in its duration."""
     return [
         str(program),
         f"--kubeconfig={kubeconfig}",
@@ -108,6 +108,6 @@ def command(program: Path, kubeconfig: Path, pod_range: str) -> list[str]:
         "--manage-all-nodes=false",
         f"--manage-nodes-with-annotation-selector={MANAGED}={MANAGED_VALUE}",
         f"--cidr={pod_range}",
-        "--node-lease-duration-seconds=40",
+        f"--node-lease-duration-seconds={2 * not_ready_seconds}",
         "--v=WARN",
     ]

@@ -76,7 +76,11 @@ class RecordedCluster(Cluster):
     def _ensure_kwok(self) -> None:
         record = self.file.process("kwok")
         if record is None or not alive(record):
-            self.spawn("kwok", kwok.command(self.programs.path("kwok"), self.kwok_kubeconfig, self.addresses.kwok_pods))
+            program, state = self.programs.path("kwok"), self.file.state
+            self.spawn(
+                "kwok",
+                kwok.command(program, self.kwok_kubeconfig, self.addresses.kwok_pods, state.not_ready_seconds),
+            )
 
     @property
     def kwok_kubeconfig(self) -> Path:
@@ -95,7 +99,16 @@ def allocate(spec: ClusterSpec, provider: str, nodes: tuple[NodeRecord, ...] = (
         own_network = provider == "local" and bool(nodes)
         taken = {item.state.index for item in all_states()}
         index = choose_index(taken, networks_in_use() if own_network else [], needs_network=own_network)
-        state = State(spec.name, provider, index, boot_id(), audit=spec.audit, gpu_model=spec.gpu_model, nodes=nodes)
+        state = State(
+            spec.name,
+            provider,
+            index,
+            boot_id(),
+            audit=spec.audit,
+            gpu_model=spec.gpu_model,
+            not_ready_seconds=spec.not_ready_seconds,
+            nodes=nodes,
+        )
         file = StateFile(folder, state)
         file.save()
         folder.chmod(_FOLDER_MODE)

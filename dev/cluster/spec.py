@@ -19,6 +19,7 @@ class ClusterSpec:
 
     nodes: real ones, each with a kubelet and a containerd, advertising gpus_per_node GPUs of gpu_model.
     kwok_nodes: simulated ones with kwok_gpus each. provider: None lets `providers.choose` decide.
+    not_ready_seconds: without a heartbeat for so long a node is not ready; simulated ones send theirs twice in that time.
     audit: the API server writes a line for each request to `Cluster.audit_log`.
     images: real nodes have all of `dev.images`, built first if need be; without, only the cluster's own probe image.
     """
@@ -30,6 +31,7 @@ class ClusterSpec:
     kwok_nodes: int = 0
     kwok_gpus: int = 8
     provider: str | None = None
+    not_ready_seconds: int = 20
     audit: bool = False
     images: bool = True
 
@@ -39,6 +41,8 @@ class ClusterSpec:
         for field in ("nodes", "gpus_per_node", "kwok_nodes", "kwok_gpus"):
             if getattr(self, field) < 0:
                 raise SpecError(f"{field} is {getattr(self, field)}: it must be zero or more")
+        if self.not_ready_seconds < 1:
+            raise SpecError(f"not_ready_seconds is {self.not_ready_seconds}: it must be one or more")
         if self.nodes > MAX_REAL_NODES:
             raise SpecError(
                 f"nodes is {self.nodes}: one machine takes at most {MAX_REAL_NODES} real ones, use kwok_nodes"

@@ -41,6 +41,7 @@ class State:
     token: str = ""
     audit: bool = False
     gpu_model: str = "H200"
+    not_ready_seconds: int = 20
     processes: tuple[ProcessRecord, ...] = ()
     nodes: tuple[NodeRecord, ...] = ()
     settings: dict[str, str] = field(default_factory=dict)

@@ -224,12 +224,20 @@ async def bench(cluster: Cluster, count: int, pods: int, runs: int) -> list[Run]
 
 
 @contextmanager
-def kwok_cluster(nodes: int, provider: str | None = None, *, audit: bool = False) -> Iterator[Cluster]:
+def kwok_cluster(
+    nodes: int, provider: str | None = None, *, audit: bool = False, not_ready_seconds: int = 20
+) -> Iterator[Cluster]:
     """So many nodes of 8 GPUs, our kinds, and a queue for all of them."""
     crds = Path(__file__).parents[2] / "crds"
-    with up(
-        ClusterSpec(name=f"bench-{os.getpid()}", kwok_nodes=nodes, kwok_gpus=8, provider=provider, audit=audit)
-    ) as cluster:
+    spec = ClusterSpec(
+        name=f"bench-{os.getpid()}",
+        kwok_nodes=nodes,
+        kwok_gpus=8,
+        provider=provider,
+        audit=audit,
+        not_ready_seconds=not_ready_seconds,
+    )
+    with up(spec) as cluster:
         cluster.kubectl("apply", "-f", str(crds))
         cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         cluster.kubectl("apply", "-f", "-", input=base(nodes * 8))

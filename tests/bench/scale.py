@@ -38,6 +38,8 @@ HELD = RUNNING // len(SHAPES) * sum(pods * gpus for pods, gpus in SHAPES) + SERV
 """GPUs of a queue that are in use."""
 FREE_QUEUE = "free"
 FREE = 8
+SILENCE_SECONDS = 400
+"""Nodes live on so long without a heartbeat: two cores that take in 10,000 jobs let simulated ones wait for minutes."""
 PATIENCE_SECONDS = 3600.0
 QUIET_SECONDS = 45.0
 """Numbers of queues and flavors, and events, follow within half a minute."""
@@ -270,7 +272,7 @@ def main() -> None:
     parser.add_argument("--idle-seconds", type=float, default=400)
     arguments = parser.parse_args()
     count = arguments.queues
-    with kwok_cluster(count * NODES, provider="local") as cluster:
+    with kwok_cluster(count * NODES, provider="local", not_ready_seconds=SILENCE_SECONDS) as cluster:
         found = asyncio.run(bench(cluster, count, arguments.idle_seconds))
     shape = {
         "nodes": count * NODES,
