@@ -6,7 +6,7 @@ The only module that knows every part. It starts no process-wide thing (election
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from random import Random
@@ -21,7 +21,6 @@ from trainyard.admission.overview import FRESH_SECONDS, OverviewController
 from trainyard.admission.scheduler import Scheduler
 from trainyard.admission.vitals import Vitals
 from trainyard.api.failure import Failure, FailureClass, FailureRow
-from trainyard.api.inference_service import InferenceService
 from trainyard.api.names import (
     INCIDENTS,
     INCIDENTS_KEY,
@@ -62,6 +61,7 @@ from trainyard.questions.picture import Picture
 from trainyard.runtime.audit_chain import Entry
 from trainyard.runtime.clock import Clock
 from trainyard.runtime.compute import Compute, in_thread
+from trainyard.runtime.memory import give_back
 from trainyard.runtime.work_queue import Again, WorkQueue
 from trainyard.scheduling.snapshot import Workload
 from trainyard.training.controller import TrainingController
@@ -198,6 +198,7 @@ class App:
             self.outlooks,
             ground.metrics.started,
         )
+        self._looks = {"TrainingJob": self.training.looks, "InferenceService": self.inference.looks}
         self.overview = OverviewController(
             self.world, self.applier, clock, lambda: (workload for workload, _ in self._workloads())
         )
@@ -232,6 +233,7 @@ class App:
                 self.sight.on_change(self._sight_changed)
             await asyncio.gather(filled, self.repair())
             self.synced = True
+            give_back()
             for memory in self._memories:
                 await memory.recall()
             self.outlooks.ended_before(each for each in self.world.training_jobs() if finished(each))
@@ -323,7 +325,7 @@ class App:
         if not told:  # as many others of its kind, of which those before it told
             return
         log.error("invariant violated", extra={"invariant": finding.invariant.value, "why": finding.message})
-        if finding.key is not None and (obj := self.world.raw.get(finding.key)) is not None:
+        if finding.key is not None and (obj := self.world.identity(finding.key)) is not None:
             self.post(obj, finding.invariant.value, f"a fault of Trainyard: {finding.message}", warning=True)
 
     def look_in(self, key: Key, seconds: float) -> None:
@@ -339,6 +341,7 @@ class App:
                     await compare()
                 except Exception:
                     log.exception("a cache could not be compared with the API server; tried again later")
+            give_back()
 
     def _sight_changed(self, namespace: str, whole: bool) -> None:
         if whole:
@@ -386,8 +389,8 @@ class App:
             if kind == "TrainingJob" and old is not None and new is None:
                 self._job_deleted(old["metadata"])
             for key in self.world.observe(kind, old, new):
-                if key.kind == "TrainingJob":
-                    self.training.noticed(key)
+                if key.kind in self._looks:
+                    self._looks[key.kind].noticed(key)
                 # A pod changes several times in a moment: created, bound, started. One look is enough for all.
                 self.queue.add_after(key, _POD_SECONDS if kind == "Pod" and new is not None else 0.0)
             if kind == "Namespace" and old is not None and new is None and self.sight.namespaces:
@@ -430,30 +433,21 @@ class App:
             for flavor in self.world.flavors():
                 self.queue.add_after(Key("Flavor", "", flavor), _OVERVIEW_SECONDS)
             if kind == "Flavor":
+                for name, looks in self._looks.items():
+                    looks.all_noticed(self.world.keys(name))
                 for each in self.world.of_kind("Queue"):
                     self.queue.add_after(Key("Queue", "", each.metadata.name), _OVERVIEW_SECONDS)
 
-    def _workloads(self) -> Iterator[tuple[Workload, int]]:
-        """What has or wants a place. An object that cannot be understood is left out, lest it stop everybody's scheduling.
+    def _workloads(self) -> list[tuple[Workload, int]]:
+        """What has or wants a place.
 
-        So is one that waits in a namespace that is not seen whole: nobody would act on a decision about it.
+        One that waits in a namespace that is not seen whole is left out: nobody would act on a decision about it.
         """
+        found = [*self.training.looks.all(), *self.inference.looks.all()]
         if not self.sight.namespaces:
-            return self._all_workloads()
+            return found
         whole = self.sight.whole
-        return (each for each in self._all_workloads() if each[0].admission is not None or whole(each[0].key.namespace))
-
-    def _all_workloads(self) -> Iterator[tuple[Workload, int]]:
-        yield from self.training.workloads()
-        for each in list(self.world.of_kind("InferenceService")):
-            assert isinstance(each, InferenceService)
-            try:
-                yield from [(found, found.key.slot) for found in self.inference.workloads(each)]
-            except Exception:
-                log.exception(
-                    "object is left out of scheduling",
-                    extra={"object": f"InferenceService {each.metadata.namespace}/{each.metadata.name}"},
-                )
+        return [each for each in found if each[0].admission is not None or whole(each[0].key.namespace)]
 
     def _job_changed(self, before: TrainingJob, after: TrainingJob) -> None:
         metrics, queue = self.ground.metrics, after.spec.queue

@@ -37,6 +37,7 @@ from trainyard.runtime.audit_chain import Entry
 from trainyard.runtime.audit_log import AuditFile, AuditLog
 from trainyard.runtime.clock import SystemClock
 from trainyard.runtime.health import HealthServer, Heartbeat
+from trainyard.runtime.memory import share_heap
 from trainyard.workloads.pod_template import Surroundings
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ _TURN_SECONDS = 0.001
 def main() -> None:
     """Run until SIGTERM or SIGINT; exit code 1 when leadership or kopf was lost."""
     config = Config()
+    share_heap()
     json_logging.configure(config.log_level)
     _share_the_interpreter()
     uvloop.run(Process(config).run())

@@ -23,7 +23,7 @@ from trainyard.runtime.work_queue import NEVER, Again
 from trainyard.workloads.applier import Applier, Learn
 from trainyard.workloads.keys import Key
 from trainyard.workloads.plan import Note, sooner
-from trainyard.workloads.world import World, node_key
+from trainyard.workloads.world import World
 
 _WATCH_SECONDS = 15.0
 """How often a node is looked at that waits for pods to go, or for the breaker to close."""
@@ -67,7 +67,7 @@ class NodeController:
 
     async def reconcile(self, key: Key) -> Again:
         """One look at one node."""
-        node, name = self._world.raw.get(key), key.name
+        node, name = self._world.node_object(key.name), key.name
         if node is None:
             self._records.pop(name, None)
             self._noticed.pop(name, None)
@@ -101,7 +101,7 @@ class NodeController:
 
     def signs(self, name: str) -> tuple[Sign, ...]:
         """What the node says now."""
-        node = self._world.raw.get(node_key(name))
+        node = self._world.node_object(name)
         return signs(node, self._clock.now()) if node is not None else ()
 
     def _look(self, name: str, node: Mapping[str, Any], now: datetime) -> Seen:

@@ -7,7 +7,7 @@ import os
 
 from pydantic import Field
 
-from trainyard.api.meta import Model, PreciseTime, list_map
+from trainyard.api.meta import Model, PreciseTime, Word, list_map
 
 
 class Run(Model):
@@ -20,7 +20,7 @@ class Run(Model):
 class RoleAssignment(Model):
     """Nodes of one role's pods, in rank order."""
 
-    name: str = Field(max_length=63, description="The role, e.g. worker.")
+    name: Word = Field(max_length=63, description="The role, e.g. worker.")
     prefix: str = Field(default="", max_length=253, description="What the names of all nodes below begin with.")
     runs: list[Run] = Field(max_length=8192, description="Nodes with the number of consecutive ranks on each.")
 
@@ -33,8 +33,8 @@ class JobAdmission(Model):
     """The place a job was given: it stands before the first pod is created and is gone only when the place is given back."""
 
     epoch: int = Field(description="Leadership under which it was decided: the Lease's transition count.")
-    queue: str = Field(description="Queue whose quota is held.")
-    flavor: str = Field(description="Flavor whose quota is held.")
+    queue: Word = Field(description="Queue whose quota is held.")
+    flavor: Word = Field(description="Flavor whose quota is held.")
     time: PreciseTime = Field(description="When it was decided.")
     roles: list[RoleAssignment] = Field(
         max_length=16, description="Nodes of each role.", json_schema_extra=list_map("name")

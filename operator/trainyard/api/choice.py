@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from trainyard.api.meta import Model, Opaque
+from trainyard.api.meta import Opaque, Shared
 
 
-class NamedChoice(Model):
+class NamedChoice(Shared):
     """Something out of a registry, with parameters of its own."""
 
     name: str = Field(

@@ -125,7 +125,7 @@ class InferenceServiceSpec(Model):
         default=None, description="Let the number of model servers follow the demand."
     )
     resources: ResourceRequirements = Field(
-        default_factory=ResourceRequirements, description="Resources of each replica, as in core/v1."
+        default_factory=ResourceRequirements.plain, description="Resources of each replica, as in core/v1."
     )
     template: PodTemplate | None = Field(
         default=None,

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from trainyard.api.energy import NOTHING, Draw, EnergySpent
-from trainyard.api.meta import Model, PreciseTime, list_map
+from trainyard.api.meta import Model, PreciseTime, Shared, list_map
 
 MAX_CAUSES = 16
 MAX_MARKS = 6
@@ -37,7 +37,7 @@ COMPUTING = frozenset({Category.PRODUCTIVE, Category.LOST_WORK, Category.HANG})
 """In which GPUs are taken to draw what they draw under load. Processes that hang mostly spin."""
 
 
-class AttemptSeconds(Model):
+class AttemptSeconds(Shared):
     """Seconds of an attempt from the start of its containers on."""
 
     starting: float = Field(default=0, description="Containers ran and no step was made: imports, rendezvous.")
@@ -114,7 +114,7 @@ class Ledger(Model):
     )
     cause: str = Field(default="", max_length=128, description="Why it is not productive, if it is not.")
     since: PreciseTime = Field(description="Until when all is counted in: the end of the seconds below.")
-    seconds: Seconds = Field(default_factory=Seconds, description="Seconds by category, until `since`.")
+    seconds: Seconds = Field(default_factory=Seconds.plain, description="Seconds by category, until `since`.")
     gpu_hours: float = Field(
         default=0,
         description="GPU-hours until `since`: the GPUs held, times the time for which they were, whatever it was spent on.",

@@ -1,9 +1,26 @@
 """What every kind shares: the base model, metadata, conditions, and field types with their Kubernetes schemas."""
 
+import sys
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from functools import cache
+from hashlib import blake2b
+from typing import Annotated, Any, Literal, Self, cast
+from weakref import WeakValueDictionary
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, WithJsonSchema
+import orjson
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PlainSerializer,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from trainyard.api.names import RESTORING
@@ -18,6 +35,37 @@ class Model(BaseModel):
         """Share the set of fields that were given with all models of the same: sets of their own are a third of a job's memory."""
         given = self.__pydantic_fields_set__
         object.__setattr__(self, "__pydantic_fields_set__", _GIVEN.setdefault(frozenset(given), given))
+
+
+class Shared(Model):
+    """One that many objects have alike, such as what restarts they allow: equal ones take memory and are validated once.
+
+    Only where a `Pool` is given as the context of validation, for objects that come from the API server by the thousand.
+    """
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _once(cls, value: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        if type(info.context) is not Pool or type(value) is not dict:
+            return handler(value)
+        try:
+            said = blake2b(orjson.dumps(value), digest_size=16, person=cls.__name__.encode()[:16]).digest()
+        except orjson.JSONEncodeError:  # numbers of more than 64 bits
+            return handler(value)
+        found = info.context.get(said)
+        if found is None:
+            found = info.context[said] = handler(value)
+        return cast("Self", found)
+
+    @classmethod
+    @cache
+    def plain(cls) -> Self:
+        """The one of which nothing is said: a default that all have in common."""
+        return cls()
+
+
+class Pool(WeakValueDictionary[bytes, Model]):
+    """Models by a hash of the JSON that they were made of, as long as somebody uses them."""
 
 
 _GIVEN: dict[frozenset[str], set[str]] = {}
@@ -96,6 +144,10 @@ PreciseTime = Annotated[
 """A point in time with microseconds, for what people measure."""
 
 
+Word = Annotated[str, AfterValidator(sys.intern)]
+"""A string that thousands of objects have alike, such as a namespace or a reason: kept once."""
+
+
 class OwnerReference(Model):
     """Who owns an object; the garbage collector deletes it with its owner."""
 
@@ -109,7 +161,7 @@ class ObjectMeta(Model):
     """The part of metadata that the operator reads."""
 
     name: str
-    namespace: str = ""
+    namespace: Word = ""
     uid: str = ""
     generation: int = 0
     resource_version: str = ""
@@ -127,9 +179,9 @@ class ObjectMeta(Model):
 class Condition(Model):
     """One statement about the object, with why and since when."""
 
-    type: Annotated[str, Field(max_length=64)] = Field(description="What the statement is about, e.g. Admitted.")
+    type: Annotated[Word, Field(max_length=64)] = Field(description="What the statement is about, e.g. Admitted.")
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
-    reason: Annotated[str, Field(max_length=128)] = Field(description="One word for machines.")
+    reason: Annotated[Word, Field(max_length=128)] = Field(description="One word for machines.")
     message: Annotated[str, Field(max_length=4096)] = Field(default="", description="A sentence for people.")
     last_transition_time: Time = Field(description="When status last changed.")
     observed_generation: int = Field(default=0, description="The generation of the spec that this was said of.")
@@ -146,7 +198,7 @@ Conditions = Annotated[
 ]
 
 
-class ResourceRequirements(Model):
+class ResourceRequirements(Shared):
     """Resources of one pod, as in core/v1."""
 
     limits: dict[str, Quantity] = Field(
@@ -239,7 +291,7 @@ def _holds(each: LabelSelectorRequirement, labels: dict[str, str]) -> bool:
             return labels.get(each.key) not in each.values
 
 
-class Toleration(Model):
+class Toleration(Shared):
     """A taint that pods of this flavor accept, as in core/v1."""
 
     key: str = Field(default="", description="The taint's key; empty with operator Exists tolerates all.")

@@ -11,7 +11,7 @@ from trainyard.api.failure import Failure
 from trainyard.api.forecast import Remedy, StartEstimate
 from trainyard.api.incident import MAX_INCIDENTS, Incident
 from trainyard.api.ledger import Ledger
-from trainyard.api.meta import Conditions, Model, ObjectMeta, PreciseTime, Time, list_map, rules
+from trainyard.api.meta import Conditions, Model, ObjectMeta, PreciseTime, Shared, Time, list_map, rules
 from trainyard.api.names import API_VERSION, GPU, MAX_HOSTNAME, MAX_NAME, SPARE, WORKER
 from trainyard.api.preemption import Nomination, Preemption
 from trainyard.api.quantity import parse
@@ -93,7 +93,7 @@ class Result(Model):
     )
 
 
-class WorkerCounts(Model):
+class WorkerCounts(Shared):
     """Pods of the current attempt."""
 
     active: int = Field(default=0, description="Pods that exist and have not ended.")
@@ -161,7 +161,7 @@ class TrainingJobStatus(Model):
     avoid: list[AvoidedNode] = Field(
         default_factory=list, max_length=64, description="Nodes that refused a pod of this job a short time ago."
     )
-    workers: WorkerCounts = Field(default_factory=WorkerCounts, description="Pods of the current attempt.")
+    workers: WorkerCounts = Field(default_factory=WorkerCounts.plain, description="Pods of the current attempt.")
     progress: Progress | None = Field(default=None, description="Where training is; at most one update in 30 seconds.")
     checkpoint: Checkpoint | None = Field(default=None, description="The last durable checkpoint.")
     parent: ParentModel | None = Field(

@@ -14,6 +14,7 @@ from trainyard.api.meta import (
     PodTemplate,
     Quantity,
     ResourceRequirements,
+    Shared,
     immutable,
     kept,
     list_map,
@@ -83,7 +84,7 @@ DependsOn = Annotated[
 ]
 
 
-class Workers(Model):
+class Workers(Shared):
     """The gang."""
 
     model_config = ConfigDict(
@@ -126,7 +127,7 @@ class Workers(Model):
     )
     depends_on: DependsOn = Field(default_factory=tuple, json_schema_extra=immutable("spec.workers.dependsOn"))
     resources: ResourceRequirements = Field(
-        default_factory=ResourceRequirements,
+        default_factory=ResourceRequirements.plain,
         description="Resources of each pod, as in core/v1. A whole number of nvidia.com/gpu in limits, each with a process of its own; or a part of one, e.g. 500m, on flavors that are fractional.",
         json_schema_extra=immutable("spec.workers.resources"),
     )
@@ -154,7 +155,7 @@ class Role(Model):
     )
     depends_on: DependsOn = Field(default_factory=tuple)
     resources: ResourceRequirements = Field(
-        default_factory=ResourceRequirements, description="Resources of each pod, as in core/v1."
+        default_factory=ResourceRequirements.plain, description="Resources of each pod, as in core/v1."
     )
     template: PodTemplate | None = Field(
         default=None,
@@ -216,7 +217,7 @@ class Parallelism(Model):
     )
 
 
-class Training(Model):
+class Training(Shared):
     """How the built-in program trains."""
 
     epochs: int = Field(default=1, ge=1, le=1_000_000, description="Passes over the training data.")
@@ -330,7 +331,7 @@ class ClaimTemplate(Model):
     )
 
 
-class Storage(Model):
+class Storage(Shared):
     """Where data, checkpoints and exports live."""
 
     model_config = ConfigDict(
@@ -354,7 +355,7 @@ class Storage(Model):
     )
 
 
-class Restart(Model):
+class Restart(Shared):
     """What happens when a worker fails."""
 
     model_config = ConfigDict(
@@ -502,7 +503,7 @@ class TrainingJobSpec(Model):
         json_schema_extra=immutable("spec.entrypoint"),
     )
     workers: Workers = Field(
-        default_factory=Workers,
+        default_factory=Workers.plain,
         description="The gang: number of pods and what each needs.",
         json_schema_extra={"default": {}},
     )
@@ -518,7 +519,7 @@ class TrainingJobSpec(Model):
         json_schema_extra=immutable("spec.successPolicy"),
     )
     training: Training = Field(
-        default_factory=Training,
+        default_factory=Training.plain,
         description="How the built-in program trains.",
         json_schema_extra=immutable("spec.training"),
     )
@@ -533,7 +534,7 @@ class TrainingJobSpec(Model):
         json_schema_extra=immutable("spec.storage"),
     )
     restart: Restart = Field(
-        default_factory=Restart,
+        default_factory=Restart.plain,
         description="What happens when a worker fails.",
         json_schema_extra=immutable("spec.restart"),
     )

@@ -3,6 +3,7 @@
 from typing import Any
 
 import kopf
+from kopf._core.reactor.inventory import ResourceMemories
 
 from trainyard.api.names import GROUP
 
@@ -37,6 +38,13 @@ class NoProgress(kopf.ProgressStorage):
 
     def clear(self, *, essence: Any) -> Any:
         return essence
+
+
+class NoMemories(ResourceMemories):
+    """Remembers no object for handlers, timers and indexes, of which there are none: that is a kilobyte for each."""
+
+    async def recall(self, *arguments: Any, **options: Any) -> Any:
+        return await super().recall(*arguments, **{**options, "ephemeral": True})
 
 
 def settings() -> kopf.OperatorSettings:

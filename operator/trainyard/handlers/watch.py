@@ -17,7 +17,7 @@ import uvloop
 from kopf._cogs.structs.references import Insights, NamespaceName
 
 from trainyard.handlers.kinds import Take, register
-from trainyard.handlers.settings import settings
+from trainyard.handlers.settings import NoMemories, settings
 
 _JOIN_SECONDS = 10.0
 
@@ -76,7 +76,14 @@ class KindWatch:
             self._main.call_soon_threadsafe(self._ended)
 
     async def _operate(self, registry: kopf.OperatorRegistry) -> None:
-        run = partial(kopf.operator, registry=registry, settings=settings(), standalone=True, stop_flag=self._stop)
+        run = partial(
+            kopf.operator,
+            registry=registry,
+            settings=settings(),
+            memories=NoMemories(),
+            standalone=True,
+            stop_flag=self._stop,
+        )
         if not self._confined:
             await run(clusterwide=True)
             return

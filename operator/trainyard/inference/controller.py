@@ -19,10 +19,11 @@ from trainyard.inference.plan import plan_inference_service
 from trainyard.inference.workload import wanted, workload_key, workloads
 from trainyard.runtime.clock import Clock
 from trainyard.runtime.work_queue import NEVER, Again
-from trainyard.scheduling.snapshot import Decision, Evict, Workload
+from trainyard.scheduling.snapshot import Decision, Evict
 from trainyard.workloads.applier import Applier, RefusedError
 from trainyard.workloads.decisions import Decisions
 from trainyard.workloads.keys import Key
+from trainyard.workloads.looks import Found, Looks
 from trainyard.workloads.nominations import still_asked
 from trainyard.workloads.outlook import Outlooks
 from trainyard.workloads.plan import Note, sooner
@@ -57,6 +58,7 @@ class InferenceController:
         self._refusals = Refusals(clock)
         self._autoscaler = Autoscaler(clock.monotonic, started)
         self._uids: dict[Key, str] = {}
+        self.looks = Looks(self._look)
 
     async def reconcile(self, key: Key) -> Again:
         service = self._world.get(key)
@@ -67,6 +69,7 @@ class InferenceController:
             self._poke()
             return NEVER
         self._uids[key] = service.metadata.uid
+        self.looks.noticed(key)
         observed = self.observe(service)
         self._gateways.keep_only(service.metadata.uid, {pod.name for pod in observed.gateway_pods})
         observed = replace(observed, scaling=self._autoscaler.look(observed, self._clock.now()))
@@ -91,9 +94,11 @@ class InferenceController:
         loss = self._world.next_loss(_nodes(service, observed.pods), self._clock.now())
         return Again(sooner(plan.again, held_back, retry, loss))
 
-    def workloads(self, service: InferenceService) -> Iterable[Workload]:
-        """The replicas as the scheduler sees them now."""
-        return workloads(self.observe(service), self._clock.now())
+    def _look(self, key: Key) -> Found:
+        service = self._world.get(key)
+        if not isinstance(service, InferenceService):
+            return ()
+        return [(each, each.key.slot) for each in workloads(self.observe(service), self._clock.now())]
 
     def membership(self, service: InferenceService) -> Membership:
         """The list that gateways should follow now."""

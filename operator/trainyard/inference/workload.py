@@ -9,7 +9,7 @@ from trainyard.inference.model import resolve
 from trainyard.inference.observed import Observed
 from trainyard.inference.revision import is_of
 from trainyard.inference.rollout.stages import canaries
-from trainyard.scheduling.snapshot import Assignment, Nominated, PodSet, Verdict, Workload, WorkloadKey
+from trainyard.scheduling.snapshot import NO_NAMES, Assignment, Nominated, PodSet, Verdict, Workload, WorkloadKey
 from trainyard.workloads.flavors import accepted, throughputs, unshared
 from trainyard.workloads.nominations import nominated
 from trainyard.workloads.pod_template import pod_set
@@ -84,7 +84,7 @@ def _workload(observed: Observed, serial: int, now: datetime, held: ReplicaAdmis
         priority=service.spec.priority,
         nomination=None if held else _nomination(service, serial),
         admission=Assignment(held.flavor, {role(serial): (held.node,)}) if held else None,
-        avoid=frozenset(each.name for each in service.status.avoid if each.until > now),
+        avoid=frozenset(each.name for each in service.status.avoid if each.until > now) or NO_NAMES,
         blocked=None if held else blocked(observed),
         flavors=accepted(service.spec.flavors, pods, observed.flavors),
         throughputs=throughputs(service.spec.flavors),

@@ -12,6 +12,9 @@ from trainyard.api.queue import QueueSpec
 from trainyard.api.reasons import Waiting
 from trainyard.scheduling.resources import Amounts
 
+NO_NAMES: frozenset[str] = frozenset()
+"""Python makes each empty frozenset anew, and there are two in every workload."""
+
 
 class WorkloadKey(NamedTuple):
     """Names a workload: a whole job, or one replica of a service (its slot)."""
@@ -158,7 +161,7 @@ class Workload:
     pods: tuple[PodSet, ...]
     priority: int = 0
     admission: Assignment | None = None
-    avoid: frozenset[str] = frozenset()
+    avoid: frozenset[str] = NO_NAMES
     blocked: Verdict | None = None
     topology: Topology | None = None
     flavors: tuple[str, ...] = ()
@@ -184,7 +187,7 @@ class Workload:
     """The place that it waits for until others have made way."""
     leaving: bool = False
     """It is about to give its place back: it makes way, or its queue is drained."""
-    lost: frozenset[str] = frozenset()
+    lost: frozenset[str] = NO_NAMES
     """Nodes of its place that will not answer again soon."""
 
     @property

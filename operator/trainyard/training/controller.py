@@ -11,7 +11,7 @@ from trainyard.cluster.errors import Forbidden, Invalid, ServerError, Unreachabl
 from trainyard.cluster.resources import PODS, TRAINING_JOBS
 from trainyard.runtime.clock import Clock
 from trainyard.runtime.work_queue import NEVER, Again
-from trainyard.scheduling.snapshot import Decision, Evict, Resize, Workload, WorkloadKey
+from trainyard.scheduling.snapshot import Decision, Evict, Resize, WorkloadKey
 from trainyard.training import pods
 from trainyard.training.boards import Boards
 from trainyard.training.case import Case
@@ -25,6 +25,7 @@ from trainyard.training.workload import finished, place_of, workload
 from trainyard.workloads.applier import Applier, RefusedError, TakenError
 from trainyard.workloads.decisions import Decisions
 from trainyard.workloads.keys import Key
+from trainyard.workloads.looks import Found, Looks
 from trainyard.workloads.nominations import still_asked
 from trainyard.workloads.outlook import Outlooks
 from trainyard.workloads.plan import sooner
@@ -64,9 +65,7 @@ class TrainingController:
         self._refusals, self._boards = Refusals(clock), Boards(world, applier, clock)
         self._uids: dict[Key, str] = {}
         self._marks: dict[str, str] = {}
-        self._seen: dict[Key, tuple[Workload, int]] = {}
-        self._news: set[Key] = set()
-        """Jobs of which the scheduler may have to be told something else."""
+        self.looks = Looks(self._look)
 
     async def reconcile(self, key: Key) -> Again:
         observed = self._observe(key)
@@ -76,7 +75,7 @@ class TrainingController:
             self._poke()
             return NEVER
         self._uids[key] = observed.job.metadata.uid
-        self._news.add(key)
+        self.looks.noticed(key)
         observed = await self._try_template(observed)
         plan = plan_training_job(observed, self._clock.now())
         try:
@@ -90,32 +89,10 @@ class TrainingController:
         shown = await self._boards.keep(key, observed)
         return Again(sooner(plan.again, held_back, self._retry(observed), loss, shown))
 
-    def workloads(self) -> list[tuple[Workload, int]]:
-        """All jobs that have or want a place as the scheduler sees them, each with its attempt.
-
-        A job looks the same until it changes or somebody looked at it again. One that cannot be understood is left out.
-        """
-        for key in self._news:
-            found = self._look(key)
-            if found is None:
-                self._seen.pop(key, None)
-            else:
-                self._seen[key] = found
-        self._news.clear()
-        return list(self._seen.values())
-
-    def noticed(self, key: Key) -> None:
-        """The job changed, came or went."""
-        self._news.add(key)
-
-    def _look(self, key: Key) -> tuple[Workload, int] | None:
-        try:
-            observed = self._observe(key)
-            found = workload(observed, self._clock.now()) if observed else None
-        except Exception:
-            log.exception("object is left out of scheduling", extra={"object": str(key)})
-            return None
-        return (found, observed.job.status.attempt) if observed and found else None
+    def _look(self, key: Key) -> Found:
+        observed = self._observe(key)
+        found = workload(observed, self._clock.now()) if observed else None
+        return ((found, observed.job.status.attempt),) if observed and found else ()
 
     def _observe(self, key: Key) -> Observed | None:
         job = self._world.get(key)

@@ -8,7 +8,16 @@ from trainyard.api.quantity import LARGEST
 from trainyard.api.reasons import ConditionType, Waiting
 from trainyard.api.training_job import TrainingJob
 from trainyard.scheduling.resources import parse
-from trainyard.scheduling.snapshot import Assignment, Nominated, PodSet, Topology, Verdict, Workload, WorkloadKey
+from trainyard.scheduling.snapshot import (
+    NO_NAMES,
+    Assignment,
+    Nominated,
+    PodSet,
+    Topology,
+    Verdict,
+    Workload,
+    WorkloadKey,
+)
 from trainyard.training.budget import exhausted, used_up
 from trainyard.training.observed import Claim, Observed
 from trainyard.training.parent import parent_missing, several_processes
@@ -73,7 +82,7 @@ def workload(observed: Observed, now: datetime) -> Workload | None:
         pods=pods,
         priority=spec.priority,
         admission=place_of(job),
-        avoid=frozenset(each.name for each in status.avoid if each.until > now),
+        avoid=frozenset(each.name for each in status.avoid if each.until > now) or NO_NAMES,
         blocked=blocked(observed) if status.admission is None else None,
         topology=_topology(spec.topology),
         flavors=accepted(spec.flavors, pods, observed.flavors),
@@ -97,7 +106,7 @@ def lost_of_place(observed: Observed) -> frozenset[str]:
     unused = observed.cordoned and observed.cordoned - _in_use(observed)
     gone = observed.lost_nodes.union(observed.leaving, unused)
     if admission is None or not gone:
-        return frozenset()
+        return NO_NAMES
     return gone & {node for role in admission.roles for node in role.nodes()}
 
 

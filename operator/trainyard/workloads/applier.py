@@ -72,7 +72,7 @@ class Applier:
 
     async def apply(self, key: Key, resource: Resource, plan: Plan) -> float | None:
         """Do what the plan says. Returns seconds until a held-back write is due, or a pod made is looked for. Raises RefusedError, ClusterError."""
-        raw = self._world.raw.get(key)
+        raw = self._world.identity(key)
         if raw is None:
             return None
         meta = raw["metadata"]
@@ -108,7 +108,7 @@ class Applier:
 
     def note(self, key: Key, note: Note) -> None:
         """Post an event on the object and log it."""
-        if raw := self._world.raw.get(key):
+        if raw := self._world.identity(key):
             self._events.post(raw, note.reason, note.message, warning=note.warning)
         log.log(
             logging.WARNING if note.warning else logging.INFO,

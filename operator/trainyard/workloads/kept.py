@@ -40,7 +40,7 @@ def of_pod(pod: Object) -> Object:
     return {**kept, "status": {"phase": phase}}
 
 
-def of_node(node: Object) -> Object:
+def of_node(node: Mapping[str, Any]) -> Object:
     """Also what matters to scheduling and to its health. Images and devices in use make up most of a node's status."""
     kept, metadata, status = identity(node), node["metadata"], node.get("status", {})
     notes = metadata.get("annotations") or {}

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from trainyard.api.flavor import Flavor, FlavorSpec
 from trainyard.api.inference_service import InferenceService
-from trainyard.api.meta import Taint
+from trainyard.api.meta import Pool, Taint
 from trainyard.api.names import (
     FLAVOR_LABEL,
     INDEX_LABEL,
@@ -27,7 +27,7 @@ from trainyard.scheduling.resources import parse_all
 from trainyard.scheduling.snapshot import NodeView, PodView, Snapshot, Standing, Workload
 from trainyard.workloads import node_health
 from trainyard.workloads.identity import labels_of, owner
-from trainyard.workloads.kept import identity
+from trainyard.workloads.kept import of_node
 from trainyard.workloads.keys import Key
 from trainyard.workloads.pod_requests import pod_requests
 from trainyard.workloads.pod_state import PodState, parse_time, pod_state
@@ -65,8 +65,8 @@ class World:
         self._confined = confined
         self._now = now or SystemClock().now
         self._ours: dict[str, dict[Key, Ours]] = {kind: {} for kind in KINDS}
-        self.raw: dict[Key, Object] = {}
-        """Which object it is and which state of it, of those that can be read."""
+        self._node_objects: dict[str, dict[str, Any]] = {}
+        self._pool = Pool()
         self._telling: dict[Key, Ours] = {}
         """Those whose status speaks against a node."""
         self.claims: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -83,8 +83,8 @@ class World:
         self._pods: dict[tuple[str, str], PodView] = {}
         self._at: dict[str, dict[tuple[str, str], Key]] = {}
         """By node, whose pods are there."""
-        self._compressing: dict[Key, set[Key]] = {}
-        """Jobs that compress a job's result, by that job."""
+        self._using: dict[Key, set[Key]] = {}
+        """Services that serve a job's result, and jobs that compress it, by that job."""
         self._states: dict[str, dict[str, PodState]] = {}
         self._gateways: dict[tuple[str, str], dict[str, PodState]] = {}
         self._boards: dict[tuple[str, str], dict[str, PodState]] = {}
@@ -121,6 +121,31 @@ class World:
 
     def get(self, key: Key) -> Ours | None:
         return self._ours[key.kind].get(key)
+
+    def node_object(self, name: str) -> Object | None:
+        """The node, without what is of no interest here (`kept.of_node`)."""
+        return self._node_objects.get(name)
+
+    def identity(self, key: Key) -> dict[str, Any] | None:
+        """Which object it is and which state of it, of those that can be read: enough to write to it, and to post an event on it."""
+        if key.kind == "Node":
+            return self._node_objects.get(key.name)
+        thing = self.get(key)
+        if thing is None:
+            return None
+        meta = thing.metadata
+        said = {
+            "name": meta.name,
+            "namespace": meta.namespace,
+            "uid": meta.uid,
+            "resourceVersion": meta.resource_version,
+            "generation": meta.generation,
+        }
+        kept = {name: value for name, value in said.items() if value}
+        return {"apiVersion": thing.api_version, "kind": thing.kind, "metadata": kept}
+
+    def keys(self, kind: str) -> list[Key]:
+        return list(self._ours[kind])
 
     def of_kind(self, kind: str) -> Iterable[Ours]:
         return self._ours[kind].values()
@@ -167,7 +192,7 @@ class World:
 
     def stand(self, name: str, standing: Standing) -> set[Key] | None:
         """How a node stands from now on; returns whose pods are there if they should look. None if it stood so before."""
-        node = self.raw.get(node_key(name))
+        node = self._node_objects.get(name)
         if node is None or self._standings.get(name) == standing:
             return None
         self._standings[name] = standing
@@ -271,7 +296,7 @@ class World:
 
     def _node(self, name: str, new: Object | None) -> set[Key]:
         before = self.nodes.get(name)
-        _keep(self.raw, node_key(name), new)
+        _keep(self._node_objects, name, new and of_node(new))
         if new is None:
             self._standings.pop(name, None)
         _keep(self.nodes, name, new and node_view(new, self._standings.get(name) or care.first_look(new, self._now())))
@@ -290,13 +315,11 @@ class World:
         if new is None:
             gone = self._ours[key.kind].pop(key, None)
             self._know_parent(key, gone, None)
-            self.raw.pop(key, None)
             self._telling.pop(key, None)
             return {key} | self._served_from(key, gone)
         old = self._ours[key.kind].get(key)
         try:
-            found = self._ours[key.kind][key] = KINDS[key.kind].model_validate(new)
-            self.raw[key] = identity(new)
+            found = self._ours[key.kind][key] = KINDS[key.kind].model_validate(new, context=self._pool)
             self._know_parent(key, old, found)
             _keep(self._telling, key, found if node_health.tells_of_nodes(found) else None)
         except ValidationError as error:
@@ -314,26 +337,20 @@ class World:
             return self._graphs_beside(key) if _generation(old) != _generation(new) else set()
         if not isinstance(new or old, TrainingJob) or _stage(old) == _stage(new):
             return set()
-        services = {
-            each
-            for each, service in self._ours["InferenceService"].items()
-            if isinstance(service, InferenceService)
-            and (each.namespace, service.spec.model.training_job) == (key.namespace, key.name)
-        }
-        return services | self._compressing.get(key, set())
+        return self._using.get(key, set()).copy()
 
     def _know_parent(self, key: Key, old: Ours | None, new: Ours | None) -> None:
-        """Keep which jobs compress the result of which, by that one's key."""
+        """Keep who serves or compresses the result of a job, by that one's key."""
         before, after = _parent_of(key, old), _parent_of(key, new)
         if before == after:
             return
         if before is not None:
-            children = self._compressing.get(before, set())
+            children = self._using.get(before, set())
             children.discard(key)
             if not children:
-                self._compressing.pop(before, None)
+                self._using.pop(before, None)
         if after is not None:
-            self._compressing.setdefault(after, set()).add(key)
+            self._using.setdefault(after, set()).add(key)
 
     def _graphs_beside(self, key: Key) -> set[Key]:
         return {
@@ -359,11 +376,13 @@ class World:
         return services | {key for key, job in jobs if name in _claims_of(job)}
 
 
-def _parent_of(key: Key, job: Ours | None) -> Key | None:
-    """The job whose result this one compresses."""
-    if not isinstance(job, TrainingJob) or job.spec.compression is None or job.spec.compression.parent is None:
-        return None
-    name = job.spec.compression.parent.training_job
+def _parent_of(key: Key, thing: Ours | None) -> Key | None:
+    """The job whose result this one serves or compresses."""
+    name = None
+    if isinstance(thing, InferenceService):
+        name = thing.spec.model.training_job
+    elif isinstance(thing, TrainingJob) and thing.spec.compression and thing.spec.compression.parent:
+        name = thing.spec.compression.parent.training_job
     return Key("TrainingJob", key.namespace, name) if name else None
 
 

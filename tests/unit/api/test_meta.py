@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from trainyard.api.admission import compact
-from trainyard.api.meta import LabelSelector, Model, PreciseTime, Taint, Time, Toleration
+from trainyard.api.meta import LabelSelector, Model, Pool, PreciseTime, ResourceRequirements, Taint, Time, Toleration
 
 
 class Times(Model):
@@ -59,3 +60,36 @@ def test_label_selectors(selector: dict[str, object], holds: bool) -> None:
 )
 def test_tolerations(toleration: dict[str, object], holds: bool) -> None:
     assert Toleration.model_validate(toleration).tolerates(Taint(key="gpu", value="yes")) is holds
+
+
+def test_equal_parts_of_many_objects_are_one_as_long_as_somebody_uses_them() -> None:
+    pool = Pool()
+
+    def made(gpus: str, pool: Pool | None = pool) -> ResourceRequirements:
+        return ResourceRequirements.model_validate({"limits": {"nvidia.com/gpu": gpus}}, context=pool)
+
+    four = made("4")
+    assert made("4") is four
+    assert made("8") != four
+    assert made("4", pool=None) is not four
+    assert len(pool) == 1, "nobody uses the other"
+    del four
+    assert not pool
+
+
+def test_parts_of_different_kinds_that_say_the_same_are_not_taken_for_one_another() -> None:
+    pool = Pool()
+    kept = [Toleration.model_validate({}, context=pool), ResourceRequirements.model_validate({}, context=pool)]
+    assert [type(each) for each in kept] == [Toleration, ResourceRequirements]
+
+
+def test_what_cannot_be_compared_is_read_all_the_same() -> None:
+    huge = Toleration.model_validate({"key": "a", "seconds": 1 << 64}, context=Pool())
+    assert huge == Toleration(key="a")
+
+
+def test_what_is_not_valid_is_refused_however_often_it_comes() -> None:
+    pool = Pool()
+    for _ in range(2):
+        with pytest.raises(ValidationError, match="operator"):
+            Toleration.model_validate({"operator": "Maybe"}, context=pool)
