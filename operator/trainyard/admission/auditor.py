@@ -32,6 +32,8 @@ from trainyard.workloads.ration import WRITES_A_SECOND
 log = logging.getLogger(__name__)
 
 PERIOD_SECONDS = 15.0
+_SHARE = 50.0
+"""A look is followed by a rest of so many times its length, so that looks take a fiftieth of the time at most."""
 _LASTS: Mapping[Invariant, float] = {
     Invariant.INCOMPLETE_GANG: 120.0,
     Invariant.TWO_OF_A_RANK: 30.0,
@@ -135,6 +137,8 @@ def _of_job(job: TrainingJob, pods: Sequence[PodState], now: datetime) -> Iterat
     meta, status = job.metadata, job.status
     key, name = Key("TrainingJob", meta.namespace, meta.name), f"{meta.namespace}/{meta.name}"
     alive = [each for each in pods if not each.finished and each.deleting_since is None]
+    if not alive and inactive(job) is not None:
+        return
     ranks = Counter((each.attempt, each.role, each.index) for each in alive)
     twice = sorted(rank for rank, count in ranks.items() if count > 1)
     if twice:
@@ -223,14 +227,17 @@ class Auditor:
 
     async def run(self) -> None:
         """Look until cancelled."""
+        took = 0.0
         while True:
-            await asyncio.sleep(PERIOD_SECONDS)
+            await asyncio.sleep(max(PERIOD_SECONDS, _SHARE * took))
+            began = self._clock.monotonic()
             try:
                 sighting = self._sight()
                 found, self._use = await self._compute(partial(look, sighting, self._use))
                 self.weigh(found)
             except Exception:
                 log.exception("the audit failed; the next one starts afresh")
+            took = self._clock.monotonic() - began
 
     def weigh(self, found: Iterable[Finding]) -> list[Finding]:
         """Tell of what is broken and was not yet; returns that."""

@@ -16,9 +16,20 @@ from trainyard.runtime.clock import Clock
 from trainyard.runtime.compute import Compute, in_thread
 from trainyard.scheduling.engine import OPERATOR, Engine
 from trainyard.scheduling.schedule import Follower
-from trainyard.scheduling.snapshot import Admit, Decision, Nominated, Preempt, Resize, Snapshot, Wait, Workload
+from trainyard.scheduling.snapshot import (
+    Admit,
+    Decision,
+    Nominated,
+    Preempt,
+    Resize,
+    Snapshot,
+    Wait,
+    Workload,
+    WorkloadKey,
+)
 from trainyard.workloads.decisions import Decisions
 from trainyard.workloads.keys import Key
+from trainyard.workloads.times import retell_seconds
 from trainyard.workloads.world import World
 
 log = logging.getLogger(__name__)
@@ -39,7 +50,8 @@ WorkloadSource = Callable[[], Iterable[tuple[Workload, int]]]
 CycleListener = Callable[[float, list[Decision]], None]
 PreemptionListener = Callable[[str, str], None]
 """Hears of the queue of each victim, and of the queue for which it makes way."""
-Observer = Callable[[Engine, Snapshot, datetime, Sequence[Decision]], None]
+Observer = Callable[[Engine, Snapshot, datetime, Sequence[Decision]], Iterable[WorkloadKey] | None]
+"""Returns those that wait of whom there is something new to tell, if any."""
 
 
 class Scheduler:
@@ -114,7 +126,11 @@ class Scheduler:
                 self._wake(Key(decision.key.kind, decision.key.namespace, decision.key.name), seconds)
         self._listener(self._clock.monotonic() - began, decisions)
         # Those who wait for a place do not wait for what is said of it.
-        await self._compute(partial(self._observe, snapshot, now, decisions))
+        news = await self._compute(partial(self._observe, snapshot, now, decisions))
+        if news:
+            positions = {each.key: each.position for each in decisions if isinstance(each, Wait)}
+            for key in news & positions.keys():
+                self._wake(Key(key.kind, key.namespace, key.name), retell_seconds(positions[key]))
         return decisions
 
     def _tell_of_preemptions(self, snapshot: Snapshot, decisions: Iterable[Decision]) -> None:
@@ -124,9 +140,9 @@ class Scheduler:
             for victim in each.victims:
                 self._preempting(queues.get(victim.key, ""), queues[each.key])
 
-    def _observe(self, snapshot: Snapshot, now: datetime, decisions: Sequence[Decision]) -> None:
-        for look in self._observers:
-            look(self._follower.engine, snapshot, now, decisions)
+    def _observe(self, snapshot: Snapshot, now: datetime, decisions: Sequence[Decision]) -> set[WorkloadKey]:
+        looks = [look(self._follower.engine, snapshot, now, decisions) for look in self._observers]
+        return {key for found in looks for key in found or ()}
 
     def _may_change_what_runs(self, pairs: Iterable[tuple[Workload, int]]) -> bool:
         """Whether a cycle could be of use although nobody waits: a queue is drained, a place has lost nodes, or an elastic job could grow."""

@@ -182,7 +182,7 @@ class Condition(Model):
     type: Annotated[Word, Field(max_length=64)] = Field(description="What the statement is about, e.g. Admitted.")
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
     reason: Annotated[Word, Field(max_length=128)] = Field(description="One word for machines.")
-    message: Annotated[str, Field(max_length=4096)] = Field(default="", description="A sentence for people.")
+    message: Annotated[Word, Field(max_length=4096)] = Field(default="", description="A sentence for people.")
     last_transition_time: Time = Field(description="When status last changed.")
     observed_generation: int = Field(default=0, description="The generation of the spec that this was said of.")
 

@@ -473,7 +473,7 @@ _RULES = (
 Gate = Annotated[str, Field(min_length=1, max_length=316, pattern=LABEL_KEY)]
 
 
-class TrainingJobSpec(Model):
+class TrainingJobSpec(Shared):
     """What to train, on what, with how many workers."""
 
     model_config = ConfigDict(json_schema_extra=rules(*_RULES))

@@ -20,7 +20,8 @@ def register(registry: kopf.OperatorRegistry, takers: Mapping[str, Take]) -> Non
 def _handler(take: Take) -> Any:
     async def note(event: Mapping[str, Any], **_: Any) -> None:
         obj = event["object"]
-        # kopf keeps the object for itself; the cache takes bookkeeping out of its metadata.
-        take(event["type"], {**obj, "metadata": dict(obj["metadata"])})
+        # kopf keeps the object for itself. Bookkeeping is most of it, and stays behind: ours may have to wait until it is looked at.
+        metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
+        take(event["type"], {**obj, "metadata": metadata})
 
     return note

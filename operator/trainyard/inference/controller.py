@@ -31,6 +31,7 @@ from trainyard.workloads.pod_state import PodState
 from trainyard.workloads.pod_template import Surroundings
 from trainyard.workloads.ports import Ports
 from trainyard.workloads.refusals import Refusals
+from trainyard.workloads.times import forgiven
 from trainyard.workloads.world import World
 
 log = logging.getLogger(__name__)
@@ -92,7 +93,8 @@ class InferenceController:
             ):
                 self._poke()
         loss = self._world.next_loss(_nodes(service, observed.pods), self._clock.now())
-        return Again(sooner(plan.again, held_back, retry, loss))
+        again = forgiven(service.status.avoid, self._clock.now())
+        return Again(sooner(plan.again, held_back, retry, loss, again))
 
     def _look(self, key: Key) -> Found:
         service = self._world.get(key)

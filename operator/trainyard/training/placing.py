@@ -10,7 +10,7 @@ from trainyard.training.spares import use_spares
 from trainyard.training.starting import storage
 from trainyard.training.workload import lost_of_place
 from trainyard.workloads.plan import Note, Plan
-from trainyard.workloads.times import BIND_SECONDS, MEND_SECONDS, REFRESH_SECONDS, retell_seconds
+from trainyard.workloads.times import BIND_SECONDS, MEND_SECONDS, REFRESH_SECONDS, forgiven
 
 
 def without_place(case: Case) -> Plan | None:
@@ -38,8 +38,7 @@ def without_place(case: Case) -> Plan | None:
         case.draft.set(eta=case.observed.outlook.eta, remedies=list(case.observed.outlook.remedies))
     given_up = case.status.nomination is not None and case.draft.fields["nomination"] is None
     notes = (Note(decision.verdict.reason, "nobody is asked to make way any more"),) if given_up else ()
-    # Position and arithmetic change while the reason stays: they are told now and then.
-    again = retell_seconds(decision.position)
+    again = forgiven(case.status.avoid, case.now)
     return replace(case.plan(create=storage(case), notes=notes, again=again), takes_turn=not given_up)
 
 

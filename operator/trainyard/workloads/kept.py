@@ -5,6 +5,7 @@ times as much memory, a job four times, and there are ten thousand of each.
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from trainyard.api.names import RESTORING
@@ -29,7 +30,18 @@ def of_workload(obj: Object) -> Object:
         kept["metadata"]["annotations"] = {RESTORING: notes[RESTORING]}
     described = (obj.get("status") or {}).get("observedGeneration")
     queue = obj.get("spec", {}).get("queue", "")
-    return {**kept, "spec": {"queue": queue}, "status": {"observedGeneration": described}}
+    return {**kept, "spec": _spec(queue), "status": _status(described)}
+
+
+@lru_cache(4096)
+def _spec(queue: str) -> Object:
+    """The same for all of a queue."""
+    return {"queue": queue}
+
+
+@lru_cache(4096)
+def _status(described: int | None) -> Object:
+    return {"observedGeneration": described}
 
 
 def of_pod(pod: Object) -> Object:

@@ -120,8 +120,13 @@ class Outlooks:
 
     # When what waits starts.
 
-    def look(self, engine: Engine, snapshot: Snapshot, now: datetime, decisions: Iterable[Decision]) -> None:
-        """After a cycle: what started teaches, what came gets its place in line, one that waits is looked at for remedies."""
+    def look(
+        self, engine: Engine, snapshot: Snapshot, now: datetime, decisions: Iterable[Decision]
+    ) -> list[WorkloadKey]:
+        """After a cycle: what started teaches, what came gets its place in line, one that waits is looked at for remedies.
+
+        Returns those of whom there is something new to tell.
+        """
         waits: dict[WorkloadKey, Wait] = {}
         for each in decisions:
             if isinstance(each, Wait):
@@ -133,8 +138,10 @@ class Outlooks:
                 self._missed(known.line.queue, abs(waited - known.likely))
         for key in self._waiting.keys() - waits.keys():
             self._waiting.pop(key)
-        self._take_lines(engine, now, [key for key in waits if key not in self._waiting][:_LINES_A_CYCLE])
-        self._search(engine, snapshot, now, waits)
+        new = [key for key in waits if key not in self._waiting][:_LINES_A_CYCLE]
+        self._take_lines(engine, now, new)
+        helped = self._search(engine, snapshot, now, waits)
+        return [*new, helped] if helped is not None else new
 
     def _take_lines(self, engine: Engine, now: datetime, new: Sequence[WorkloadKey]) -> None:
         if not new:
@@ -156,21 +163,24 @@ class Outlooks:
         earliest, likely, latest = (now + timedelta(seconds=each) for each in (band.earliest, band.likely, band.latest))
         return Outlook(StartEstimate(earliest=earliest, likely=likely, latest=latest), known.remedies)
 
-    def _search(self, engine: Engine, snapshot: Snapshot, now: datetime, waits: dict[WorkloadKey, Wait]) -> None:
-        """One at a time, the first in line first."""
+    def _search(
+        self, engine: Engine, snapshot: Snapshot, now: datetime, waits: dict[WorkloadKey, Wait]
+    ) -> WorkloadKey | None:
+        """One at a time, the first in line first. Returns who can do other things than before."""
         began = self._clock.monotonic()
         if began < self._search_after:
-            return
+            return None
         for key, known in self._waiting.items():
             reason = waits[key].verdict.reason
             if known.searched is None or began - known.searched > _AGAIN_SECONDS or known.reason is not reason:
                 known.searched, known.reason = began, reason
                 settled = Settled(snapshot, engine, now, waits)
                 found = remedies(settled, key, lambda: self._clock.monotonic() - began > _SEARCH_SECONDS)
-                known.remedies = tuple(each.remedy() for each in found)
+                before, known.remedies = known.remedies, tuple(each.remedy() for each in found)
                 ended = self._clock.monotonic()
                 self._search_after = ended + max(_PAUSE_SECONDS, _SHARE * (ended - began))
-                return
+                return key if known.remedies != before else None
+        return None
 
 
 def _features(job: TrainingJob) -> Features:

@@ -1,5 +1,10 @@
 """Times that training and serving share, in seconds."""
 
+from collections.abc import Iterable
+from datetime import datetime
+
+from trainyard.api.admission import AvoidedNode
+
 BIND_SECONDS = 30.0
 """A pod that kube-scheduler has not bound for so long gives its place back."""
 AVOID_SECONDS = 300.0
@@ -22,3 +27,10 @@ def retell_seconds(position: int) -> float:
 
 MEND_SECONDS = 10.0
 """A job that lost nodes keeps the rest of its place for so long, while others are looked for."""
+_ROUNDING_SECONDS = 0.1
+
+
+def forgiven(avoid: Iterable[AvoidedNode], now: datetime) -> float | None:
+    """Seconds until the next of these nodes may be tried again, which no event announces; None if all may be."""
+    left = [(each.until - now).total_seconds() for each in avoid]
+    return min((each + _ROUNDING_SECONDS for each in left if each > 0), default=None)

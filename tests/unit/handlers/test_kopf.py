@@ -4,10 +4,11 @@ from typing import Any
 
 import kopf
 import pytest
+from kopf._cogs.structs.bodies import RawBody
 
 from trainyard.app import OURS
 from trainyard.handlers.kinds import register
-from trainyard.handlers.settings import NoDiffBase, NoProgress, settings
+from trainyard.handlers.settings import NoDiffBase, NoMemories, NoProgress, settings
 
 
 def registry_of(taken: list[Any]) -> kopf.OperatorRegistry:
@@ -25,15 +26,21 @@ def test_there_is_one_event_handler_for_each_kind_and_nothing_else() -> None:
     assert not registry._webhooks._handlers
 
 
-async def test_an_event_reaches_its_taker_as_a_copy() -> None:
+async def test_an_event_reaches_its_taker_as_a_copy_without_its_bookkeeping() -> None:
     taken: list[Any] = []
     handler: Any = registry_of(taken)._watching._handlers[0]
-    obj: dict[str, Any] = {"metadata": {"name": "a", "managedFields": []}}
+    obj: dict[str, Any] = {"metadata": {"name": "a", "managedFields": [{"manager": "kubectl"}]}}
     await handler.fn(event={"type": "ADDED", "object": obj})
     kind, seen = taken[0]
-    seen["metadata"].pop("managedFields")
-    assert kind == "ADDED"
-    assert "managedFields" in obj["metadata"]
+    assert (kind, seen) == ("ADDED", {"metadata": {"name": "a"}})
+    seen["metadata"]["name"] = "b"
+    assert obj["metadata"] == {"name": "a", "managedFields": [{"manager": "kubectl"}]}
+
+
+async def test_kopf_remembers_no_object() -> None:
+    memories, body = NoMemories(), RawBody(metadata={"name": "a", "uid": "u"})
+    await memories.recall(body)
+    assert list(memories.iter_all_memories()) == []
 
 
 @pytest.mark.fault(31)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainyard.api.admission import AvoidedNode
 from trainyard.api.meta import Condition
 from trainyard.api.reasons import ConditionType, Waiting
 from trainyard.scheduling.snapshot import Admit, Assignment, Verdict, Wait, Words, WorkloadKey
@@ -13,7 +14,7 @@ from trainyard.workloads.decisions import Decisions
 from trainyard.workloads.plan import changed, sooner
 from trainyard.workloads.ration import Ration
 from trainyard.workloads.refusals import REFUSED_SECONDS, Refusals, fingerprint
-from trainyard.workloads.times import REFRESH_SECONDS, retell_seconds
+from trainyard.workloads.times import REFRESH_SECONDS, forgiven, retell_seconds
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 KEY = WorkloadKey("TrainingJob", "team", "a")
@@ -111,9 +112,7 @@ def test_a_decision_belongs_to_one_attempt_of_one_object() -> None:
     assert decisions.of(KEY, "other", 1) is None
     assert decisions.put(Wait(KEY, "u", Words(Verdict(Waiting.ON_HOLD, "held")), 1), 1) == 0
     assert decisions.put(Wait(KEY, "u", Words(Verdict(Waiting.ON_HOLD, "held")), 1), 1) is None
-    assert decisions.put(Wait(KEY, "u", Words(Verdict(Waiting.ON_HOLD, "held still")), 2), 1) is None, (
-        "told in good time"
-    )
+    assert decisions.put(Wait(KEY, "u", Words(Verdict(Waiting.ON_HOLD, "held still")), 1), 1) == REFRESH_SECONDS
     decisions.keep_only([])
     assert decisions.of(KEY, "u", 1) is None
 
@@ -121,7 +120,20 @@ def test_a_decision_belongs_to_one_attempt_of_one_object() -> None:
 def test_whoever_comes_much_nearer_to_the_front_hears_of_it_soon() -> None:
     decisions, words = Decisions(), Words(Verdict(Waiting.ON_HOLD, "held"))
     told = [decisions.put(Wait(KEY, "u", words, position), 1) for position in (500, 499, 320, 319, 60, 20, 19, 1)]
-    assert told == [0, None, None, REFRESH_SECONDS, REFRESH_SECONDS, REFRESH_SECONDS, REFRESH_SECONDS, None]
+    soon = REFRESH_SECONDS
+    assert told == [0, retell_seconds(499), retell_seconds(320), soon, soon, soon, soon, soon]
+
+
+def test_words_that_change_in_place_are_news_and_the_same_words_made_anew_are_none() -> None:
+    decisions, words = Decisions(), Words(Verdict(Waiting.ON_HOLD, "held"))
+    wait = Wait(KEY, "u", words, 200)
+    assert decisions.put(wait, 1) == 0
+    words.verdict = Verdict(Waiting.ON_HOLD, "held")
+    assert decisions.put(wait, 1) is None
+    words.verdict = Verdict(Waiting.ON_HOLD, "held since noon")
+    assert decisions.put(wait, 1) == retell_seconds(200)
+    words.verdict = Verdict(Waiting.WAITING_FOR_QUOTA, "full")
+    assert decisions.put(wait, 1) == 0
 
 
 def test_the_farther_behind_the_seldomer_numbers_are_told() -> None:
@@ -132,3 +144,12 @@ def test_a_patch_names_what_differs() -> None:
     assert changed({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": None}) == {"b": 3}
     assert sooner(None, 3.0, 2.0) == 2.0
     assert sooner(None) is None
+
+
+def test_nodes_are_forgiven_by_time_alone_which_somebody_has_to_wait_for() -> None:
+    now = datetime(2026, 11, 23, tzinfo=UTC)
+    avoid = [AvoidedNode(name=f"n{left}", until=now + timedelta(seconds=left)) for left in (-5, 0, 40, 300)]
+    left = forgiven(avoid, now)
+    assert left is not None
+    assert 40 < left < 41
+    assert forgiven(avoid[:2], now) is None
