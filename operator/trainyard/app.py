@@ -32,7 +32,7 @@ from trainyard.api.names import (
     SYSTEM_NAMESPACE,
 )
 from trainyard.api.node_health import HealthLevel
-from trainyard.api.reasons import ConditionType
+from trainyard.api.reasons import ConditionType, Reason
 from trainyard.api.training_job import TrainingJob
 from trainyard.cluster.client import ClusterClient
 from trainyard.cluster.errors import ClusterError, Conflict
@@ -270,6 +270,8 @@ class App:
         if not self.sight.whole(key.namespace):
             return Again(_UNSEEN_SECONDS)
         try:
+            if key in self.world.damaged:
+                await self.applier.mend(key, OURS[key.kind])
             return await self._controllers[key.kind](key)
         except Conflict:
             return Again(_STALE_SECONDS)
@@ -309,6 +311,7 @@ class App:
         world, whole = self.world, self.sight.whole
         jobs = tuple(each for each in world.training_jobs() if whole(each.metadata.namespace))
         owners = frozenset(each.metadata.uid for kind in _OWNERS for each in world.of_kind(kind))
+        owners |= frozenset(world.unreadable.values())
         snapshot = world.snapshot(each for each, _ in self._workloads())
         if self.sight.namespaces:
             snapshot = replace(snapshot, pods=tuple(each for each in snapshot.pods if whole(each.namespace)))
@@ -506,8 +509,10 @@ class App:
         if failed:
             self.queue.add_after(node_key(failed), 0.0)
 
-    def _unreadable(self, key: Key, why: str) -> None:
+    def _unreadable(self, obj: Mapping[str, Any], why: str) -> None:
+        key = Key(obj["kind"], obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
         log.error("object cannot be read and is left alone", extra={"object": str(key), "why": why})
+        self.post(obj, Reason.UNREADABLE, f"left alone, with its pods, until it is mended: {why}", warning=True)
 
 
 def _start(background: AsyncExitStack, work: Any, name: str) -> None:

@@ -16,11 +16,13 @@ from trainyard.cluster.resources import (
     NODES,
     POD_DISRUPTION_BUDGETS,
     PODS,
+    QUEUES,
     SERVICES,
     TRAINING_JOBS,
     Object,
     Resource,
 )
+from trainyard.workloads.understood import understand
 
 pytestmark = pytest.mark.looptime
 THEIRS = {"annotations": {"team.example.com/note": "keep"}, "labels": {"team.example.com/cost": "7"}}
@@ -113,6 +115,60 @@ async def test_an_emptied_status_of_a_service_is_known_again_from_its_pods() -> 
         sim.change(INFERENCE_SERVICES, "s", replicas=3)
         await sim.until(lambda: sim.served("s")["readyReplicas"] == 3, 30)
         assert before < running(sim)
+        await judge(sim)
+
+
+DAMAGES: dict[str, dict[str, object]] = {
+    "another type": {"phase": 7, "conditions": "x"},
+    "no number": {"attempt": "three", "desiredReplicas": "many"},
+    "less than is needed": {"conditions": [{"type": "Ready"}]},
+    "an admission of another shape": {"admission": {"time": "yesterday", "roles": 3}},
+    "wrong in its depths": {
+        "ledger": {"seconds": [1], "causes": {"a": "b"}},
+        "incidents": [{"x": 1}],
+        "use": [{"y": 1}],
+    },
+}
+
+
+@pytest.mark.fault(34)
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_what_another_version_left_in_a_status_is_taken_out_told_and_made_anew(damage: str) -> None:
+    things = ((TRAINING_JOBS, "team", "a"), (INFERENCE_SERVICES, "team", "s"), (QUEUES, None, "research"))
+    async with Simulation() as sim:
+        await a_gang_and_a_service(sim)
+        before, writes = running(sim), len(sim.writes())
+        for resource, namespace, name in things:
+            sim.api.edit(resource, namespace, name, lambda obj: obj["status"].update(DAMAGES[damage]))
+        await sim.rest(60)
+        assert running(sim) == before
+        assert len(sim.writes()) - writes < 20, "it ends"
+        assert (sim.phase("a"), sim.served("s")["phase"]) == ("Running", "Ready")
+        for resource, namespace, name in things:
+            understood = understand(resource.kind, sim.api.get(resource, namespace, name) or {})
+            assert understood.damage is None
+        assert "StatusMended" in (*sim.events("a"), *sim.events("s"), *sim.events("research"))
+        await judge(sim)
+
+
+@pytest.mark.fault(34)
+async def test_a_job_that_cannot_be_read_says_so_keeps_its_pods_and_goes_on_when_it_can() -> None:
+    async with Simulation() as sim:
+        await a_gang_and_a_service(sim)
+        spec = sim.job("a")["spec"]
+        sim.api.edit(TRAINING_JOBS, "team", "a", lambda obj: obj.update(spec=spec | {"workers": "several"}))
+        await sim.until(lambda: "Unreadable" in sim.events("a"), 10)
+        writes = len(sim.api.requests)
+        sim.kubelet.finish("team", sim.names("a")[0])
+        await sim.rest(120)
+        tried = [each for each in sim.api.requests[writes:] if each.name == "a" and each.verb != "get"]
+        assert tried == [], "nothing is tried on what was known of it"
+        sim.create(b.training_job("b", b.gpus(4)))
+        await sim.until(sim.is_("Running", "b"), 30)
+        sim.api.edit(TRAINING_JOBS, "team", "a", lambda obj: obj.update(spec=spec))
+        for name in sim.names("a"):
+            sim.kubelet.finish("team", name)
+        await sim.until(sim.is_("Complete", "a"), 30)
         await judge(sim)
 
 

@@ -129,3 +129,15 @@ async def test_names_of_claims_and_models_lead_nowhere_but_into_ones_own_namespa
         assert sim.names("a") == sim.names("s") == sim.names("t") == []
         assert "theirs" in str(sim.served("s")["conditions"])
         assert "secret" in str(sim.served("t")["conditions"])
+
+
+@pytest.mark.fault(71)
+async def test_who_can_no_longer_start_is_promised_no_time() -> None:
+    async with Simulation(nodes=1, gpus=4) as sim:
+        sim.create(b.training_job("a", b.gpus(4)), b.training_job("b", b.gpus(4)))
+        await sim.until(lambda: sim.status("b").get("eta"), 30)
+        sim.api.remove(FLAVORS, None, "h200")
+        await sim.until(lambda: sim.status("b").get("reason") == "NoMatchingFlavor", 30)
+        await sim.until(lambda: sim.status("b").get("eta") is None, 60)
+        sim.create(b.a_flavor())
+        await sim.until(lambda: sim.status("b").get("eta"), 60)

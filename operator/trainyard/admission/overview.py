@@ -163,9 +163,7 @@ def plan_flavor(flavor: Flavor, nodes: Iterable[NodeView], now: datetime) -> Pla
     capacity = add({name: node.allocatable.get(name, 0) for name in (*flavor.spec.resources, GPU)} for node in mine)
     ready = sum(node.healthy for node in mine)
     reason, message = (
-        (Reason.ACTIVE, f"{ready} of {len(mine)} nodes take pods")
-        if mine
-        else (Reason.NO_NODES, f"no node has the labels {dict(flavor.spec.node_selector)}")
+        (Reason.ACTIVE, f"{ready} of {len(mine)} nodes take pods") if mine else (Reason.NO_NODES, _lacking(flavor))
     )
     stated = conditions.state(
         flavor.status.conditions,
@@ -185,6 +183,15 @@ def plan_flavor(flavor: Flavor, nodes: Iterable[NodeView], now: datetime) -> Pla
         capacity=shown,
     )
     return _plan(flavor.status, status)
+
+
+def _lacking(flavor: Flavor) -> str:
+    wanted = ", ".join(f"{name}={value}" for name, value in sorted(flavor.spec.node_selector.items()))
+    return (
+        f"no node has the labels {wanted}: label nodes so, or correct spec.nodeSelector"
+        if wanted
+        else "there is no node"
+    )
 
 
 def _plan(old: QueueStatus | FlavorStatus, new: QueueStatus | FlavorStatus) -> Plan:

@@ -77,6 +77,8 @@ class Reason(StrEnum):
     TENSORBOARD_REFUSED = (
         "TensorBoardRefused"  # the API server does not take its Deployment or Service; the job goes on
     )
+    STATUS_MENDED = "StatusMended"  # a part of the status that this version cannot read was taken out and is made anew
+    UNREADABLE = "Unreadable"  # this version cannot read the object; it is left alone, with its pods
     WARNING = "TrainerWarning"  # the trainer reported something a user should know
     ACTIVE = "Active"  # a queue takes jobs, or a flavor has nodes
     NO_NODES = "NoNodes"  # no node fits the flavor's selector

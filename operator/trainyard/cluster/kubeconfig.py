@@ -53,6 +53,9 @@ async def _load(path: str | None, context: str | None) -> Access:
     elif not await asyncio.to_thread(Path(path).is_file):
         raise NoClusterError(f"kubeconfig {path} does not exist")
     path = path or os.environ.get("KUBECONFIG")
+    named = path or str(Path.home() / ".kube" / "config")
+    if not any([await asyncio.to_thread(Path(each).is_file) for each in named.split(os.pathsep)]):
+        raise NoClusterError(f"there is no kubeconfig: {named} does not exist")
     await load_kube_config(path, context, client_configuration=configuration, persist_config=False)
     contexts, active = await asyncio.to_thread(list_kube_config_contexts, path)
     chosen = next((each for each in contexts if each["name"] == context), active)

@@ -6,12 +6,11 @@ the rollout of a changed model goes.
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from typing import Any
 
 from trainyard.api.answers import Holder, Why
-from trainyard.api.autoscaling import Scaling
 from trainyard.api.inference_service import InferenceService
 from trainyard.api.reasons import ConditionType, Reason
-from trainyard.api.rollout import RolloutStatus
 from trainyard.api.training_job import TrainingJob
 from trainyard.questions.picture import Asked, Picture
 from trainyard.questions.progress import told_of
@@ -38,10 +37,19 @@ def why(
     """
     answer = _answer(picture, thing, hurry, settler)
     more = told_of(thing, picture) if isinstance(thing, TrainingJob) else _of_service(thing)
-    return answer.model_copy(update=more)
+    return answer.model_copy(update={**more, "helps": [*_without_queue(picture, answer), *more.get("helps", ())]})
 
 
-def _of_service(service: InferenceService) -> dict[str, Scaling | RolloutStatus | None]:
+def _without_queue(picture: Picture, answer: Why) -> list[str]:
+    """Somebody deleted the queue of what runs: it runs on, and nothing else says so."""
+    if not answer.nodes or answer.queue in picture.snapshot.queues:
+        return []
+    return [
+        f"create Queue {answer.queue!r} again: there is none of that name. What runs goes on, but counts against no quota, and a place that is lost is not found anew"
+    ]
+
+
+def _of_service(service: InferenceService) -> dict[str, Any]:
     return {"scaling": service.status.scaling, "rollout": service.status.rollout}
 
 

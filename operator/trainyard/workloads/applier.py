@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from trainyard.api.audit import Action
+from trainyard.api.reasons import Reason
 from trainyard.cluster.client import ClusterClient
 from trainyard.cluster.errors import AlreadyExists, Conflict, Forbidden, Invalid, WebhookDown
 from trainyard.cluster.resources import CLAIMS, DEPLOYMENTS, POD_DISRUPTION_BUDGETS, PODS, SERVICES, Resource
@@ -105,6 +106,25 @@ class Applier:
             await self._cluster.delete(resource, namespace, name, uid=meta["uid"])
             self._record(Entry(Action.DELETED, str(key), {"uid": meta["uid"], "why": "spec.ttlSecondsAfterFinished"}))
         return sooner(held_back, unseen)
+
+    async def mend(self, key: Key, resource: Resource) -> None:
+        """Take out of a status what cannot be read: a merge would keep its depths. The next look makes it anew. Raises ClusterError."""
+        raw, damage, thing = self._world.identity(key), self._world.damaged.get(key), self._world.get(key)
+        if raw is None or damage is None or thing is None or thing.metadata.restoring:
+            return
+        meta = raw["metadata"]
+        written = await self._cluster.patch_status(
+            resource,
+            meta.get("namespace"),
+            meta["name"],
+            dict.fromkeys(damage.fields),
+            uid=meta["uid"],
+            resource_version=meta["resourceVersion"],
+        )
+        self._learn(key.kind, written)
+        what = ", ".join(f"status.{each}" for each in damage.fields)
+        text = f"{what} could not be read and is made anew; a hand or another version wrote it: {damage.why}"
+        self.note(key, Note(Reason.STATUS_MENDED, text, warning=True))
 
     def note(self, key: Key, note: Note) -> None:
         """Post an event on the object and log it."""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from trainyard.api.forecast import Remedy, StartEstimate
-from trainyard.api.reasons import ConditionType
+from trainyard.api.reasons import ConditionType, Waiting
 from trainyard.api.training_job import TrainingJob
 from trainyard.runtime.clock import Clock
 from trainyard.scheduling.durations import Durations, Features
@@ -21,6 +21,8 @@ from trainyard.scheduling.snapshot import Admit, Decision, Snapshot, Wait, Workl
 from trainyard.scheduling.whatif import Settled
 from trainyard.workloads import conditions
 
+_STANDS = frozenset({Waiting.MISCONFIGURED, Waiting.NO_MATCHING_FLAVOR, Waiting.EXCEEDS_MAX_QUOTA})
+"""As things are it can never start, however long others waited: that is not to be promised."""
 ENOUGH = 20
 """So many jobs have to have ended before others are expected to be like them."""
 _LINES_A_CYCLE = 50
@@ -136,12 +138,14 @@ class Outlooks:
                 self._forecast.observe(known.line, waited)
                 self.learned += 1
                 self._missed(known.line.queue, abs(waited - known.likely))
-        for key in self._waiting.keys() - waits.keys():
+        in_line = {key for key, each in waits.items() if each.verdict.reason not in _STANDS}
+        left = [key for key in self._waiting if key in waits and key not in in_line]
+        for key in self._waiting.keys() - in_line:
             self._waiting.pop(key)
-        new = [key for key in waits if key not in self._waiting][:_LINES_A_CYCLE]
+        new = [key for key in waits if key in in_line and key not in self._waiting][:_LINES_A_CYCLE]
         self._take_lines(engine, now, new)
         helped = self._search(engine, snapshot, now, waits)
-        return [*new, helped] if helped is not None else new
+        return [*new, *left, helped] if helped is not None else [*new, *left]
 
     def _take_lines(self, engine: Engine, now: datetime, new: Sequence[WorkloadKey]) -> None:
         if not new:

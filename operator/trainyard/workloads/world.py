@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from trainyard.api.flavor import Flavor, FlavorSpec
 from trainyard.api.inference_service import InferenceService
-from trainyard.api.meta import Pool, Taint
+from trainyard.api.meta import Pool, Taint, problems
 from trainyard.api.names import (
     FLAVOR_LABEL,
     INDEX_LABEL,
@@ -32,15 +32,9 @@ from trainyard.workloads.keys import Key
 from trainyard.workloads.pod_requests import pod_requests
 from trainyard.workloads.pod_state import PodState, parse_time, pod_state
 from trainyard.workloads.ports import Ports, ports_of
+from trainyard.workloads.understood import KINDS, Damage, Ours, understand
 
 Object = Mapping[str, Any]
-Ours = TrainingJob | InferenceService | Queue | Flavor
-KINDS: Mapping[str, type[Ours]] = {
-    "TrainingJob": TrainingJob,
-    "InferenceService": InferenceService,
-    "Queue": Queue,
-    "Flavor": Flavor,
-}
 _CONTAINERS = {"replica": "server", "gateway": "haproxy"}
 """By role in a service."""
 _PINNED = "metadata.name"
@@ -56,7 +50,7 @@ class World:
 
     def __init__(
         self,
-        unreadable: Callable[[Key, str], None] | None = None,
+        unreadable: Callable[[Object, str], None] | None = None,
         now: Callable[[], datetime] | None = None,
         *,
         confined: bool = False,
@@ -67,6 +61,10 @@ class World:
         self._ours: dict[str, dict[Key, Ours]] = {kind: {} for kind in KINDS}
         self._node_objects: dict[str, dict[str, Any]] = {}
         self._pool = Pool()
+        self.damaged: dict[Key, Damage] = {}
+        """Those that can be read but for a part of their status."""
+        self.unreadable: dict[Key, str] = {}
+        """Uids of those of which nobody knows what they ask for. Their pods count like those of strangers."""
         self._telling: dict[Key, Ours] = {}
         """Those whose status speaks against a node."""
         self.claims: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -88,7 +86,7 @@ class World:
         self._states: dict[str, dict[str, PodState]] = {}
         self._gateways: dict[tuple[str, str], dict[str, PodState]] = {}
         self._boards: dict[tuple[str, str], dict[str, PodState]] = {}
-        self._unreadable = unreadable or (lambda _key, _why: None)
+        self._tell_unreadable = unreadable or (lambda _obj, _why: None)
 
     def observe(self, kind: str, old: Object | None, new: Object | None) -> set[Key]:
         """Take a change of an object of any kind that we watch."""
@@ -315,16 +313,23 @@ class World:
         if new is None:
             gone = self._ours[key.kind].pop(key, None)
             self._know_parent(key, gone, None)
-            self._telling.pop(key, None)
+            for kept in (self._telling, self.damaged, self.unreadable):
+                kept.pop(key, None)
             return {key} | self._served_from(key, gone)
         old = self._ours[key.kind].get(key)
         try:
-            found = self._ours[key.kind][key] = KINDS[key.kind].model_validate(new, context=self._pool)
-            self._know_parent(key, old, found)
-            _keep(self._telling, key, found if node_health.tells_of_nodes(found) else None)
+            understood = understand(key.kind, new, self._pool)
         except ValidationError as error:
-            self._unreadable(key, str(error))
-            return set()
+            # What was known of it is outdated, and a write on that would be refused again and again.
+            beside = self._own(key, None) if old is not None else set()
+            self.unreadable[key] = new["metadata"]["uid"]
+            self._tell_unreadable(new, problems(error))
+            return beside
+        found = self._ours[key.kind][key] = understood.thing
+        self.unreadable.pop(key, None)
+        _keep(self.damaged, key, understood.damage)
+        self._know_parent(key, old, found)
+        _keep(self._telling, key, found if node_health.tells_of_nodes(found) else None)
         return {key} | self._served_from(key, old)
 
     def _served_from(self, key: Key, old: Ours | None) -> set[Key]:

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from tests import builders as b
 from trainyard.admission.account import Account
 from trainyard.admission.overview import Books, books, plan_flavor, plan_queue
@@ -59,3 +61,19 @@ def test_accounts_are_rounded_in_the_status_and_written_only_when_that_differs()
         kept = Account(None, RecentShare(share=share, updated_at=NOW), 0.0, 0.0)
         status = plan_queue(queue, held(queue, flavors=FLAVORS), NOW, kept).status or {}
         assert status.get("recentShare", {}).get("share") == expected
+
+
+@pytest.mark.parametrize(
+    ("modifiers", "message"),
+    [
+        (
+            (b.selects(pool="h200", zone="a"),),
+            "no node has the labels pool=h200, zone=a: label nodes so, or correct spec.nodeSelector",
+        ),
+        ((), "there is no node"),
+    ],
+)
+def test_a_flavor_without_nodes_says_which_labels_they_lack(modifiers: tuple[b.Modifier, ...], message: str) -> None:
+    plan = plan_flavor(Flavor.model_validate(b.a_flavor("h200", *modifiers)), [], NOW)
+    assert plan.status is not None
+    assert plan.status["conditions"][0]["message"] == message

@@ -21,7 +21,7 @@ from trainyard.cli.errors import CliError
 from trainyard.cli.output import write_privately
 from trainyard.inference.restoring import come_back as service_comes_back
 from trainyard.training.restoring import LEAP, come_back
-from trainyard.workloads.world import KINDS
+from trainyard.workloads.understood import KINDS
 
 TAKEN = datetime(2026, 11, 23, 12, tzinfo=UTC)
 CREATED = "2026-11-23T10:00:00Z"

@@ -84,3 +84,13 @@ def test_asking_the_operator_loads_no_kubernetes_client() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+async def test_who_has_no_kubeconfig_at_all_is_told_where_one_was_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(NoClusterError, match=rf"there is no kubeconfig: {tmp_path}/.kube/config does not exist"):
+        await credentials()
+    assert capsys.readouterr().err == "", "it is said once"

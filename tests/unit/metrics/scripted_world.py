@@ -21,7 +21,8 @@ from trainyard.scheduling.health import Health
 from trainyard.scheduling.snapshot import Admit, Assignment, Standing, WorkloadKey
 from trainyard.training.observed import Report
 from trainyard.workloads.keys import Key
-from trainyard.workloads.world import KINDS, World
+from trainyard.workloads.understood import KINDS
+from trainyard.workloads.world import World
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 Object = dict[str, Any]

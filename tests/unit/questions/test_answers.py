@@ -284,3 +284,12 @@ def test_a_job_that_cannot_be_understood_is_left_out() -> None:
     broken: dict[str, Any] = a_job("broken", 0)
     broken["spec"]["workers"]["replicas"] = "many"
     assert picture(broken).snapshot.workloads == ()
+
+
+def test_of_what_runs_in_a_queue_that_was_deleted_it_says_so_and_what_to_do() -> None:
+    seen = picture(a_job("orphaned", 0, b.queue("gone"), placed("n0")), a_job("fine", 0, placed("n1")))
+    answer = asked(seen, "orphaned")
+    assert answer.message == "it has its place"
+    (advice,) = answer.helps
+    assert advice.startswith("create Queue 'gone' again")
+    assert asked(seen, "fine").helps == []

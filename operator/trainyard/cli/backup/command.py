@@ -19,7 +19,7 @@ from trainyard.cli.reading import connected
 from trainyard.cluster.errors import NoClusterError
 from trainyard.runtime.clock import SystemClock
 from trainyard.training.workload import finished
-from trainyard.workloads.world import KINDS
+from trainyard.workloads.understood import KINDS
 
 _SHOWN = 20
 

@@ -26,7 +26,7 @@ from trainyard.api.queue import Queue
 from trainyard.api.training_job import TrainingJob
 from trainyard.cli.errors import CliError
 from trainyard.cluster.resources import Object
-from trainyard.workloads.world import KINDS, Ours
+from trainyard.workloads.understood import KINDS, Ours
 
 MEMORY: Mapping[str, str] = {LEARNED: LEARNED_KEY, INCIDENTS: INCIDENTS_KEY, OUTCOMES: OUTCOMES_KEY}
 """ConfigMaps of the operator, and the key in each."""

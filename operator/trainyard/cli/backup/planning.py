@@ -17,7 +17,7 @@ from trainyard.cluster.resources import Object
 from trainyard.inference.restoring import come_back as service_comes_back
 from trainyard.training.restoring import come_back as job_comes_back
 from trainyard.training.workload import finished
-from trainyard.workloads.world import KINDS
+from trainyard.workloads.understood import KINDS
 
 Key = tuple[str, str, str]
 How = Literal["create", "go on", "replace"]

@@ -21,7 +21,7 @@ from trainyard.cluster.resources import (
     Object,
     Resource,
 )
-from trainyard.workloads.world import KINDS
+from trainyard.workloads.understood import KINDS
 
 RESOURCES: Mapping[str, Resource] = {each.kind: each for each in (FLAVORS, QUEUES, TRAINING_JOBS, INFERENCE_SERVICES)}
 _KEPT = ("name", "namespace", "labels", "annotations", "uid", "creationTimestamp", "generation")

@@ -14,7 +14,7 @@ from trainyard.cli.doctor.gathering import metrics_of
 from trainyard.cli.doctor.seen import Installation
 from trainyard.cluster.errors import ClusterError
 from trainyard.cluster.resources import EVENTS, PODS, Object
-from trainyard.workloads.world import KINDS
+from trainyard.workloads.understood import KINDS
 
 _LINES = 20_000
 """Of a log."""

@@ -13,7 +13,7 @@ from trainyard.cli.doctor.finding import Finding, problem, shown, warning
 from trainyard.cli.doctor.seen import Installation, name_of, time_of
 from trainyard.cluster.resources import Object
 from trainyard.workloads import conditions
-from trainyard.workloads.world import KINDS
+from trainyard.workloads.understood import KINDS
 
 _NOT_PULLED = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 _STUCK = timedelta(minutes=10)

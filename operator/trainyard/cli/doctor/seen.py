@@ -15,7 +15,7 @@ from trainyard.api.queue import Queue
 from trainyard.api.training_job import TrainingJob
 from trainyard.cluster.resources import Object
 from trainyard.workloads.pod_state import parse_time
-from trainyard.workloads.world import KINDS, Ours
+from trainyard.workloads.understood import KINDS, Ours
 
 OPERATOR = {"app.kubernetes.io/component": "operator", "app.kubernetes.io/part-of": "trainyard"}
 """Labels that the chart puts on the operator."""

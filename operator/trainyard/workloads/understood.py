@@ -1,0 +1,71 @@
+"""Objects of ours as the API server has them, read into models. What another version left in a status costs no more than the fields it is in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from trainyard.api.flavor import Flavor
+from trainyard.api.inference_service import InferenceService
+from trainyard.api.meta import Pool, problems
+from trainyard.api.queue import Queue
+from trainyard.api.training_job import TrainingJob
+
+Ours = TrainingJob | InferenceService | Queue | Flavor
+KINDS: Mapping[str, type[Ours]] = {
+    "TrainingJob": TrainingJob,
+    "InferenceService": InferenceService,
+    "Queue": Queue,
+    "Flavor": Flavor,
+}
+_WORKLOADS = ("TrainingJob", "InferenceService")
+_TOLD = frozenset({"ledger", "incidents", "stragglers", "eta", "remedies", "tensorboard"})
+"""Fields of their status that are told, and on which no pod depends."""
+_ENDED = ("Complete", "Failed")
+_END = frozenset({"conditions", "result"})
+"""What says how a job ended: without it the job would run once more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """What of a status cannot be read."""
+
+    fields: tuple[str, ...]
+    """Of the status itself, in whose depths something is wrong."""
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """An object, without what cannot be read of its status."""
+
+    thing: Ours
+    damage: Damage | None = None
+
+
+def understand(kind: str, obj: Mapping[str, Any], pool: Pool | None = None) -> Understood:
+    """pool: where equal parts are kept once. Raises ValidationError for an object whose spec cannot be read, or how it ended: what is not known of that is not guessed."""
+    model = KINDS[kind]
+    try:
+        return Understood(model.model_validate(obj, context=pool))
+    except ValidationError as error:
+        places = [tuple(map(str, each["loc"])) for each in error.errors()]
+        wrong = frozenset(place[1] for place in places if place[0] == "status" and len(place) > 1)
+        fields = _taken_out(kind, obj.get("status") or {}, wrong)
+        if not fields:
+            raise
+        rest = {name: value for name, value in obj["status"].items() if name not in fields}
+        return Understood(
+            model.model_validate({**obj, "status": rest}, context=pool), Damage(tuple(sorted(fields)), problems(error))
+        )
+
+
+def _taken_out(kind: str, status: Mapping[str, Any], wrong: frozenset[str]) -> frozenset[str]:
+    """What of the status is made anew; nothing if that would be to guess."""
+    if kind not in _WORKLOADS or wrong <= _TOLD:
+        return wrong
+    if status.get("phase") in _ENDED:
+        return wrong if not wrong & _END else frozenset()
+    # Only of a status that says nothing at all the place is read back from the pods, which nobody stops.
+    return frozenset(status)
