@@ -14,6 +14,7 @@ import yaml
 
 from dev.cluster import Cluster
 from dev.operator_process import OperatorProcess
+from tests import builders as b
 from tests.apiserver.operator_process import (
     account_kubeconfig,
     audited,
@@ -92,6 +93,8 @@ def confined(
         ) as process:
             process.wait_ready(READY)
             yield process
+            for each in yards:  # or the other operator would look after what is left, in namespaces that go
+                each.kubectl("delete", "tyj,tyi", "--all", "--wait=true", "--timeout=90s")
     finally:
         operator.start()
         operator.wait_ready(READY)
@@ -111,6 +114,10 @@ def test_its_rights_suffice_and_each_is_used(
     foreign.job("unseen", completes_after("1s"))
     second.job("digits", completes_after("1s"))
     journey(first)
+    # Of the flavor that all tests share there is nothing new to be said.
+    first.create(b.a_flavor(first.namespace))
+    first.kubectl("wait", "--for=jsonpath={.status.conditions}", f"tyf/{first.namespace}", "--timeout=60s")
+    first.delete("Flavor", first.namespace)
     second.until_phase("digits", "Complete", 30)
     assert foreign.status("unseen") == {}, "the operator does not know of it"
     calls = [each for each in audited(first.cluster, USER) if MISSING not in each["requestURI"]]
