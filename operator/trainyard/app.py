@@ -139,7 +139,9 @@ class App:
             "Node": Informer(client, NODES, clock, ground.random, keep=KEPT["Node"]),
             "Namespace": Informer(client, NAMESPACES, clock, ground.random, sight=sight),
             "PersistentVolumeClaim": Informer(client, CLAIMS, clock, ground.random, sight=sight),
-            "Service": Informer(client, SERVICES, clock, ground.random, label_selector=_MANAGED, sight=sight),
+            "Service": Informer(
+                client, SERVICES, clock, ground.random, keep=KEPT["Service"], label_selector=_MANAGED, sight=sight
+            ),
             "Deployment": Informer(client, DEPLOYMENTS, clock, ground.random, label_selector=_MANAGED, sight=sight),
         }
         self._sighted: asyncio.Queue[str] = asyncio.Queue()

@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 _CERTIFICATE_CHECK_SECONDS = 3600.0
 _HEARTBEAT_SECONDS = 60.0
-_COLLECT = (50_000, 20, 50)
+_COLLECT = (20_000, 20, 50)
 """Thresholds of the garbage collector: what refers to itself is rare here, and looking for it through all caches is not cheap."""
 _TURN_SECONDS = 0.001
 """How long a thread that computes keeps the event loop from the interpreter."""

@@ -132,7 +132,7 @@ def claim() -> str:
 def writes(operator: OperatorProcess) -> float:
     """That the operator asked for so far, its Lease left out."""
     found = _WRITES.findall(operator.metrics())
-    return sum(float(count) for labels, count in found if 'resource="leases"' not in labels)
+    return sum(float(count) for labels, count in found if 'resource="leases.' not in labels)
 
 
 def memory(operator: OperatorProcess, field: str) -> float:

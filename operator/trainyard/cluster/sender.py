@@ -40,7 +40,7 @@ class ClientSettings:
     longest_retry_after: float = 15.0
     """A longer Retry-After is the caller's business: the error is raised at once."""
     in_flight: int = 64
-    page: int = 500
+    page: int = 200
     watch_seconds: float = 300.0
     """The server is asked to end a watch after this long, with up to a third more at random."""
 

@@ -58,7 +58,7 @@ def settings() -> kopf.OperatorSettings:
     chosen.persistence.progress_storage = NoProgress()
     chosen.networking.request_timeout = 30
     chosen.networking.connect_timeout = 5
-    chosen.watching.chunk_size = 500
+    chosen.watching.chunk_size = 200
     # A task for each object that changed lives so long after its last event, with that event in it.
     chosen.queueing.idle_timeout = 0.5
     return chosen

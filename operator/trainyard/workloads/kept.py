@@ -5,7 +5,7 @@ times as much memory, a job four times, and there are ten thousand of each.
 """
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from trainyard.api.names import RESTORING
@@ -33,23 +33,16 @@ def of_workload(obj: Object) -> Object:
     return {**kept, "spec": _spec(queue), "status": _status(described)}
 
 
-@lru_cache(4096)
-def _spec(queue: str) -> Object:
-    """The same for all of a queue."""
-    return {"queue": queue}
-
-
-@lru_cache(4096)
-def _status(described: int | None) -> Object:
-    return {"observedGeneration": described}
+def of_child(child: Object) -> Object:
+    """Also whose it is."""
+    kept, metadata = identity(child), child["metadata"]
+    kept["metadata"] |= {name: metadata[name] for name in ("labels", "ownerReferences") if name in metadata}
+    return kept
 
 
 def of_pod(pod: Object) -> Object:
-    """Also whose it is, and whether it has ended."""
-    kept, metadata = identity(pod), pod["metadata"]
-    kept["metadata"] |= {name: metadata[name] for name in ("labels", "ownerReferences") if name in metadata}
-    phase = pod.get("status", {}).get("phase")
-    return {**kept, "status": {"phase": phase}}
+    """Also whether it has ended."""
+    return {**of_child(pod), "status": _phase(pod.get("status", {}).get("phase"))}
 
 
 def of_node(node: Mapping[str, Any]) -> Object:
@@ -62,5 +55,27 @@ def of_node(node: Mapping[str, Any]) -> Object:
     return {**kept, "spec": node.get("spec"), "status": told}
 
 
-KEPT = {"TrainingJob": of_workload, "InferenceService": of_workload, "Pod": of_pod, "Node": of_node}
+KEPT = {
+    "TrainingJob": of_workload,
+    "InferenceService": of_workload,
+    "Pod": of_pod,
+    "Node": of_node,
+    "Service": of_child,
+}
 """By kind; of others all is kept."""
+
+
+@lru_cache(4096)
+def _spec(queue: str) -> Object:
+    """The same for all of a queue."""
+    return {"queue": queue}
+
+
+@cache
+def _phase(phase: str | None) -> Object:
+    return {"phase": phase}
+
+
+@lru_cache(4096)
+def _status(described: int | None) -> Object:
+    return {"observedGeneration": described}

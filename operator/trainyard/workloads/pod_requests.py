@@ -1,13 +1,14 @@
 """What a pod asks of its node, added up as kube-scheduler does: one rule for pods that exist and for those we are about to make."""
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from trainyard.scheduling.resources import Amounts, add, parse_all
 
 
-def pod_requests(spec: Mapping[str, Any]) -> dict[str, int]:
-    """Thousandths by resource for a core/v1 PodSpec. Raises ValueError that names a bad quantity.
+def pod_requests(spec: Mapping[str, Any]) -> Amounts:
+    """Thousandths by resource for a core/v1 PodSpec: the same object for pods that ask the same. Raises ValueError that names a bad quantity.
 
     Init containers run one after the other, those that always restart go on running beside all that follows.
     """
@@ -19,7 +20,12 @@ def pod_requests(spec: Mapping[str, Any]) -> dict[str, int]:
         if container.get("restartPolicy") == "Always":
             beside = add((beside, asked))
     running = add((beside, *(_of_container(each) for each in spec.get("containers", ()))))
-    return add((_most((running, peak)), parse_all(spec.get("overhead", {}))))
+    return _once(tuple(add((_most((running, peak)), parse_all(spec.get("overhead", {})))).items()))
+
+
+@lru_cache(1024)
+def _once(amounts: tuple[tuple[str, int], ...]) -> Amounts:
+    return dict(amounts)
 
 
 def _of_container(container: Mapping[str, Any]) -> dict[str, int]:
