@@ -72,6 +72,7 @@ from trainyard.training.stragglers import added_to
 from trainyard.training.workload import finished
 from trainyard.workloads import conditions
 from trainyard.workloads.applier import Applier
+from trainyard.workloads.audited import TELLS, decided
 from trainyard.workloads.decisions import Decisions
 from trainyard.workloads.kept import KEPT
 from trainyard.workloads.keys import Key
@@ -260,6 +261,7 @@ class App:
             await self.queue.run(self.reconcile, workers=self.ground.workers, stop=stop, limit=120)
         for memory in self._memories:
             await memory.save()
+        self.applier.settle()
         await self.events.flush()
 
     async def repair(self) -> None:
@@ -393,6 +395,7 @@ class App:
         def changed(old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
             if kind == "TrainingJob" and old is not None and new is None:
                 self._job_deleted(old["metadata"])
+            was = self._owner(kind, old)
             for key in self.world.observe(kind, old, new):
                 if key.kind in self._looks:
                     self._looks[key.kind].noticed(key)
@@ -402,11 +405,30 @@ class App:
                 self._forget(old["metadata"]["name"])
             if kind == "Node" and _node_gist(old) != _node_gist(new):
                 self.queue.add_after(node_key((new or old or {})["metadata"]["name"]), 0.0)
+            if was is not None:
+                self._put_on_record(was, self._owner(kind, new))
             self._spread(kind, old, new)
             if kind == "Queue" and old is None and new is not None:
                 self.ground.metrics.has_queue(new["metadata"]["name"])
 
         return changed
+
+    def _owner(self, kind: str, obj: Mapping[str, Any] | None) -> TrainingJob | InferenceService | None:
+        """A job or service as the world knows it; None for one that is gone, or of another kind."""
+        if kind not in _OWNERS or obj is None:
+            return None
+        thing = self.world.get(Key(kind, obj["metadata"].get("namespace", ""), obj["metadata"]["name"]))
+        assert thing is None or isinstance(thing, TrainingJob | InferenceService)
+        return thing
+
+    def _put_on_record(self, was: TrainingJob | InferenceService, now: TrainingJob | InferenceService | None) -> None:
+        """What changed of its place, whether or not the write that changed it was answered."""
+        key = Key(was.kind, was.metadata.namespace, was.metadata.name)
+        before, after = (
+            each and each.status.model_dump(by_alias=True, mode="json", include=TELLS) for each in (was, now)
+        )
+        for entry in decided(key, before or {}, after):
+            self.ground.record(entry)
 
     def _node_stands(self, beside: set[Key]) -> None:
         """A node stands otherwise than before: those beside it look, and so does the scheduler."""

@@ -34,7 +34,8 @@ from trainyard.metrics.instruments import Metrics
 from trainyard.metrics.loop_lag import watch_event_loop
 from trainyard.runtime import logging as json_logging
 from trainyard.runtime.audit_chain import Entry
-from trainyard.runtime.audit_log import AuditFile, AuditLog
+from trainyard.runtime.audit_file import AuditFile
+from trainyard.runtime.audit_log import AuditLog
 from trainyard.runtime.clock import SystemClock
 from trainyard.runtime.health import HealthServer, Heartbeat
 from trainyard.runtime.memory import share_heap
@@ -75,6 +76,7 @@ class Process:
         self.identity = config.identity or socket.gethostname()
         self.metrics = Metrics(CollectorRegistry())
         self.audit = AuditLog(self.identity, self.clock, _audit_file(config), self.metrics.record_lost)
+        self.metrics.audit_stalled(lambda: self.audit.stalled)
         self.stop = asyncio.Event()
         self.bundle: Bundle | None = None
         self.serving = False
@@ -107,9 +109,9 @@ class Process:
         labelling = asyncio.create_task(label.run(plain), name="label") if self.config.pod else None
         try:
             if await self._elected(lease):
-                self.audit.begin(lease.epoch)
+                await self.audit.begin(lease.epoch)
                 await self._lead(app, client)
-                self.audit.end()
+                await self.audit.end()
         finally:
             if labelling is not None:
                 labelling.cancel()
@@ -141,7 +143,7 @@ class Process:
             app.inference.membership,
             app.look_in,
             Questions(People(client), app.picture, app.incidents.all),
-            Alarms(self._record, self.clock),
+            Alarms(self._record),
         )
         endpoint.use(bundle)
         await endpoint.start()
@@ -149,6 +151,7 @@ class Process:
         background = [
             asyncio.create_task(self._renew(client, endpoint), name="certificate"),
             asyncio.create_task(watch_event_loop(self.metrics.loop_lag), name="loop-lag"),
+            asyncio.create_task(self.audit.watch(), name="audit"),
         ]
         takers = {resource.plural: app.caches[kind].observe for kind, resource in OURS.items()}
         watch = KindWatch(takers, self.config.kubeconfig, self.stop.set, confined=bool(self.config.namespaces))

@@ -3,9 +3,10 @@
 import pytest
 
 from tests import builders as b
+from tests.simulation.fake_faults import both, on, verb
 from tests.simulation.operator_sim import Simulation
 from trainyard.api.audit import Action
-from trainyard.cluster.resources import QUEUES
+from trainyard.cluster.resources import INFERENCE_SERVICES, PODS, QUEUES, TRAINING_JOBS
 
 pytestmark = pytest.mark.looptime
 
@@ -82,9 +83,21 @@ async def test_pods_that_the_api_server_refuses(message: str, action: Action) ->
     async with Simulation() as sim:
         sim.refuse_pods(message)
         sim.create(b.training_job("a"))
-        await sim.until(lambda: action in on_record(sim, "TrainingJob team/a"), 60)
+        await sim.until(lambda: action in on_record(sim, "Namespace team"), 60)
         refused = next(each for each in sim.records if each.action == action)
         assert message in refused.facts["why"]
+        assert refused.facts["from"] == {"TrainingJob team/a": 1}
+
+
+async def test_a_tenant_whose_pods_are_refused_without_end_does_not_flood_the_trail() -> None:
+    async with Simulation() as sim:
+        sim.refuse_pods('pods "a" is forbidden: violates PodSecurity "restricted:latest"')
+        for number in range(40):
+            sim.create(b.training_job(f"a{number}"))
+        await sim.rest(600)
+        found = [each for each in sim.records if each.action == Action.PRIVILEGES_REFUSED]
+        assert sum(each.facts["times"] for each in found) > 40
+        assert len(found) < 10
 
 
 async def test_a_restart_repeats_nothing() -> None:
@@ -94,3 +107,59 @@ async def test_a_restart_repeats_nothing() -> None:
         await sim.restart()
         await sim.rest(30)
         assert on_record(sim, "TrainingJob team/a") == [Action.ADMITTED]
+
+
+async def test_a_decision_whose_answer_is_lost_is_on_record_all_the_same() -> None:
+    async with Simulation() as sim:
+        lost = sim.api.faults.lose(both(verb("patch_status"), on(TRAINING_JOBS)), times=6)
+        sim.create(b.training_job("a", b.runs(20)))
+        await sim.until(sim.is_("Complete", "a"), 300)
+        await sim.rest(5)
+        assert lost.hits == 6
+        assert on_record(sim, "TrainingJob team/a") == [Action.ADMITTED, Action.PLACE_GIVEN_BACK]
+
+
+async def test_it_is_on_record_before_a_pod_is_made_for_it() -> None:
+    async with Simulation() as sim:
+        seen: list[list[str]] = []
+        sim.api.faults.lose(both(verb("patch_status"), on(TRAINING_JOBS)), times=1)
+        sim.api.admission.append(
+            lambda verb, resource, _new, _old: (
+                seen.append(on_record(sim, "TrainingJob team/a")) if (verb, resource) == ("create", PODS) else None
+            )
+        )
+        sim.create(b.training_job("a", b.runs(20)))
+        await sim.until(sim.is_("Complete", "a"), 300)
+        assert seen == [[Action.ADMITTED]]
+
+
+async def test_a_job_that_somebody_deletes_in_its_place_gives_it_back() -> None:
+    async with Simulation() as sim:
+        sim.create(b.training_job("a", b.runs(10_000)))
+        await sim.until(sim.is_("Running", "a"), 30)
+        await sim.delete(TRAINING_JOBS, "a")
+        await sim.rest(5)
+        assert on_record(sim, "TrainingJob team/a") == [Action.ADMITTED, Action.PLACE_GIVEN_BACK]
+        assert sim.records[-1].facts["reason"] == "Deleted"
+
+
+async def test_so_does_each_replica_of_a_service() -> None:
+    async with Simulation() as sim:
+        sim.create(b.inference_service("s", b.replicas(2)))
+        await sim.until(lambda: len(sim.records) == 2, 30)
+        await sim.delete(INFERENCE_SERVICES, "s")
+        await sim.rest(5)
+        for number in (1, 2):
+            about = f"InferenceService team/s replica {number}"
+            assert on_record(sim, about) == [Action.ADMITTED, Action.PLACE_GIVEN_BACK]
+
+
+async def test_a_forced_delete_whose_answer_never_comes_is_on_record() -> None:
+    async with Simulation() as sim:
+        sim.create(b.training_job("a", b.storage(), b.runs(10_000)))
+        await sim.until(sim.is_("Running", "a"), 30)
+        sim.api.faults.lose(both(verb("delete"), on(PODS)), times=None)
+        sim.stop_node(sim.nodes("a")[0])
+        await sim.until(lambda: Action.FORCE_DELETED in on_record(sim, "TrainingJob team/a"), 600)
+        forced = next(each for each in sim.records if each.action == Action.FORCE_DELETED)
+        assert forced.facts["answered"] is False

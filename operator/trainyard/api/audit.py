@@ -8,6 +8,7 @@ class Action(StrEnum):
 
     BEGAN = "Began"
     ENDED = "Ended"
+    MISSED = "Missed"
     NOMINATED = "Nominated"
     ADMITTED = "Admitted"
     PLACE_CHANGED = "PlaceChanged"
@@ -26,6 +27,7 @@ class Action(StrEnum):
 MEANING = {
     Action.BEGAN: "an operator leads from now on",
     Action.ENDED: "it does no more, and nothing lacks",
+    Action.MISSED: "records before it are in the log only: how many, and the hashes of the first and the last",
     Action.NOMINATED: "a place was promised, and who makes way for it",
     Action.ADMITTED: "a job or replica got a place: flavor, pods, nodes",
     Action.PLACE_CHANGED: "it has another size or other nodes",

@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 from pydantic import ConfigDict, Field
 
 from trainyard.api.choice import NamedChoice
-from trainyard.api.meta import Model, Name, list_map, rules
+from trainyard.api.meta import FOLDER, Model, Name, list_map, rules
 
 MAX_VARIANTS: Final = 16
 MAX_VARIANT_NAME: Final = 40
@@ -54,7 +54,7 @@ class CompressionParent(Model):
         default=None,
         min_length=1,
         max_length=1024,
-        pattern=r"^[^/]",
+        pattern=FOLDER,
         description="Folder on the claim with model.safetensors and card.json.",
     )
     digest: str | None = Field(

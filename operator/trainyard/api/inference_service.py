@@ -13,6 +13,7 @@ from trainyard.api.forecast import Remedy, StartEstimate
 from trainyard.api.gateway import Gateway
 from trainyard.api.graph import Graph
 from trainyard.api.meta import (
+    FOLDER,
     Conditions,
     Model,
     Name,
@@ -69,14 +70,14 @@ class ModelSource(Model):
         default=None,
         min_length=1,
         max_length=1024,
-        pattern=r"^[^/]",
+        pattern=FOLDER,
         description="Folder on the claim with model.safetensors and card.json.",
     )
     repository: str | None = Field(
         default=None,
         min_length=1,
         max_length=1024,
-        pattern=r"^[^/]",
+        pattern=FOLDER,
         description="Folder on the claim with several models, each in NAME/VERSION; . is the claim's own. What changes in it is served without a restart.",
     )
     digest: str | None = Field(

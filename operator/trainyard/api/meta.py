@@ -120,6 +120,9 @@ _AMOUNT = {
 Amount = Annotated[str, BeforeValidator(_quantity_text), WithJsonSchema(_AMOUNT)]
 """A Kubernetes quantity that is not negative."""
 
+_PART = r"([^/.][^/]*|[.]([^/.][^/]*)?|[.][.][^/]+)"
+FOLDER = rf"^{_PART}(/+{_PART})*/*$"
+"""Pattern of a folder on a claim: neither absolute nor with a part that is `..`, so that it does not leave the claim."""
 Name = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 """The name of another object."""
 

@@ -1,7 +1,8 @@
 """Who calls our endpoints: the pod behind a projected service account token, asked of the API server and remembered.
 
 A token is accepted only for our own audience, so one that leaked elsewhere is useless here and ours is useless there.
-Answers are remembered until the token expires, since every gateway calls twice a second; refusals only briefly.
+Answers are remembered until the token expires, since every gateway calls twice a second; refusals only briefly. Whoever tries tokens
+by the thousand neither takes the operator's own requests their turn nor the good tokens their place in memory.
 """
 
 import asyncio
@@ -27,6 +28,8 @@ _POD_UID = "authentication.kubernetes.io/pod-uid"
 _UNKNOWN_LIFETIME = 60.0
 _REFUSAL_SECONDS = 10.0
 LONGEST_TOKEN = 16384
+REVIEWS_AT_ONCE = 8
+"""Of the requests that the operator has under way at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,9 @@ class TokenReviewer:
         self._clock = clock
         self._audience = audience
         self._capacity = capacity
-        self._verdicts: OrderedDict[bytes, _Verdict] = OrderedDict()
+        self._accepted: OrderedDict[bytes, _Verdict] = OrderedDict()
+        self._rejected: OrderedDict[bytes, _Verdict] = OrderedDict()
+        self._turns = asyncio.Semaphore(REVIEWS_AT_ONCE)
         self._asking: dict[bytes, asyncio.Task[_Verdict]] = {}
 
     async def review(self, token: str) -> Caller:
@@ -82,14 +87,16 @@ class TokenReviewer:
 
     def _remembered(self, token: str) -> _Verdict | None:
         key = _key(token)
-        verdict = self._verdicts.get(key)
-        if verdict is None:
-            return None
-        if verdict.until <= self._clock.monotonic():
-            del self._verdicts[key]
-            return None
-        self._verdicts.move_to_end(key)
-        return verdict
+        for verdicts in (self._accepted, self._rejected):
+            verdict = verdicts.get(key)
+            if verdict is None:
+                continue
+            if verdict.until <= self._clock.monotonic():
+                del verdicts[key]
+                return None
+            verdicts.move_to_end(key)
+            return verdict
+        return None
 
     async def _ask_once(self, token: str) -> _Verdict:
         """Many calls with one token at the same time are one question."""
@@ -104,17 +111,19 @@ class TokenReviewer:
     async def _ask(self, token: str) -> _Verdict:
         if not token or len(token) > LONGEST_TOKEN:
             return self._refused("no token, or one that is too long")
-        self.reviews += 1
         review = {
             "apiVersion": TOKEN_REVIEWS.api_version,
             "kind": TOKEN_REVIEWS.kind,
             "spec": {"token": token, "audiences": [self._audience]},
         }
-        status = (await self._client.create(TOKEN_REVIEWS, review)).get("status") or {}
+        async with self._turns:
+            self.reviews += 1
+            status = (await self._client.create(TOKEN_REVIEWS, review)).get("status") or {}
         verdict = self._judge(token, status)
-        self._verdicts[_key(token)] = verdict
-        if len(self._verdicts) > self._capacity:
-            self._verdicts.popitem(last=False)
+        verdicts = self._rejected if verdict.caller is None else self._accepted
+        verdicts[_key(token)] = verdict
+        if len(verdicts) > self._capacity:
+            verdicts.popitem(last=False)
         return verdict
 
     def _judge(self, token: str, status: Object) -> _Verdict:

@@ -37,7 +37,7 @@ class Callers:
 def bearer(request: web.Request) -> str:
     """The caller's token. Raises 401 if there is none."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
+    if scheme.lower() != "bearer" or not token.strip() or not token.isascii():
         raise refused(web.HTTPUnauthorized, "expected an Authorization header with a bearer token")
     return token.strip()
 

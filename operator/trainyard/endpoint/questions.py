@@ -5,7 +5,8 @@ objects do not leave. One question is worked on at a time, in a thread; nothing 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -21,7 +22,7 @@ from trainyard.endpoint.people import People
 from trainyard.questions.anonymous import anonymous
 from trainyard.questions.hurry import in_a_hurry
 from trainyard.questions.incidents import Wanted, incidents
-from trainyard.questions.picture import Asked, NotPlannedError, Picture, planned
+from trainyard.questions.picture import Picture, planned
 from trainyard.questions.plan import plan
 from trainyard.questions.top import top
 from trainyard.questions.why import why
@@ -57,72 +58,80 @@ class Questions:
         kind = request.query.get("kind")
         if kind is not None and kind not in _PLURALS:
             raise refused(web.HTTPBadRequest, f"kind: {kind!r}; expected {' or '.join(_PLURALS)}")
-        await self._people.may(request, "get", _PLURALS[kind or "TrainingJob"], namespace)
-        picture = self._take()
-        thing = picture.find(namespace, name, kind)
-        if thing is None:
-            raise refused(
-                web.HTTPNotFound, f"no {kind or 'TrainingJob or InferenceService'} {name!r} in namespace {namespace!r}"
-            )
-        if thing.kind == "InferenceService" and kind is None:
-            await self._people.may(request, "get", _PLURALS["InferenceService"], namespace)
-        return await self._answer(picture, namespace, lambda: why(picture, thing, in_a_hurry(), self._settler))
+        person = await self._people.known(request)
+        await person.may("get", _PLURALS[kind or "TrainingJob"], namespace)
+        async with self._alone():
+            picture = self._take()
+            thing = picture.find(namespace, name, kind)
+            if thing is None:
+                raise refused(
+                    web.HTTPNotFound,
+                    f"no {kind or 'TrainingJob or InferenceService'} {name!r} in namespace {namespace!r}",
+                )
+            if thing.kind == "InferenceService" and kind is None:
+                await person.may("get", _PLURALS["InferenceService"], namespace)
+            return await _answer(picture, namespace, lambda: why(picture, thing, in_a_hurry(), self._settler))
 
     async def _plan(self, request: web.Request) -> web.Response:
+        person = await self._people.known(request)
         namespace, manifests = await _asked(request)
-        picture = self._take()
-        added: list[Workload] = []
-        for number, manifest in enumerate(manifests):
-            thing, found = _planned(picture, manifest, namespace, f"manifests[{number}]")
-            await self._people.may(request, "create", _PLURALS[thing.kind], thing.metadata.namespace)
-            if thing.metadata.namespace != namespace:
-                # Names of one namespace are shown: that in which the caller may create what is planned.
-                raise refused(
-                    web.HTTPUnprocessableEntity,
-                    f"manifests[{number}].metadata.namespace: {thing.metadata.namespace!r}; expected {namespace!r} as in namespace",
-                )
-            if picture.find(thing.metadata.namespace, thing.metadata.name, thing.kind) is not None:
-                raise refused(
-                    web.HTTPConflict,
-                    f"manifests[{number}].metadata.name: there is a {thing.kind} {thing.metadata.name!r} already",
-                )
-            added += found
-        if not added:
-            raise refused(web.HTTPUnprocessableEntity, "manifests: none of them wants a place")
-        return await self._answer(
-            picture, namespace, lambda: plan(self._settler.settle(picture.snapshot, picture.now), added, in_a_hurry())
-        )
+        for plural in sorted({_PLURALS[str(each["kind"])] for each in manifests}):
+            await person.may("create", plural, namespace)
+        async with self._alone():
+            picture = self._take()
+            added: list[Workload] = []
+            for number, manifest in enumerate(manifests):
+                added += _added(picture, manifest, namespace, f"manifests[{number}]")
+            if not added:
+                raise refused(web.HTTPUnprocessableEntity, "manifests: none of them wants a place")
+            return await _answer(
+                picture,
+                namespace,
+                lambda: plan(self._settler.settle(picture.snapshot, picture.now), added, in_a_hurry()),
+            )
 
     async def _top(self, request: web.Request) -> web.Response:
         namespace = request.query.get("namespace", "")
-        await self._people.may(request, "list", _PLURALS["TrainingJob"], namespace)
-        picture = self._take()
-        return await self._answer(
-            picture,
-            namespace,
-            lambda: top(self._settler.settle(picture.snapshot, picture.now), namespace, picture.carbon_grams_per_kwh),
-        )
+        person = await self._people.known(request)
+        await person.may("list", _PLURALS["TrainingJob"], namespace)
+        async with self._alone():
+            picture = self._take()
+            return await _answer(
+                picture,
+                namespace,
+                lambda: top(
+                    self._settler.settle(picture.snapshot, picture.now), namespace, picture.carbon_grams_per_kwh
+                ),
+            )
 
     async def _incidents(self, request: web.Request) -> web.Response:
+        person = await self._people.known(request)
         wanted = _wanted(request)
-        await self._people.may(request, "list", _PLURALS["TrainingJob"], wanted.namespace)
-        picture, known = self._take(), self._remembered()
-        jobs = tuple(picture.world.training_jobs())  # here: the world goes on while the thread reads
-        return await self._answer(picture, wanted.namespace, lambda: incidents(jobs, known, wanted))
+        await person.may("list", _PLURALS["TrainingJob"], wanted.namespace)
+        async with self._alone():
+            picture, known = self._take(), self._remembered()
+            jobs = tuple(picture.world.training_jobs())  # here: the world goes on while the thread reads
+            return await _answer(picture, wanted.namespace, lambda: incidents(jobs, known, wanted))
 
-    async def _answer(self, picture: Picture, namespace: str, work: Callable[[], _Answer]) -> web.Response:
-        """namespace: that of which the caller may see names; empty for one who may see all."""
-        others = tuple(picture.world.namespaces) if namespace else ()
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """One question at a time, from the picture that is taken for it on: whoever asks a lot holds up others who ask, and nothing else."""
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 await self._turn.acquire()
         except TimeoutError:
             raise refused(web.HTTPServiceUnavailable, "many ask at once; ask again in a moment") from None
         try:
-            answer = await asyncio.to_thread(lambda: anonymous(work(), namespace, others))
+            yield
         finally:
             self._turn.release()
-        return web.Response(body=answer.model_dump_json(by_alias=True), content_type="application/json")
+
+
+async def _answer(picture: Picture, namespace: str, work: Callable[[], _Answer]) -> web.Response:
+    """namespace: that of which the caller may see names; empty for one who may see all."""
+    others = tuple(picture.world.namespaces) if namespace else ()
+    answer = await asyncio.to_thread(lambda: anonymous(work(), namespace, others))
+    return web.Response(body=answer.model_dump_json(by_alias=True), content_type="application/json")
 
 
 def _wanted(request: web.Request) -> Wanted:
@@ -156,15 +165,29 @@ async def _asked(request: web.Request) -> tuple[str, list[dict[str, Any]]]:
         raise refused(web.HTTPBadRequest, "namespace: expected a string, and a list in manifests")
     if len(manifests) > _MOST_MANIFESTS or not all(isinstance(each, dict) for each in manifests):
         raise refused(web.HTTPBadRequest, f"manifests: expected at most {_MOST_MANIFESTS} objects")
+    for number, each in enumerate(manifests):
+        if str(each.get("kind")) not in _PLURALS:
+            raise refused(
+                web.HTTPUnprocessableEntity,
+                f"manifests[{number}].kind: kind {each.get('kind')!r} is not planned; expected {' or '.join(_PLURALS)}",
+            )
     return namespace, manifests
 
 
-def _planned(picture: Picture, manifest: dict[str, Any], namespace: str, at: str) -> tuple[Asked, list[Workload]]:
+def _added(picture: Picture, manifest: dict[str, Any], namespace: str, at: str) -> list[Workload]:
+    """What a manifest would add. Names of one namespace are shown: that in which the caller may create what is planned."""
     try:
-        return planned(picture.world, manifest, namespace, picture.now)
-    except NotPlannedError as error:
-        raise refused(web.HTTPUnprocessableEntity, f"{at}.kind: {error}") from None
+        thing, found = planned(picture.world, manifest, namespace, picture.now)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(map(str, first["loc"]))
         raise refused(web.HTTPUnprocessableEntity, f"{at}.{field}: {first['msg']}") from None
+    meta = thing.metadata
+    if meta.namespace != namespace:
+        raise refused(
+            web.HTTPUnprocessableEntity,
+            f"{at}.metadata.namespace: {meta.namespace!r}; expected {namespace!r} as in namespace",
+        )
+    if picture.find(namespace, meta.name, thing.kind) is not None:
+        raise refused(web.HTTPConflict, f"{at}.metadata.name: there is a {thing.kind} {meta.name!r} already")
+    return found

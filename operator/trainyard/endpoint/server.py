@@ -92,6 +92,7 @@ class Endpoint:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+            self._alarms.settle()
 
     async def _progress(self, request: web.Request) -> web.Response:
         pod = await self._callers.pod(request)

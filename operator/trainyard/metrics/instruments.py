@@ -5,7 +5,7 @@ belongs to one object is rendered by `collector` instead.
 """
 
 import platform
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
@@ -64,6 +64,7 @@ class Metrics:
         self._violations = self._counter(d.VIOLATIONS)
         self._records = self._counter(d.AUDIT_RECORDS)
         self._records_lost = self._counter(d.AUDIT_RECORDS_LOST)
+        self._audit_stalled = self._gauge(d.AUDIT_STALLED)
         for action in Action:
             self._records.labels(action.value)
         self._energy = self._counter(d.ENERGY)
@@ -195,6 +196,10 @@ class Metrics:
     def record_lost(self) -> None:
         """The audit file did not take a record."""
         self._records_lost.inc()
+
+    def audit_stalled(self, seconds: Callable[[], float]) -> None:
+        """For how long the audit file has not taken what waits for it."""
+        self._audit_stalled.set_function(seconds)
 
     def node_became(self, state: NodeState) -> None:
         """A node stands so from now on."""

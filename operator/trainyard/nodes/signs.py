@@ -28,7 +28,8 @@ _HARDWARE = re.compile(
     r"gpu|xid|nvlink|nvswitch|acceleratedhardware|^kerneldeadlock$|^readonlyfilesystem$", re.IGNORECASE
 )
 _GOOD_IF_TRUE = re.compile(r"(ready|healthy|available|ok)$", re.IGNORECASE)
-_XID = re.compile(r"(?<!s)xid[a-z ]*(?:\([^)]*\))?[:\s]*(\d{1,3})(?!\d)", re.IGNORECASE)
+# What stands between is bounded: the message of a node that somebody took over is to hold up nothing.
+_XID = re.compile(r"(?<!s)xid[a-z ]{0,32}(?:\([^)]{0,64}\))?[:\s]{0,8}(\d{1,3})(?!\d)", re.IGNORECASE)
 _CODE = re.compile(r"ErrorCode:\[?(\d{1,3})(?!\d)")
 _ACTION = re.compile(r"Recommended ?Action[=:]\s*\[?(\w+)", re.IGNORECASE)
 GPU_COUNT = "nvidia.com/gpu.count"

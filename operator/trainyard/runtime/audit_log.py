@@ -1,112 +1,94 @@
-"""Writes the chain of `audit_chain`: every record into the log stream, and into a file that is rotated if one is wanted.
+"""Writes the chain of `audit_chain`: every record into the log stream at once, and through `audit_writer` into a file if one is wanted.
 
-Nothing here delays or fails a decision: what cannot be written into the file is counted, and the next record that can says so.
+Nothing here delays or fails a decision. The log comes first, so that it holds every record; the file follows in a moment, and says
+of what it has missed how many records that are and where the log has them.
 """
 
+import asyncio
 import logging
+import threading
 from collections.abc import Callable
-from pathlib import Path
 
-from trainyard.runtime.audit_chain import Entry, Link, encoded, link_of, linked
+from trainyard.runtime.audit_chain import BEGAN, ENDED, Entry, Line, Link, encoded, linked
+from trainyard.runtime.audit_file import AuditFile
+from trainyard.runtime.audit_writer import FileWriter
 from trainyard.runtime.clock import Clock
 from trainyard.runtime.logging import redact
 
 log = logging.getLogger("trainyard.audit")
 
-_TAIL = 256 * 1024
-"""Longer than any record."""
-BEGAN, ENDED = "Began", "Ended"
-
-
-class AuditFile:
-    """Lines in a file that is only appended to; a full one is renamed to NAME.1, the one before to NAME.2, and so on."""
-
-    def __init__(self, path: Path, limit: int, keep: int) -> None:
-        """limit: bytes from which on a file is full. keep: how many full ones stay."""
-        self._path, self._limit, self._keep = path, limit, keep
-        self._cut = False
-        """Whether a line may end in the middle."""
-
-    def last(self) -> tuple[Link, str]:
-        """The newest record, and why others may lack after it. Ends a line that a crash has cut off. Raises OSError."""
-        for path in (self._path, self._numbered(1)):
-            if path.exists() and path.stat().st_size:
-                return self._last(path)
-        return Link(), "there is no earlier record"
-
-    def append(self, line: bytes) -> None:
-        """Raises OSError."""
-        if self._path.exists() and self._path.stat().st_size >= self._limit:
-            self._rotate()
-        with self._path.open("ab") as file:
-            start, self._cut = b"\n" if self._cut else b"", True
-            file.write(start + line + b"\n")
-        self._cut = False
-
-    def _last(self, path: Path) -> tuple[Link, str]:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _TAIL))
-            *whole, rest = file.read().split(b"\n")
-        found = next((found for line in reversed(whole) if (found := link_of(line)) is not None), None)
-        if rest:
-            with path.open("ab") as file:
-                file.write(b"\n")
-            return (found[0] if found else Link()), "the record before was not written to its end"
-        if found is None:
-            return Link(), "what is there is no record"
-        clean = found[1] == ENDED
-        return found[0], "" if clean else "who wrote before ended without a word: its last records may lack"
-
-    def _rotate(self) -> None:
-        for number in range(self._keep - 1, 0, -1):
-            if self._numbered(number).exists():
-                self._numbered(number).replace(self._numbered(number + 1))
-        self._path.replace(self._numbered(1))
-
-    def _numbered(self, number: int) -> Path:
-        return self._path.with_name(f"{self._path.name}.{number}")
+STALLED_SECONDS = 10.0
+"""After so long without an answer a file is said to hang."""
+_PATIENCE_SECONDS = 2.0
+_WAITING = 4096
+"""Records that wait for the file at most: some minutes of a busy cluster's, and a few megabytes."""
 
 
 class AuditLog:
     """The records of one process. Begin it when the process may decide, and end it when it does no more."""
 
     def __init__(
-        self, who: str, clock: Clock, file: AuditFile | None = None, lost: Callable[[], None] = lambda: None
+        self,
+        who: str,
+        clock: Clock,
+        file: AuditFile | None = None,
+        lost: Callable[[], None] = lambda: None,
+        waiting: int = _WAITING,
     ) -> None:
-        """lost: called for each record that the file did not take."""
-        self._who, self._clock, self._file, self._lost = who, clock, file, lost
+        """lost: called for each record that the file will not have."""
+        self._who, self._clock, self._lost = who, clock, lost
+        self._writer = FileWriter(file, self._declare, clock, waiting) if file is not None else None
+        self._turn = threading.Lock()
+        """Held while a record is linked, logged and queued, so that all three are in one order."""
         self._head = Link()
-        self._missing = 0
 
-    def begin(self, epoch: int) -> None:
-        """Go on where the file ends."""
+    async def begin(self, epoch: int, patience: float = _PATIENCE_SECONDS) -> None:
+        """Go on where the file ends, if it says so within `patience` seconds."""
         gap = "no file is kept: each process begins a chain"
-        if self._file is not None:
-            try:
-                self._head, gap = self._file.last()
-            except OSError as error:
-                gap = f"the file cannot be read: {error}"
-        self._write(Entry(BEGAN, "operator", {"epoch": epoch}), gap)
+        if self._writer is not None:
+            self._head, gap = await self._writer.begin(patience)
+        with self._turn:
+            self._write(Entry(BEGAN, "operator", {"epoch": epoch}), gap)
 
     def write(self, entry: Entry) -> None:
         """Put it on record."""
-        self._write(entry, f"{self._missing} records could not be written into the file" if self._missing else "")
+        with self._turn:
+            self._write(entry)
 
-    def end(self) -> None:
-        """Say that nothing lacks."""
+    async def end(self, patience: float = _PATIENCE_SECONDS) -> None:
+        """Say that nothing lacks, and wait for the file, but not longer than `patience` seconds."""
         self.write(Entry(ENDED, "operator"))
+        if self._writer is not None:
+            await self._writer.end(patience)
 
-    def _write(self, entry: Entry, gap: str) -> None:
+    @property
+    def stalled(self) -> float:
+        """Seconds for which the file has not taken what waits for it; 0 when nothing waits."""
+        return self._writer.stalled if self._writer is not None else 0.0
+
+    async def watch(self) -> None:
+        """Say in the log when the file hangs, and when that is over."""
+        hangs = False
+        while True:
+            await asyncio.sleep(1)
+            if (self.stalled > STALLED_SECONDS) is hangs:
+                continue
+            hangs = not hangs
+            if hangs:
+                log.error("the audit file has not answered for %.0f s: records are in the log alone", self.stalled)
+            else:
+                log.warning("the audit file takes records again")
+
+    def _write(self, entry: Entry, gap: str = "") -> None:
         safe = Entry(entry.action, entry.about, redact(dict(entry.facts)))
         self._head, record = linked(self._head, safe, self._who, self._clock.now(), gap)
         log.info(entry.action, extra={"audit": record})
-        if self._file is None:
-            return
-        try:
-            self._file.append(encoded(record))
-            self._missing = 0
-        except OSError as error:
-            if not self._missing:
-                log.error("a record could not be written: %s", error)  # noqa: TRY400 - the message is the reason
-            self._missing += 1
+        if self._writer is not None and not self._writer.put(Line(self._head, encoded(record))):
             self._lost()
+
+    def _declare(self, after: Link) -> None:
+        """The file, which ends in `after`, takes records again. Called by its thread."""
+        with self._turn:
+            missed = self._writer.settle() if self._writer is not None else None
+            if missed is not None:
+                self._write(*missed.declared(after))

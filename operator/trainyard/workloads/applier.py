@@ -8,11 +8,12 @@ from typing import Any, Protocol
 from trainyard.api.audit import Action
 from trainyard.api.reasons import Reason
 from trainyard.cluster.client import ClusterClient
-from trainyard.cluster.errors import AlreadyExists, Conflict, Forbidden, Invalid, WebhookDown
+from trainyard.cluster.errors import AlreadyExists, ClusterError, Conflict, Forbidden, Invalid, WebhookDown
 from trainyard.cluster.resources import CLAIMS, DEPLOYMENTS, POD_DISRUPTION_BUDGETS, PODS, SERVICES, Resource
 from trainyard.runtime.audit_chain import Entry
+from trainyard.runtime.audit_gathering import Gathering
 from trainyard.runtime.clock import Clock
-from trainyard.workloads.audited import decided, forced, refused
+from trainyard.workloads.audited import forced, refusal
 from trainyard.workloads.keys import Key
 from trainyard.workloads.plan import Note, Object, Plan, sooner
 from trainyard.workloads.ports import ports_of
@@ -67,6 +68,7 @@ class Applier:
     ) -> None:
         self._cluster, self._world, self._clock, self._events, self._learn = cluster, world, clock, events, learn
         self._record = record
+        self._refusals = Gathering(record)
         self._ration = Ration(clock)
         self._made: dict[tuple[str, str], float] = {}
         """Pods made a moment ago, which the watch may not have told of yet, and until when that is waited for."""
@@ -77,7 +79,7 @@ class Applier:
         if raw is None:
             return None
         meta = raw["metadata"]
-        namespace, name = meta.get("namespace"), meta["name"]
+        namespace = meta.get("namespace")
         held_back = await self._status(key, resource, plan, meta)
         outcomes = await asyncio.gather(
             *(
@@ -93,8 +95,9 @@ class Applier:
             return_exceptions=True,
         )
         for each, outcome in zip(plan.delete, outcomes, strict=True):
-            if not isinstance(outcome, BaseException):
-                for entry in forced(key, (each,)):
+            answered = not isinstance(outcome, BaseException)
+            if answered or _unknown(outcome):
+                for entry in forced(key, each, answered=answered):
                     self._record(entry)
         if failed := [each for each in outcomes if isinstance(each, BaseException)]:
             raise failed[0]
@@ -103,8 +106,7 @@ class Applier:
             for note in plan.notes:
                 self.note(key, note)
         if plan.delete_self:
-            await self._cluster.delete(resource, namespace, name, uid=meta["uid"])
-            self._record(Entry(Action.DELETED, str(key), {"uid": meta["uid"], "why": "spec.ttlSecondsAfterFinished"}))
+            await self._delete_self(key, resource, meta)
         return sooner(held_back, unseen)
 
     async def mend(self, key: Key, resource: Resource) -> None:
@@ -126,6 +128,17 @@ class Applier:
         text = f"{what} could not be read and is made anew; a hand or another version wrote it: {damage.why}"
         self.note(key, Note(Reason.STATUS_MENDED, text, warning=True))
 
+    async def _delete_self(self, key: Key, resource: Resource, meta: Mapping[str, Any]) -> None:
+        """Its time to live is over."""
+        facts = {"uid": meta["uid"], "why": "spec.ttlSecondsAfterFinished"}
+        try:
+            await self._cluster.delete(resource, meta.get("namespace"), meta["name"], uid=meta["uid"])
+        except ClusterError as error:
+            if _unknown(error):
+                self._record(Entry(Action.DELETED, str(key), {**facts, "answered": False}))
+            raise
+        self._record(Entry(Action.DELETED, str(key), {**facts, "answered": True}))
+
     def note(self, key: Key, note: Note) -> None:
         """Post an event on the object and log it."""
         if raw := self._world.identity(key):
@@ -140,7 +153,11 @@ class Applier:
 
     def refused(self, key: Key, message: str) -> None:
         """The API server will not take the object's pods."""
-        self._record(refused(key, message))
+        self._refusals.add(refusal(message), f"Namespace {key.namespace}", str(key), message)
+
+    def settle(self) -> None:
+        """Put on record what is gathered. For the end."""
+        self._refusals.settle()
 
     def forget(self, key: Key) -> None:
         self._ration.forget(key)
@@ -152,15 +169,13 @@ class Applier:
             return left
         if plan.urgent and plan.takes_turn and (left := self._ration.turn(key)) > 0:
             return left
-        version, thing = meta["resourceVersion"], self._world.get(key)
+        version = meta["resourceVersion"]
         written = await self._cluster.patch_status(
             resource, meta.get("namespace"), meta["name"], dict(plan.status), uid=meta["uid"], resource_version=version
         )
         self._ration.wrote(key)
-        before = thing.status.model_dump(by_alias=True, mode="json") if thing else {}
-        for entry in decided(key, before, written.get("status") or {}):
-            self._record(entry)
-        # The answer is the truth until the watch tells more; without it the next round would decide on the past.
+        # The answer is the truth until the watch tells more; without it the next round would decide on the past. What it decides is put
+        # on record there, before a pod is made or deleted for it.
         self._learn(key.kind, written)
         return None
 
@@ -226,6 +241,11 @@ class Applier:
             )
         self._learn(wanted["kind"], there)
         return there
+
+
+def _unknown(outcome: object) -> bool:
+    """Whether a write that failed may have taken effect."""
+    return isinstance(outcome, ClusterError) and outcome.ambiguous
 
 
 def _place(pod: Object) -> tuple[str, str]:

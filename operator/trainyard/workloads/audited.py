@@ -1,9 +1,10 @@
-"""What of a written status belongs on record: who got a place, who was asked to make way, whose place was given back. Pure.
+"""What of a change of a status belongs on record: who got a place, who was asked to make way, whose place was given back. Pure.
 
-Read off the statuses themselves, before and after the API server took the write, so that nothing that was decided by whichever
-part of the operator is forgotten.
+Read off the statuses themselves, as the API server has them, so that nothing is forgotten: whichever part of the operator decided
+it, whether or not its write was answered, and also when somebody deletes what had a place.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,34 +15,35 @@ from trainyard.workloads.plan import Delete
 
 Object = Mapping[str, Any]
 _OVER = ("Complete", "Failed")
-_LONGEST = 512
 _SHOWN = 16
-"""Victims that are named; how many there are is said besides."""
+"""Victims and nodes that are named; how many there are is said besides."""
+_GONE: Object = {"reason": "Deleted"}
+"""The status of an object that is no more."""
+TELLS = {"admission", "preemption", "nomination", "nominations", "attempt", "phase", "reason"}
+"""Fields of a status that are looked at."""
 
 
-def decided(key: Key, before: Object, after: Object) -> Iterator[Entry]:
-    """Entries for the change from one status to the next. key: of a TrainingJob or InferenceService; others have none."""
-    match key.kind:
-        case "TrainingJob":
-            yield from _of_place(str(key), _job(before), _job(after), after)
-        case "InferenceService":
-            was, is_ = _replicas(before), _replicas(after)
-            for serial in sorted(was.keys() | is_.keys()):
-                yield from _of_place(f"{key} replica {serial}", was.get(serial, {}), is_.get(serial, {}), after)
+def decided(key: Key, before: Object, after: Object | None) -> Iterator[Entry]:
+    """Entries for the change from one status to the next, None for an object that is gone. key: of a TrainingJob or InferenceService."""
+    now = _GONE if after is None else after
+    if key.kind == "TrainingJob":
+        yield from _of_place(str(key), _job(before), _job(now), now)
+        return
+    was, is_ = _replicas(before), _replicas(now)
+    for serial in sorted(was.keys() | is_.keys()):
+        yield from _of_place(f"{key} replica {serial}", was.get(serial, {}), is_.get(serial, {}), now)
 
 
-def forced(key: Key, deletes: tuple[Delete, ...]) -> Iterator[Entry]:
-    """Pods that are deleted without waiting for their node."""
-    for each in deletes:
-        if each.grace_seconds == 0:
-            yield Entry(Action.FORCE_DELETED, str(key), {"kind": each.kind, "name": each.name, "uid": each.uid})
+def forced(key: Key, pod: Delete, *, answered: bool) -> Iterator[Entry]:
+    """A pod that is deleted without waiting for its node."""
+    if pod.grace_seconds == 0:
+        facts = {"kind": pod.kind, "name": pod.name, "uid": pod.uid, "answered": answered}
+        yield Entry(Action.FORCE_DELETED, str(key), facts)
 
 
-def refused(key: Key, message: str) -> Entry:
-    """A pod that the API server will not take."""
-    privileges = "violates PodSecurity" in message
-    action = Action.PRIVILEGES_REFUSED if privileges else Action.PODS_REFUSED
-    return Entry(action, str(key), {"why": message[:_LONGEST]})
+def refusal(message: str) -> Action:
+    """What it is that the API server will not take a pod for."""
+    return Action.PRIVILEGES_REFUSED if "violates PodSecurity" in message else Action.PODS_REFUSED
 
 
 def _job(status: Object) -> Object:
@@ -77,29 +79,49 @@ def _of_place(about: str, was: Object, now: Object, status: Object) -> Iterator[
         yield Entry(Action.ASKED_TO_MAKE_WAY, about, {"by": _named(asked["by"]), "deadline": asked["deadline"]})
     if new and not old:
         yield Entry(Action.ADMITTED, about, {**_place(new), "attempt": now.get("attempt")})
-    elif new and old and _place(new) != _place(old):
-        yield Entry(Action.PLACE_CHANGED, about, {**_place(new), "podsBefore": _place(old)["pods"]})
+    elif new and old and (_place(new), _pods(new)) != (_place(old), _pods(old)):
+        yield Entry(Action.PLACE_CHANGED, about, {**_place(new), **_moved(old, new)})
     elif old and not new:
-        preempted = bool(was.get("preemption"))
+        preempted = bool(was.get("preemption")) and status is not _GONE
         facts = {**_place(old), "phase": status.get("phase"), "reason": status.get("reason")}
         yield Entry(Action.PREEMPTED if preempted else Action.PLACE_GIVEN_BACK, about, facts)
 
 
 def _place(place: Object) -> dict[str, Any]:
     """Of a job's admission, or a replica's."""
-    runs = [
-        (role.get("prefix", "") + run.get("node", ""), run["count"])
-        for role in place.get("roles", ())
-        for run in role["runs"]
-    ]
-    nodes = sorted({node for node, _ in runs}) or [place.get("node", "")]
+    pods = _pods(place)
+    nodes = sorted(_nodes(place))
     return {
         "flavor": place["flavor"],
         "epoch": place.get("epoch"),
-        "pods": sum(count for _, count in runs) or 1,
+        "pods": pods.total(),
         "nodes": len(nodes),
         "firstNode": nodes[0],
     }
+
+
+def _pods(place: Object) -> Counter[tuple[str, str]]:
+    """How many there are of each role on each node."""
+    pods: Counter[tuple[str, str]] = Counter()
+    for role in place.get("roles", ()):
+        for run in role["runs"]:
+            pods[role["name"], role.get("prefix", "") + run.get("node", "")] += run["count"]
+    return pods or Counter({("", place.get("node", "")): 1})
+
+
+def _moved(old: Object, new: Object) -> dict[str, Any]:
+    left, taken = sorted((was := _nodes(old)) - (now := _nodes(new))), sorted(now - was)
+    return {
+        "podsBefore": _pods(old).total(),
+        "nodesLeft": left[:_SHOWN],
+        "nodesLeftInAll": len(left),
+        "nodesTaken": taken[:_SHOWN],
+        "nodesTakenInAll": len(taken),
+    }
+
+
+def _nodes(place: Object) -> set[str]:
+    return {node for _, node in _pods(place)}
 
 
 def _nomination(nomination: Object) -> dict[str, Any]:

@@ -20,7 +20,9 @@ def pod_requests(spec: Mapping[str, Any]) -> Amounts:
         if container.get("restartPolicy") == "Always":
             beside = add((beside, asked))
     running = add((beside, *(_of_container(each) for each in spec.get("containers", ()))))
-    return _once(tuple(add((_most((running, peak)), parse_all(spec.get("overhead", {})))).items()))
+    # What is asked for the pod as a whole stands in place of what its containers ask for, whatever they do.
+    whole = {**_most((running, peak)), **_of_container(spec)}
+    return _once(tuple(add((whole, parse_all(spec.get("overhead", {})))).items()))
 
 
 @lru_cache(1024)

@@ -32,4 +32,13 @@ CASES = (
         fires={series("audit_records_lost_total"): "0x5 3x20"},
         quiet=({series("audit_records_lost_total"): "0x20"},),
     ),
+    Case(
+        "TrainyardAuditStalled",
+        at="10m",
+        fires={series("audit_stalled_seconds"): "0x2 0+60x20"},
+        quiet=(
+            {series("audit_stalled_seconds"): "0 0 45 0 0 45 0 0 45 0 0"},
+            {series("audit_stalled_seconds"): "0x20"},
+        ),
+    ),
 )

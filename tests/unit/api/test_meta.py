@@ -1,14 +1,25 @@
 """The small types that all kinds share."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Annotated
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from trainyard.api.admission import compact
-from trainyard.api.meta import LabelSelector, Model, Pool, PreciseTime, ResourceRequirements, Taint, Time, Toleration
+from trainyard.api.meta import (
+    FOLDER,
+    LabelSelector,
+    Model,
+    Pool,
+    PreciseTime,
+    ResourceRequirements,
+    Taint,
+    Time,
+    Toleration,
+)
 
 
 class Times(Model):
@@ -93,3 +104,19 @@ def test_what_is_not_valid_is_refused_however_often_it_comes() -> None:
     for _ in range(2):
         with pytest.raises(ValidationError, match="operator"):
             Toleration.model_validate({"operator": "Maybe"}, context=pool)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["m", "m/", "a/b", ".", "./a", "a//b", ".hidden", "..a/b", "a/...", "...", "runs/digits-1.2/export", "a b", "ä"],
+)
+def test_a_folder_on_a_claim_is_named_from_the_claim_on(path: str) -> None:
+    assert TypeAdapter(Annotated[str, Field(pattern=FOLDER)]).validate_python(path) == path
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/etc", "..", "../a", "a/..", "a/../..", "a//../b", "./..", "../../var/run/secrets"]
+)
+def test_it_does_not_lead_out_of_the_claim(path: str) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(Annotated[str, Field(pattern=FOLDER)]).validate_python(path)

@@ -12,7 +12,7 @@ from tests.simulation.fake_api import FakeApi
 from tests.simulation.fake_faults import on
 from trainyard.cluster.client import ClusterClient
 from trainyard.cluster.errors import ServerError
-from trainyard.cluster.resources import TOKEN_REVIEWS, Object
+from trainyard.cluster.resources import PODS, TOKEN_REVIEWS, Object
 from trainyard.cluster.tokens import Caller, TokenRejected, TokenReviewer
 from trainyard.runtime.clock import LoopClock
 
@@ -40,8 +40,8 @@ def status_of(
 class Scene:
     def __init__(self, capacity: int = 100) -> None:
         self.api = FakeApi(CLOCK)
-        client = ClusterClient(self.api.connect(), CLOCK, Random(1))
-        self.reviewer = TokenReviewer(client, CLOCK, capacity=capacity)
+        self.client = ClusterClient(self.api.connect(), CLOCK, Random(1))
+        self.reviewer = TokenReviewer(self.client, CLOCK, capacity=capacity)
 
 
 async def test_a_token_tells_its_pod() -> None:
@@ -132,7 +132,36 @@ async def test_memory_is_bounded() -> None:
         token = token_of(3600, f"p{number}")
         scene.api.tokens[token] = status_of(f"p{number}")
         await scene.reviewer.review(token)
-    assert len(scene.reviewer._verdicts) == 10
+    assert len(scene.reviewer._accepted) == 10
+    for number in range(50):
+        with pytest.raises(TokenRejected):
+            await scene.reviewer.review(token_of(3600, f"stranger{number}"))
+    assert len(scene.reviewer._rejected) == 10
+
+
+async def test_tokens_that_are_tried_by_the_thousand_push_no_good_one_out_of_memory() -> None:
+    scene = Scene(capacity=10)
+    good = token_of(3600)
+    scene.api.tokens[good] = status_of()
+    await scene.reviewer.review(good)
+    for number in range(50):
+        with pytest.raises(TokenRejected):
+            await scene.reviewer.review(token_of(3600, f"stranger{number}"))
+    asked = scene.reviewer.reviews
+    await scene.reviewer.review(good)
+    assert scene.reviewer.reviews == asked
+
+
+async def test_a_flood_of_tokens_leaves_the_operators_own_requests_their_turn() -> None:
+    scene = Scene()
+    scene.api.faults.hang(on(TOKEN_REVIEWS), times=None)
+    flood = [asyncio.create_task(scene.reviewer.review(token_of(3600, f"p{number}"))) for number in range(500)]
+    await asyncio.sleep(0.5)
+    async with asyncio.timeout(1):
+        await scene.client.get(PODS, "team", "p")
+    for each in flood:
+        each.cancel()
+    await asyncio.gather(*flood, return_exceptions=True)
 
 
 async def test_a_server_that_cannot_say_is_an_error_and_not_a_refusal() -> None:

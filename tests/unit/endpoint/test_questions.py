@@ -1,5 +1,6 @@
 """People ask the operator: only about what they may see, and without names of what they may not."""
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from trainyard.api.incident import JobIncident
 from trainyard.cluster.client import ClusterClient
 from trainyard.endpoint.people import People
 from trainyard.endpoint.questions import Questions
-from trainyard.questions.picture import take
+from trainyard.questions.picture import Picture, take
 from trainyard.runtime.clock import LoopClock
 from trainyard.workloads.world import World
 
@@ -52,8 +53,15 @@ class Rig:
         client = ClusterClient(self.api.connect(), CLOCK, Random(1))
         app = web.Application()
         self.remembered: list[JobIncident] = []
-        Questions(People(client), lambda: take(self.world, NOW), lambda: self.remembered).add_to(app.router)
+        self.taken = 0
+        """Pictures."""
+        self.questions = Questions(People(client), self._take, lambda: self.remembered)
+        self.questions.add_to(app.router)
         self.http: TestClient[Any, Any] = TestClient(TestServer(app))
+
+    def _take(self) -> Picture:
+        self.taken += 1
+        return take(self.world, NOW)
 
     def _allows(self, spec: b.Object) -> bool:
         self.asked.append(spec)
@@ -128,6 +136,11 @@ async def test_what_cannot_be_answered_says_why(
 async def test_a_plan_for_another_namespace_is_refused(rig: Rig) -> None:
     job = b.training_job("fits", b.namespace("other"))
     status, answer = await rig.ask("/v1/plan", {"namespace": "team", "manifests": [job]})
+    assert (status, answer["error"]) == (
+        422,
+        "manifests[0].metadata.namespace: 'other'; expected 'team' as in namespace",
+    )
+    status, answer = await rig.ask("/v1/plan", {"namespace": "other", "manifests": [job]})
     assert (status, "may not create" in answer["error"]) == (403, True)
 
 
@@ -135,7 +148,28 @@ async def test_names_of_a_namespace_are_not_shown_to_somebody_who_plans_in_anoth
     status, answer = await rig.ask(
         "/v1/plan", {"namespace": "other", "manifests": [b.training_job("waits", b.gpus(8))]}
     )
-    assert (status, "secret" in str(answer)) == (422, False)
+    assert (status, "secret" in str(answer)) == (403, False)
+
+
+async def test_of_somebody_unknown_no_body_is_read(rig: Rig) -> None:
+    server = rig.http.server
+    reader, writer = await asyncio.open_connection(server.host, server.port)
+    head = f"POST /v1/plan HTTP/1.1\r\nHost: {server.host}\r\nAuthorization: Bearer stranger\r\nContent-Length: 99999\r\n\r\n"
+    writer.write(head.encode())  # and nothing of the body, ever
+    try:
+        assert b" 401 " in await reader.readline()
+    finally:
+        writer.close()
+
+
+async def test_a_picture_is_taken_when_it_is_a_questions_turn_and_not_before(rig: Rig) -> None:
+    async with rig.questions._alone():
+        asking = [asyncio.create_task(rig.ask("/v1/why/team/mine")) for _ in range(3)]
+        while len(rig.asked) < len(asking):  # noqa: ASYNC110  the server's part of it runs in this loop
+            await asyncio.sleep(0.01)
+        assert rig.taken == 0
+    assert [status for status, _ in await asyncio.gather(*asking)] == [200, 200, 200]
+    assert rig.taken == 3
 
 
 async def test_a_plan_of_a_wrong_field_names_it(rig: Rig) -> None:

@@ -1,5 +1,7 @@
 """What monitors say of a node, each in its own words, becomes the same signs."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,6 +85,13 @@ def test_conditions_of_monitors_are_understood(kind: str, status: str, is_broken
 def test_a_code_or_an_action_in_a_condition_decides(said: Object, grade: int, remedy: Remedy, code: int | None) -> None:
     (found,) = signs(node(said), NOW)
     assert (found.grade, found.remedy, found.code) == (grade, remedy, code)
+
+
+@pytest.mark.parametrize("piece", ["xid ", "xid", "Xid (", "xid:"])
+def test_no_message_of_a_node_takes_long_to_be_read(piece: str) -> None:
+    began = time.process_time()
+    signs(node(condition("XIDErrors", "True", "", piece * 8_000)), NOW)
+    assert time.process_time() - began < 5
 
 
 def test_a_condition_that_comes_again_is_another_event() -> None:

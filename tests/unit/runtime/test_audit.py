@@ -1,10 +1,9 @@
-"""The audit trail: what is changed, taken out, put in or cut off is found, and a restart goes on where the last one ended."""
+"""The audit trail: what is changed, taken out, put in or cut off is found, and what a file has missed is told apart from that."""
 
 import io
 import json
 import logging
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,9 +11,20 @@ from hypothesis import strategies as st
 
 from tests.hand_clock import HandClock
 from trainyard.api.audit import MEANING, Action
-from trainyard.runtime import audit_log
-from trainyard.runtime.audit_chain import Entry, Link, encoded, linked, verify
-from trainyard.runtime.audit_log import AuditFile, AuditLog
+from trainyard.runtime.audit_chain import (
+    BEGAN,
+    ENDED,
+    MISSED,
+    Entry,
+    Line,
+    Link,
+    Missed,
+    Verdict,
+    encoded,
+    linked,
+    verify,
+)
+from trainyard.runtime.audit_log import AuditLog
 from trainyard.runtime.logging import configure
 
 CLOCK = HandClock()
@@ -32,12 +42,45 @@ ENTRIES = st.builds(
 )
 
 
+class Chain:
+    """The records of one process."""
+
+    def __init__(self, head: Link = Link()) -> None:  # noqa: B008  it is frozen
+        self.head = head
+        self.lines: list[Line] = []
+
+    def add(self, entry: Entry, gap: str = "") -> "Chain":
+        self.head, record = linked(self.head, entry, "operator-1", CLOCK.now(), gap)
+        self.lines.append(Line(self.head, encoded(record)))
+        return self
+
+    def admit(self, count: int) -> "Chain":
+        for number in range(count):
+            self.add(Entry("Admitted", f"job {number}", {"pods": number}))
+        return self
+
+    def declare(self, first: int) -> "Chain":
+        """What a file says that ends before record `first` and has missed all from there on."""
+        missed = Missed(self.lines[first].link, self.lines[-1].link)
+        return self.add(*missed.declared(self.lines[first - 1].link))
+
+    @property
+    def text(self) -> list[bytes]:
+        return [each.text for each in self.lines]
+
+
 def chain(count: int) -> list[bytes]:
-    head, lines = Link(), []
-    for number in range(count):
-        head, record = linked(head, Entry("Admitted", f"job {number}", {"pods": number}), "operator-1", CLOCK.now())
-        lines.append(encoded(record))
-    return lines
+    return Chain().admit(count).text
+
+
+def logged(lines: list[bytes]) -> list[bytes]:
+    """As a log stream has them."""
+    return [json.dumps({"logger": "trainyard.audit", "audit": json.loads(each)}).encode() for each in lines]
+
+
+def broken(verdict: Verdict) -> int | None:
+    """The number of the line."""
+    return None if verdict.broken is None else verdict.broken[0]
 
 
 @given(st.lists(ENTRIES, min_size=1, max_size=5))
@@ -85,86 +128,82 @@ def test_older_files_may_be_gone() -> None:
     assert verify(chain(5)[2:]).broken is None
 
 
-# The file.
+# What a file has missed.
 
 
-def an_audit(path: Path, limit: int = 1 << 20, keep: int = 2, lost: Callable[[], None] = lambda: None) -> AuditLog:
-    return AuditLog("operator-1", CLOCK, AuditFile(path, limit, keep), lost)
+def test_what_a_file_has_missed_is_declared_in_it() -> None:
+    lines = Chain().admit(6).declare(2).admit(2).text
+    verdict = verify(lines[:2] + lines[6:])
+    assert (verdict.records, verdict.broken) == (5, None)
+    hashes = [json.loads(each)["hash"] for each in lines]
+    assert verdict.gaps == ((3, f"4 records are in the log only, from {hashes[2]} to {hashes[5]}"),)
+
+
+DECLARED: dict[str, tuple[Callable[[list[bytes]], list[bytes]], int]] = {
+    "the record before the declaration taken out": (lambda lines: lines[:1] + lines[6:], 2),
+    "one after it": (lambda lines: lines[:2] + lines[6:7] + lines[8:], 4),
+    "the declaration itself": (lambda lines: lines[:2] + lines[7:], 3),
+    "a declaration of less than lacks": (lambda lines: lines[:2] + Chain().admit(6).declare(4).text[6:], 3),
+}
+
+
+@pytest.mark.parametrize("what", DECLARED)
+def test_a_declared_gap_hides_no_line_that_was_taken_out(what: str) -> None:
+    tamper, line = DECLARED[what]
+    assert broken(verify(tamper(Chain().admit(6).declare(2).admit(2).text))) == line
+
+
+def test_a_log_that_has_what_the_file_has_missed_lacks_nothing() -> None:
+    verdict = verify(logged(Chain().admit(6).declare(2).admit(2).text))
+    assert (verdict.records, verdict.broken, verdict.gaps) == (9, None, ())
+
+
+def test_a_chain_that_began_while_the_file_hung_is_joined_to_it() -> None:
+    before, now = Chain().admit(3), Chain().add(Entry(BEGAN, "operator"), "the file hangs").admit(2)
+    end = before.lines[-1].link
+    now.add(*Missed(now.lines[0].link, now.lines[-1].link).declared(end)).admit(1)
+    assert verify(before.text + now.text[3:]).broken is None
+    assert broken(verify(before.text[:2] + now.text[3:])) == 3
+
+
+# A process that ended without a word.
+
+CRASHED = Entry(BEGAN, "operator", {"epoch": 2}), "who wrote before ended without a word: its last records may lack"
+
+
+def test_lines_before_the_first_record_after_a_crash_cannot_be_taken_out() -> None:
+    before = Chain().admit(3)
+    after = Chain(before.head).add(*CRASHED).admit(1)
+    assert verify(before.text + after.text).broken is None
+    assert broken(verify(before.text[:2] + after.text)) == 3
+    assert broken(verify([*before.text[:1], before.text[1][:-9], *after.text])) == 2
+
+
+def test_nor_can_any_be_put_in_there() -> None:
+    before = Chain().admit(3)
+    after = Chain(before.head).add(*CRASHED)
+    assert broken(verify(before.admit(1).text + after.text)) == 5
+
+
+def test_a_crashed_process_may_have_logged_what_the_next_one_did_not_find_in_the_file() -> None:
+    before = Chain().admit(3)
+    after = Chain(before.lines[1].link).add(*CRASHED)
+    assert verify(logged(before.text + after.text)).broken is None
+    assert broken(verify(logged(before.text[:1] + before.text[2:] + after.text))) == 2
+
+
+def test_a_line_that_was_cut_off_and_written_again_lacks_nothing() -> None:
+    lines = chain(4)
+    assert verify([*lines[:2], lines[2][:30], lines[2][:50], *lines[2:]]) == verify(lines)
+    assert broken(verify([*lines[:2], lines[1][:200], *lines[2:]])) == 3
+
+
+# The log stream.
 
 
 def admit(audit: AuditLog, *names: str) -> None:
     for name in names:
         audit.write(Entry(Action.ADMITTED, name))
-
-
-def read(*paths: Path) -> list[bytes]:
-    return [line for path in paths for line in path.read_bytes().splitlines()]
-
-
-def test_an_orderly_restart_goes_on_without_a_gap(tmp_path: Path) -> None:
-    path = tmp_path / "audit.log"
-    for epoch in (1, 2):
-        audit = an_audit(path)
-        audit.begin(epoch)
-        admit(audit, "a", "b")
-        audit.end()
-    verdict = verify(read(path))
-    assert (verdict.records, verdict.broken) == (8, None)
-    assert verdict.gaps == ((1, "there is no earlier record"),)
-
-
-def test_a_crash_leaves_a_gap_that_says_so(tmp_path: Path) -> None:
-    path = tmp_path / "audit.log"
-    crashed = an_audit(path)
-    crashed.begin(1)
-    admit(crashed, "a")
-    an_audit(path).begin(2)
-    verdict = verify(read(path))
-    assert verdict.broken is None
-    assert verdict.gaps[1] == (3, "who wrote before ended without a word: its last records may lack")
-
-
-@pytest.mark.parametrize("left", [1, 40, 150])
-def test_a_record_that_a_crash_cut_off_is_told_and_the_chain_goes_on_after_it(tmp_path: Path, left: int) -> None:
-    path = tmp_path / "audit.log"
-    crashed = an_audit(path)
-    crashed.begin(1)
-    admit(crashed, "a", "b")
-    *whole, last = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join(whole) + last[:left])
-    after = an_audit(path)
-    after.begin(2)
-    admit(after, "c")
-    verdict = verify(read(path))
-    assert (verdict.broken, verdict.records) == (None, 4)
-    assert verdict.gaps[1] == (4, "the record before was not written to its end")
-
-
-def test_a_full_file_is_renamed_and_the_chain_goes_through_all_of_them(tmp_path: Path) -> None:
-    path = tmp_path / "audit.log"
-    audit = an_audit(path, limit=1000, keep=2)
-    audit.begin(1)
-    admit(audit, *(str(number) for number in range(20)))
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["audit.log", "audit.log.1", "audit.log.2"]
-    verdict = verify(read(tmp_path / "audit.log.2", tmp_path / "audit.log.1", path))
-    assert (verdict.broken, verdict.gaps, verdict.head.serial) == (None, (), 21)
-    an_audit(path, limit=1000).begin(2)
-    assert verify(read(path)).broken is None
-
-
-def test_a_file_that_cannot_be_written_stops_nothing_and_is_told_when_it_can_again(tmp_path: Path) -> None:
-    folder, lost = tmp_path / "volume", []
-    audit = an_audit(folder / "audit.log", lost=lambda: lost.append(1))
-    audit.begin(1)
-    admit(audit, "a", "b")
-    folder.mkdir()
-    admit(audit, "c", "d")
-    verdict = verify(read(folder / "audit.log"))
-    assert (verdict.records, verdict.broken, len(lost)) == (2, None, 3)
-    assert verdict.gaps == ((1, "3 records could not be written into the file"),)
-
-
-# The log stream.
 
 
 @pytest.fixture
@@ -177,9 +216,9 @@ def stream() -> Iterator[io.StringIO]:
     root.handlers[:], root.level = handlers, level
 
 
-def test_every_record_is_in_the_log_at_every_level_and_can_be_checked_there(stream: io.StringIO) -> None:
+async def test_every_record_is_in_the_log_at_every_level_and_can_be_checked_there(stream: io.StringIO) -> None:
     audit = AuditLog("operator-1", CLOCK)
-    audit.begin(1)
+    await audit.begin(1)
     logging.getLogger("x").error("another line")
     admit(audit, "Ä", "b")
     lines = stream.getvalue().encode().splitlines()
@@ -187,20 +226,18 @@ def test_every_record_is_in_the_log_at_every_level_and_can_be_checked_there(stre
     assert (len(lines), verdict.records, verdict.broken) == (4, 3, None)
     assert verdict.gaps == ((1, "no file is kept: each process begins a chain"),)
     forged = [*lines[:2], lines[2].replace(b"Admitted", b"Preempted"), lines[3]]
-    broken = verify(forged).broken
-    assert broken is not None
-    assert broken[0] == 3
+    assert broken(verify(forged)) == 3
 
 
-def test_nothing_secret_is_on_record(stream: io.StringIO, tmp_path: Path) -> None:
-    audit = an_audit(tmp_path / "audit.log")
-    audit.begin(1)
+async def test_nothing_secret_is_on_record(stream: io.StringIO) -> None:
+    audit = AuditLog("operator-1", CLOCK)
+    await audit.begin(1)
     audit.write(Entry(Action.TOKEN_REFUSED, "/v1/progress", {"why": "Bearer planted-8f3a", "token": "planted-8f3a"}))
-    assert "planted" not in stream.getvalue() + (tmp_path / "audit.log").read_text()
-    assert verify(read(tmp_path / "audit.log")).broken is None
+    assert "planted" not in stream.getvalue()
+    assert verify(stream.getvalue().encode().splitlines()).broken is None
 
 
 def test_each_action_is_explained() -> None:
     assert list(MEANING) == list(Action)
-    assert (Action.BEGAN, Action.ENDED) == (audit_log.BEGAN, audit_log.ENDED)
+    assert (BEGAN, ENDED, MISSED) == (Action.BEGAN, Action.ENDED, Action.MISSED)
     assert json.loads(chain(1)[0])["action"] == Action.ADMITTED

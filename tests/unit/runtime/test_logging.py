@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -51,6 +52,20 @@ def test_secrets_never_reach_a_line(lines: io.StringIO) -> None:
     assert "plain" not in written
     assert REDACTED in written
     assert "Traceback" in written
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["eyJ-", "eyJ", "eyJaaaaa.eyJ-", "bearer ", "-----BEGIN A", "-----BEGIN PRIVATE KEY-----END A", "eyJ-aaaaa."],
+)
+def test_no_text_takes_long_to_be_searched_for_secrets(piece: str) -> None:
+    began = time.process_time()
+    redact(piece * 50_000)
+    assert time.process_time() - began < 5
+
+
+def test_a_token_after_what_only_looks_like_one_is_redacted() -> None:
+    assert redact(f"eyJustaword eyJ-{TOKEN} and eyJanother") == f"eyJustaword {REDACTED} and eyJanother"
 
 
 def test_a_private_key_is_redacted_even_when_it_is_cut_off() -> None:

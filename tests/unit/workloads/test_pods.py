@@ -71,6 +71,13 @@ def test_sidecars_and_init_containers_are_counted_as_the_scheduler_counts_them()
     assert pod_requests(spec) == {"cpu": 4100}
 
 
+def test_what_is_asked_for_the_pod_as_a_whole_is_counted_and_not_what_its_containers_ask_for() -> None:
+    container = {"resources": {"requests": {"cpu": "1"}, "limits": {"nvidia.com/gpu": 1}}}
+    whole = {"requests": {"cpu": "64"}, "limits": {"memory": "1Ki"}}
+    spec = {"containers": [container], "resources": whole, "overhead": {"cpu": "1"}}
+    assert pod_requests(spec) == {"cpu": 65_000, "nvidia.com/gpu": 1000, "memory": 1_024_000}
+
+
 @pytest.mark.parametrize(
     "spec",
     [

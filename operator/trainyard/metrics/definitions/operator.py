@@ -150,5 +150,10 @@ AUDIT_RECORDS = counter(
 AUDIT_RECORDS_LOST = counter(
     "audit_records_lost",
     Group.OPERATOR,
-    "Records that are in the log alone, since the audit file could not be written.",
+    "Records that are in the log alone, since the audit file did not take them.",
+)
+AUDIT_STALLED = gauge(
+    "audit_stalled_seconds",
+    Group.OPERATOR,
+    "Seconds for which the audit file has not taken what waits for it; 0 when nothing waits.",
 )
