@@ -424,10 +424,7 @@ class App:
     def _put_on_record(self, was: TrainingJob | InferenceService, now: TrainingJob | InferenceService | None) -> None:
         """What changed of its place, whether or not the write that changed it was answered."""
         key = Key(was.kind, was.metadata.namespace, was.metadata.name)
-        before, after = (
-            each and each.status.model_dump(by_alias=True, mode="json", include=TELLS) for each in (was, now)
-        )
-        for entry in decided(key, before or {}, after):
+        for entry in decided(key, _of_place(was), None if now is None else _of_place(now)):
             self.ground.record(entry)
 
     def _node_stands(self, beside: set[Key]) -> None:
@@ -556,6 +553,11 @@ def _asks(thing: Mapping[str, Any]) -> tuple[object, bool]:
 
 def _all(obj: dict[str, Any]) -> dict[str, Any]:
     return obj
+
+
+def _of_place(thing: TrainingJob | InferenceService) -> dict[str, Any]:
+    """What of a status belongs on record when it changes."""
+    return thing.status.model_dump(by_alias=True, mode="json", include=TELLS)
 
 
 def _over(pod: Mapping[str, Any]) -> bool:

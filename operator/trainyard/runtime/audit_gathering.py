@@ -1,7 +1,7 @@
 """What somebody can have happen as often as he likes, put on record so that it neither floods the audit trail nor hides others in it.
 
 The first of a kind is on record at once. What follows is gathered, by who it was, and put on record after ten seconds, then twenty,
-and so on while it goes on, but at least every five minutes. Belongs to one event loop.
+and so on, but at least every five minutes, until nothing came for a minute. Belongs to one event loop.
 """
 
 import asyncio
@@ -11,6 +11,8 @@ from collections.abc import Callable
 from trainyard.runtime.audit_chain import Entry
 
 FIRST_SECONDS, LONGEST_SECONDS = 10.0, 300.0
+QUIET_SECONDS = 60.0
+"""After so long without another it is over: what is refused is tried again within that time."""
 _WHO = 16
 """Of a kind so many are told apart in one record."""
 OTHERS = "others"
@@ -43,14 +45,14 @@ class Gathering:
         self._kinds.clear()
 
     def _wait(self, kind: "_Kind", seconds: float) -> None:
-        kind.timer = asyncio.get_running_loop().call_later(seconds, self._due, kind, min(2 * seconds, LONGEST_SECONDS))
+        kind.timer = asyncio.get_running_loop().call_later(seconds, self._due, kind, seconds)
 
     def _due(self, kind: "_Kind", seconds: float) -> None:
-        if kind.who:
-            self._tell(kind)
-            self._wait(kind, seconds)
-        else:
+        if not kind.who and seconds >= QUIET_SECONDS:
             del self._kinds[kind.action, kind.about]
+            return
+        self._tell(kind)
+        self._wait(kind, min(2 * seconds, LONGEST_SECONDS))
 
     def _tell(self, kind: "_Kind") -> None:
         if kind.who:

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from trainyard.runtime.audit_chain import Entry
-from trainyard.runtime.audit_gathering import FIRST_SECONDS, LONGEST_SECONDS, OTHERS, Gathering
+from trainyard.runtime.audit_gathering import FIRST_SECONDS, LONGEST_SECONDS, OTHERS, QUIET_SECONDS, Gathering
 
 pytestmark = pytest.mark.looptime
 
@@ -56,7 +56,7 @@ async def test_a_flood_that_goes_on_is_told_less_and_less_often_and_yet_all_of_i
 
 async def test_after_a_pause_the_first_is_told_at_once_again(rig: Rig) -> None:
     rig.add(2)
-    await asyncio.sleep(60)
+    await asyncio.sleep(3 * QUIET_SECONDS)
     rig.add()
     assert rig.times == [1, 1, 1]
 
