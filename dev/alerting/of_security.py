@@ -76,7 +76,6 @@ SECURITY = Group(
             impact="Decisions go on, and every record is in the operator's log. The operator keeps some thousands of records for the file; those after them will be missed by it (TrainyardAuditIncomplete). An operator that is killed meanwhile leaves a gap.",
             diagnosis=(
                 f"{_LOGS} | grep -e 'a record could not be written' -e 'the audit file'",
-                "kubectl get persistentvolumeclaims -n trainyard-system",
                 "kubectl describe pods -n trainyard-system -l app.kubernetes.io/component=operator",
             ),
             remedy="Bring the volume's server back: what waits is written then, and nothing needs to be restarted. If it is gone for good, let audit.claimName name another claim.",

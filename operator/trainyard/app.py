@@ -21,6 +21,7 @@ from trainyard.admission.overview import FRESH_SECONDS, OverviewController
 from trainyard.admission.scheduler import Scheduler
 from trainyard.admission.vitals import Vitals
 from trainyard.api.failure import Failure, FailureClass, FailureRow
+from trainyard.api.inference_service import InferenceService
 from trainyard.api.names import (
     INCIDENTS,
     INCIDENTS_KEY,
