@@ -6,7 +6,6 @@ import ipaddress
 import os
 import re
 import signal
-import socket
 import ssl
 import sys
 import time
@@ -24,18 +23,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from dev.ports import HeldPort
+
 HOST = "127.0.0.1"
 SERVICE_UID = "4d3c2b1a-0000-4000-8000-000000000001"
 DIGEST = "sha256:" + "a" * 64
 TOKEN = "a-projected-token"
 REPOSITORY = Path(__file__).parents[2]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def _close(runner: web.AppRunner) -> None:
@@ -54,7 +48,8 @@ class Replica:
     uid: str = SERVICE_UID
     digest: str = DIGEST
     delay: float = 0.01
-    port: int = field(default_factory=free_port)
+    port: int = 0
+    """The real one once it was started."""
     answered: int = 0
     in_flight: int = 0
     most_in_flight: int = 0
@@ -67,6 +62,7 @@ class Replica:
         self.runner = web.AppRunner(app, access_log=None)
         await self.runner.setup()
         await web.TCPSite(self.runner, HOST, self.port).start()
+        self.port = self.runner.addresses[0][1]
 
     async def stop(self) -> None:
         if self.runner is not None:
@@ -97,7 +93,8 @@ class Operator:
     """The membership endpoint, over TLS with a certificate of its own."""
 
     def __init__(self, folder: Path) -> None:
-        self.port = free_port()
+        self._held = HeldPort(HOST)  # also while it is away
+        self.port = self._held.number
         self.generation = 0
         self.members: list[dict[str, Any]] = []
         self.reports: list[dict[str, Any]] = []
@@ -163,7 +160,8 @@ class Gateway:
 
     def __init__(self, folder: Path, operator: Operator, **variables: str) -> None:
         self.folder = folder
-        self.traffic, self.metrics, self.endpoint = free_port(), free_port(), free_port()
+        self._held = [HeldPort(HOST) for _ in range(3)]
+        self.traffic, self.metrics, self.endpoint = (each.number for each in self._held)
         (folder / "token").write_text(TOKEN)
         self._environment = os.environ | {
             "PYTHONPATH": str(REPOSITORY / "images" / "gateway"),
@@ -278,7 +276,7 @@ async def one(
     return status, headers, reply
 
 
-async def until(condition: Any, what: str, seconds: float = 15) -> float:
+async def until(condition: Any, what: str, seconds: float = 60) -> float:
     """Wait for condition() to hold, awaiting it where it is a coroutine. Returns how long that took."""
     started = time.monotonic()
     while time.monotonic() - started < seconds:

@@ -114,12 +114,12 @@ def test_a_killed_node_is_noticed_and_comes_back_with_its_gpus_and_pods(two_node
     victim = two_nodes.nodes[1]
 
     victim.kill()
-    wait_for(lambda: not is_ready(node(two_nodes, victim.name)), 40)
+    wait_for(lambda: not is_ready(node(two_nodes, victim.name)), 90)
     victim.revive()
 
-    wait_for(lambda: is_ready(node(two_nodes, victim.name)), 40)
-    wait_for(lambda: node(two_nodes, victim.name)["status"]["allocatable"].get("nvidia.com/gpu") == str(GPUS), 20)
-    two_nodes.kubectl("wait", "--for=condition=Ready", "pod/second", "--timeout=40s")
+    wait_for(lambda: is_ready(node(two_nodes, victim.name)), 90)
+    wait_for(lambda: node(two_nodes, victim.name)["status"]["allocatable"].get("nvidia.com/gpu") == str(GPUS), 90)
+    two_nodes.kubectl("wait", "--for=condition=Ready", "pod/second", "--timeout=60s")
     assert probe(two_nodes, "first", "get", "http://second.peers:8000/") == "I am second"
 
 

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from dev.ports import HeldPort
 from tests.unit.trainer.gang import specification
 
 pytestmark = pytest.mark.e2e
@@ -50,31 +50,26 @@ def parent(pid: str) -> int:
         return 0
 
 
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
 class Pods:
     """Agents of the pods of one attempt."""
 
     def __init__(self, folder: Path, count: int, spec: dict[str, Any], left: int, *, elastic: bool) -> None:
-        self.folder = folder
+        self.folder, self._held = folder, [HeldPort(), HeldPort()]
+        control, master = map(str, self._held)
         self.common = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(SOURCES),
             "TRAINYARD_SPEC": json.dumps(spec),
             "TRAINYARD_DIR": str(folder / "job"),
             "TRAINYARD_RESTARTS_LEFT": str(left),
-            "TRAINYARD_CONTROL_PORT": free_port(),
+            "TRAINYARD_CONTROL_PORT": control,
             "TRAINYARD_JOB_UID": "of-this-test",
             "TRAINYARD_HANG_SECONDS": "3",
             "TRAINYARD_PROGRESS_SECONDS": "0.1",
             "PET_NNODES": str(count),
             "PET_NPROC_PER_NODE": "1",
             "PET_MASTER_ADDR": "127.0.0.1",
-            "PET_MASTER_PORT": free_port(),
+            "PET_MASTER_PORT": master,
             "PET_MAX_RESTARTS": "0",
             "TRAINYARD_ELASTIC": str(int(elastic)),
         }
@@ -103,7 +98,7 @@ class Pods:
             return {}
         return found
 
-    def wait(self, round_: int, step: int, timeout: float = 90) -> dict[str, Any]:
+    def wait(self, round_: int, step: int, timeout: float = 240) -> dict[str, Any]:
         """Wait until the program, started for the so many-th time, has made the step."""
         limit = time.monotonic() + timeout
         while True:
@@ -126,7 +121,7 @@ class Pods:
                 process.terminate()
         for process in self.processes:
             try:
-                process.wait(30)
+                process.wait(90)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -169,7 +164,7 @@ def test_a_pod_in_anothers_stead_joins_the_next_round(pods: Pods) -> None:
 def test_when_one_pod_is_asked_to_end_the_others_stop_in_order_and_wait_for_another(pods: Pods) -> None:
     pods.wait(1, 50)
     pods.processes[1].terminate()
-    assert pods.processes[1].wait(30) == 75
+    assert pods.processes[1].wait(90) == 75
     stopped_at = pods.progress()["step"]
     pods.processes[1] = pods.start(1)
     after = pods.wait(2, stopped_at + 1)
@@ -190,7 +185,7 @@ def test_a_gang_grows_and_shrinks_in_its_pods_after_a_checkpoint_of_the_last_ste
     at = pods.wait(2, grown["restoredStep"] + 20)["step"]
     pods.resize(1)
     pods.processes[1].terminate()
-    assert pods.processes[1].wait(30) == 75
+    assert pods.processes[1].wait(90) == 75
     shrunk = pods.wait(3, at + 1)
     assert (shrunk["worldSize"], shrunk["restarted"]["counts"]) == (1, False)
     assert shrunk["restoredStep"] >= at
@@ -203,7 +198,7 @@ def test_when_all_pods_are_asked_to_end_they_do_one_after_the_other(pods: Pods) 
     pods.processes[1].terminate()
     time.sleep(1)
     pods.processes[0].terminate()
-    assert [process.wait(30) for process in pods.processes] == [75, 75]
+    assert [process.wait(90) for process in pods.processes] == [75, 75]
     words = json.loads((pods.folder / "pod-0" / "last-words").read_bytes())
     assert "committed" in words["cause"]
 
@@ -218,7 +213,7 @@ def test_a_pod_that_is_back_when_another_has_come_in_its_stead_ends_and_disturbs
         pods.wait(2, before["step"] + 1)
         at_return = pods.progress()["step"]
         freeze(old, signal.SIGCONT)
-        assert old.wait(30) == 76
+        assert old.wait(90) == 76
         assert pods.wait(2, at_return + 20)["restarted"]["round"] == 2
     finally:
         freeze(old, signal.SIGCONT)
@@ -255,8 +250,8 @@ def test_a_worker_that_makes_no_step_is_found_by_its_silence(pods: Pods) -> None
 def test_without_restarts_left_the_pods_end(pods: Pods) -> None:
     pods.wait(1, 5)
     os.kill(pods.worker(1), signal.SIGKILL)
-    assert pods.processes[1].wait(30) == 137
-    assert pods.processes[0].wait(30) == 1
+    assert pods.processes[1].wait(90) == 137
+    assert pods.processes[0].wait(90) == 1
 
 
 @pytest.mark.parametrize("pods", [(2, 1)], indirect=True)
@@ -265,7 +260,7 @@ def test_a_second_failure_is_one_too_many(pods: Pods) -> None:
     os.kill(pods.worker(1), signal.SIGKILL)
     pods.wait(2, 5)
     os.kill(pods.worker(1), signal.SIGKILL)
-    assert pods.processes[1].wait(30) == 137
+    assert pods.processes[1].wait(90) == 137
     words = json.loads((pods.folder / "pod-1" / "last-words").read_bytes())
     assert words["restarted"]["round"] == 2
 
@@ -277,4 +272,4 @@ def test_a_stop_between_two_rounds_is_obeyed(pods: Pods) -> None:
     pods.processes[1].wait()
     time.sleep(1)
     pods.processes[0].terminate()
-    assert pods.processes[0].wait(45) in (1, 75)
+    assert pods.processes[0].wait(90) in (1, 75)
