@@ -406,8 +406,9 @@ class App:
                 self._forget(old["metadata"]["name"])
             if kind == "Node" and _node_gist(old) != _node_gist(new):
                 self.queue.add_after(node_key((new or old or {})["metadata"]["name"]), 0.0)
-            if was is not None:
-                self._put_on_record(was, self._owner(kind, new))
+            now = self._owner(kind, new)
+            if was is not None and (now is not None or new is None):  # one that cannot be read any more is not gone
+                self._put_on_record(was, now)
             self._spread(kind, old, new)
             if kind == "Queue" and old is None and new is not None:
                 self.ground.metrics.has_queue(new["metadata"]["name"])

@@ -163,3 +163,12 @@ async def test_a_forced_delete_whose_answer_never_comes_is_on_record() -> None:
         await sim.until(lambda: Action.FORCE_DELETED in on_record(sim, "TrainingJob team/a"), 600)
         forced = next(each for each in sim.records if each.action == Action.FORCE_DELETED)
         assert forced.facts["answered"] is False
+
+
+async def test_a_job_that_cannot_be_read_any_more_has_not_given_its_place_back() -> None:
+    async with Simulation() as sim:
+        sim.create(b.training_job("a", b.runs(10_000)))
+        await sim.until(sim.is_("Running", "a"), 30)
+        sim.change(TRAINING_JOBS, "a", workers="nonsense")
+        await sim.rest(5)
+        assert on_record(sim, "TrainingJob team/a") == [Action.ADMITTED]

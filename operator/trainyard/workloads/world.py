@@ -322,7 +322,7 @@ class World:
         except ValidationError as error:
             # What was known of it is outdated, and a write on that would be refused again and again.
             beside = self._own(key, None) if old is not None else set()
-            self.unreadable[key] = new["metadata"]["uid"]
+            self.unreadable[key] = new["metadata"].get("uid", "")
             self._tell_unreadable(new, problems(error))
             return beside
         found = self._ours[key.kind][key] = understood.thing
