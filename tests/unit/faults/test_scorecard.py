@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.catalogue import FAULTS, GROUPS, Fault
 from tests.faults.marks import Marked, marked_tests
-from tests.faults.record import Checker, Outcome, Recorder, differences, read, write
+from tests.faults.record import Checker, Outcome, Recorder, contradictions, differences, read, write
 from tests.faults.scorecard import Verdict, judged, page
 
 A_FAULT = Fault(1, "something breaks", "nothing happens")
@@ -73,23 +73,25 @@ def test_what_did_not_run_keeps_its_record_and_what_is_gone_loses_it(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("ran", "recorded", "said"),
+    ("ran", "recorded", "said", "against"),
     [
-        (Outcome(2, 0, 3.0), Outcome(2, 0, 1.0), ""),
-        (Outcome(2), Outcome(1), "2 passed, 0 failed, recorded: 1 passed, 0 failed"),
-        (Outcome(1, 1), Outcome(2), "1 passed, 1 failed, recorded: 2 passed, 0 failed"),
-        (Outcome(), Outcome(2), "0 passed, 0 failed, recorded: 2 passed, 0 failed"),
-        (Outcome(1), None, "1 passed, 0 failed, recorded: 0 passed, 0 failed"),
-        (None, Outcome(2), ""),
+        (Outcome(2, 0, 3.0), Outcome(2, 0, 1.0), "", False),
+        (Outcome(2), Outcome(1), "2 passed, 0 failed, recorded: 1 passed, 0 failed", False),
+        (Outcome(1, 1), Outcome(2), "1 passed, 1 failed, recorded: 2 passed, 0 failed", True),
+        (Outcome(), Outcome(2), "0 passed, 0 failed, recorded: 2 passed, 0 failed", True),
+        (Outcome(1), None, "1 passed, 0 failed, recorded: 0 passed, 0 failed", False),
+        (None, Outcome(2), "", False),
     ],
     ids=["as recorded", "one more", "one fails", "skipped", "new", "did not run"],
 )
 def test_a_run_that_does_not_bear_out_the_record_is_told(
-    ran: Outcome | None, recorded: Outcome | None, said: str
+    ran: Outcome | None, recorded: Outcome | None, said: str, against: bool
 ) -> None:
     test = marked_tests()[0].id
-    found = differences({test: ran} if ran else {}, {test: recorded} if recorded else {})
-    assert found == ([f"tests/{test}: {said}"] if said else [])
+    both = {test: ran} if ran else {}, {test: recorded} if recorded else {}
+    line = [f"tests/{test}: {said}"]
+    assert differences(*both) == (line if said else [])
+    assert contradictions(*both) == (line if against else [])
 
 
 def test_tests_of_no_fault_are_not_asked_about() -> None:
@@ -98,11 +100,11 @@ def test_tests_of_no_fault_are_not_asked_about() -> None:
 
 def test_a_session_fails_when_the_record_is_not_borne_out(tmp_path: Path) -> None:
     test, kept = marked_tests()[0].id, tmp_path / "recorded.json"
-    write({test: Outcome(passed=1)}, kept)
+    write({test: Outcome(passed=2)}, kept)
     checker = Checker(kept)
     session: Any = SimpleNamespace()
     report = pytest.TestReport(f"tests/{test}[a]", ("", 0, ""), {}, "passed", None, "call", duration=2.04)
-    for status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+    for status in (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.OK):
         session.exitstatus = pytest.ExitCode.OK
         checker.pytest_runtest_logreport(report)
         checker.pytest_sessionfinish(session)
