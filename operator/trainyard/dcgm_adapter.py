@@ -88,7 +88,7 @@ class Adapter:
             return
         meta = there["metadata"]
         known = errors.read(meta.get("annotations", {}).get(GPU_ERRORS, ""))
-        text = errors.write(counted(known, before, now, self._clock.now()))
+        text = errors.write(counted(known, before, now, self._clock.now(), errors.boot_of(there)))
         guard = {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}
         await self._client.patch(NODES, None, node, {"metadata": {**guard, "annotations": {GPU_ERRORS: text}}})
 

@@ -125,7 +125,7 @@ def alarms(told: Errors) -> dict[int, list[datetime]]:
             while position < len(mine) and mine[position][0] <= look:
                 time, _, gpu, (kind, code) = mine[position]
                 error = known.get((str(gpu), kind, code)) or GpuError(str(gpu), kind, 0, 0.0, time, code)
-                known[error.key] = error.more(1, time)
+                known[error.key] = error.more(1, time, "")
                 position += 1
             if known and level(known.values(), look):
                 found.setdefault(node, []).append(look)

@@ -13,6 +13,7 @@ from trainyard.cluster.client import ClusterClient
 from trainyard.cluster.resources import NODES, PODS, Object
 from trainyard.dcgm_adapter import Adapter, Settings
 from trainyard.nodes import errors
+from trainyard.nodes.states import CLEAR_SECONDS
 
 pytestmark = pytest.mark.looptime
 PAGE = 'DCGM_FI_DEV_XID_ERRORS{gpu="0",UUID="GPU-a"} %d\nDCGM_FI_DEV_ECC_SBE_VOL_TOTAL{gpu="0",UUID="GPU-a"} %d\n'
@@ -89,3 +90,31 @@ async def test_the_operator_quarantines_for_a_fatal_xid_and_spares_a_node_at_ris
         await sim.until(lambda: nodes["n1"].standing.risk == 2, 10)
         assert "XID 79 on GPU 0" in nodes["n0"].broken
         assert nodes["n1"].standing.state is NodeState.HEALTHY
+
+
+async def test_a_network_blip_clears_no_fault_and_a_reboot_does() -> None:
+    async with Simulation(nodes=1) as sim:
+        boots(sim, "one")
+        exporters = Exporters(sim.api, "n0")
+        await exporters.shows(0, 0, 0)
+        await exporters.shows(0, 79, 0)
+        nodes = sim.process.app.world.nodes
+        await sim.until(lambda: "n0" in nodes and nodes["n0"].standing.state is NodeState.QUARANTINED, 10)
+        await sim.rest(60)
+        for status in ("Unknown", "True"):
+            sim.api.edit(NODES, None, "n0", lambda node, status=status: ready(node, status))
+            await sim.rest(30)
+        await sim.rest(2 * CLEAR_SECONDS)
+        assert nodes["n0"].standing.state is NodeState.QUARANTINED
+        boots(sim, "two")
+        await sim.until(lambda: nodes["n0"].standing.state is NodeState.HEALTHY, CLEAR_SECONDS + 60, step=5)
+
+
+def ready(node: Object, status: str) -> None:
+    time = CLOCK.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+    others = [each for each in node["status"]["conditions"] if each["type"] != "Ready"]
+    node["status"]["conditions"] = [*others, {"type": "Ready", "status": status, "lastTransitionTime": time}]
+
+
+def boots(sim: Simulation, boot: str) -> None:
+    sim.api.edit(NODES, None, "n0", lambda node: node["status"].update(nodeInfo={"bootID": boot}))

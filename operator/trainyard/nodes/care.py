@@ -41,7 +41,7 @@ def seen(node: Object, *, occupied: bool, noticed: Mapping[str, datetime], now: 
     return Seen(
         signs=found,
         cordoned=bool(node.get("spec", {}).get("unschedulable")),
-        boot=str(node.get("status", {}).get("nodeInfo", {}).get("bootID", "")),
+        boot=errors.boot_of(node),
         approved=notes.get(REMEDY_APPROVED, ""),
         refused=frozenset(notes.get(REMEDY_REFUSED, "").split()),
         occupied=occupied,
@@ -88,7 +88,7 @@ def gist(node: Object) -> object:
         [notes.get(each) for each in NOTES],
         [(each.event, each.words) for each in conditions(status.get("conditions", ()))],
         status.get("capacity", {}).get(GPU),
-        status.get("nodeInfo", {}).get("bootID"),
+        errors.boot_of(node),
     )
 
 

@@ -150,12 +150,12 @@ def _risen(before: float | None, now: float | None) -> float:
 
 
 def counted(
-    known: Iterable[GpuError], before: Mapping[str, Reading], now: Mapping[str, Reading], time: datetime
+    known: Iterable[GpuError], before: Mapping[str, Reading], now: Mapping[str, Reading], time: datetime, boot: str
 ) -> tuple[GpuError, ...]:
-    """The errors of a node after a look."""
+    """The errors of a node after a look. boot: the one that it runs."""
     found = {each.key: each for each in known}
     for gpu, reading in now.items():
         for kind, code, number in new_errors(before.get(gpu), reading):
             error = found.get((gpu, kind, code)) or GpuError(gpu, kind, 0, 0.0, time, code)
-            found[error.key] = error.more(number, time)
+            found[error.key] = error.more(number, time, boot)
     return tuple(found.values())

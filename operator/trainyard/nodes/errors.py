@@ -41,6 +41,8 @@ class GpuError:
     recent: float
     last: datetime
     code: int | None = None
+    boot: str = ""
+    """Boot of the node in which it was last counted; empty if that is not known."""
 
     @property
     def key(self) -> tuple[str, ErrorKind, int | None]:
@@ -50,9 +52,18 @@ class GpuError:
         """The recent count as of now."""
         return self.recent * math.exp2(-(max(timedelta(0), now - self.last) / HALF_LIFE))
 
-    def more(self, count: int, now: datetime) -> "GpuError":
-        """After so many more."""
-        return GpuError(self.gpu, self.kind, self.count + count, self.lately(now) + count, now, self.code)
+    def more(self, count: int, now: datetime, boot: str) -> "GpuError":
+        """After so many more, in that boot of the node."""
+        return GpuError(self.gpu, self.kind, self.count + count, self.lately(now) + count, now, self.code, boot)
+
+    def ended_by(self, boot: str) -> bool:
+        """Whether the node was started again since, if it runs that boot now."""
+        return bool(self.boot and boot) and self.boot != boot
+
+
+def boot_of(node: Mapping[str, Any]) -> str:
+    """Which boot the node runs, as kubelet says; empty if it does not."""
+    return str(node.get("status", {}).get("nodeInfo", {}).get("bootID") or "")
 
 
 def read(text: str) -> tuple[GpuError, ...]:
@@ -76,8 +87,9 @@ def _error(entry: Mapping[str, Any]) -> GpuError:
     recent = float(entry["recent"])
     if last is None or count < 0 or not 0 <= recent <= count:
         raise ValueError(f"expected a time and counts, got {entry}")
+    whole = None if code is None else int(code)
     return GpuError(
-        str(entry["gpu"]), ErrorKind(entry["kind"]), count, recent, last, None if code is None else int(code)
+        str(entry["gpu"]), ErrorKind(entry["kind"]), count, recent, last, whole, str(entry.get("boot", ""))
     )
 
 
@@ -85,4 +97,6 @@ def _entry(error: GpuError) -> dict[str, Any]:
     entry = {"gpu": error.gpu, "kind": error.kind.value, "count": error.count}
     if error.code is not None:
         entry["code"] = error.code
+    if error.boot:
+        entry["boot"] = error.boot
     return entry | {"recent": round(error.recent, 3), "last": written(error.last)}

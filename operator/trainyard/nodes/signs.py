@@ -15,7 +15,7 @@ from typing import Any
 
 from trainyard.api.names import GPU, GPU_ERRORS
 from trainyard.api.node_health import Remedy
-from trainyard.nodes.errors import HALF_LIFE, ErrorKind, GpuError, read
+from trainyard.nodes.errors import HALF_LIFE, ErrorKind, GpuError, boot_of, read
 from trainyard.nodes.times import parse
 from trainyard.nodes.xid import XidClass, xid
 
@@ -85,7 +85,7 @@ def signs(node: Object, now: datetime) -> tuple[Sign, ...]:
     found = [
         *conditions(status.get("conditions", ())),
         *_of_devices(node),
-        *_of_errors(read(node.get("metadata", {}).get("annotations", {}).get(GPU_ERRORS, "")), _back_since(node), now),
+        *_of_errors(read(node.get("metadata", {}).get("annotations", {}).get(GPU_ERRORS, "")), boot_of(node), now),
     ]
     return tuple(sorted(found, key=lambda each: (-each.grade, each.event)))
 
@@ -163,18 +163,10 @@ def _of_devices(node: Object) -> Iterator[Sign]:
         )
 
 
-def _back_since(node: Object) -> datetime | None:
-    """When the node came back last, as after a reboot."""
-    for each in node.get("status", {}).get("conditions", ()):
-        if each.get("type") == "Ready":
-            return parse(each.get("lastTransitionTime"))
-    return None
-
-
-def _of_errors(errors: Iterable[GpuError], back_since: datetime | None, now: datetime) -> Iterator[Sign]:
+def _of_errors(errors: Iterable[GpuError], boot: str, now: datetime) -> Iterator[Sign]:
     """What a reboot has ended is not told any more; nor is, after a day, what did no harm."""
     for each in errors:
-        if back_since is not None and each.last < back_since:
+        if each.ended_by(boot):
             continue
         where = f"GPU {each.gpu}"
         event = f"{each.kind.value}{each.code or ''}/{each.gpu}#{each.count}"

@@ -29,7 +29,7 @@ def after(*pages: str, seconds: float = 60.0) -> dict[tuple[str, str, int | None
     before: dict[str, Reading] = {}
     for page, time in zip(pages, map(at, count(0.0, seconds)), strict=False):
         now = parse(page, time)
-        known, before = counted(known, before, now, time), remembered(before, now)
+        known, before = counted(known, before, now, time, "one"), remembered(before, now)
     return {(each.gpu, each.kind.value, each.code): each.count for each in known}
 
 
@@ -120,8 +120,8 @@ def test_a_divided_gpu_counts_once() -> None:
 @pytest.mark.fault(53)
 def test_an_exporter_that_is_away_for_a_while_loses_nothing_that_totals_tell() -> None:
     before, now = parse(total("ECC_SBE_VOL_TOTAL", 3), NOW), parse(total("ECC_SBE_VOL_TOTAL", 5), at(600))
-    assert counted((), before, {}, NOW) == ()
-    later = counted((), before, now, at(600))
+    assert counted((), before, {}, NOW, "one") == ()
+    later = counted((), before, now, at(600), "one")
     assert [(each.kind, each.count, each.last) for each in later] == [(ErrorKind.CORRECTED, 2, at(600))]
 
 

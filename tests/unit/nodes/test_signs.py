@@ -123,7 +123,7 @@ def test_gpus_that_discovery_counted_are_missed_even_if_kubelet_has_forgotten_th
 @pytest.mark.fault(49)
 def test_an_xid_that_was_counted_twice_is_another_event_than_the_first() -> None:
     first = GpuError("0", ErrorKind.XID, 1, 1.0, at(-60), 79)
-    (once,), (twice,) = (signs(of_errors(each), NOW) for each in (first, first.more(1, at(-5))))
+    (once,), (twice,) = (signs(of_errors(each), NOW) for each in (first, first.more(1, at(-5), "one")))
     assert (once.grade, once.device) == (Grade.BROKEN, "0")
     assert once.event != twice.event
 
@@ -133,7 +133,7 @@ def test_an_xid_that_was_counted_twice_is_another_event_than_the_first() -> None
     [
         (GpuError("0", ErrorKind.XID, 1, 1.0, at(-60), 31), [Grade.NOTED]),
         (GpuError("0", ErrorKind.XID, 1, 1.0, at(-2 * 86_400), 31), []),
-        (GpuError("0", ErrorKind.XID, 1, 1.0, at(-2 * 86_400), 79), []),  # the node came back since
+        (GpuError("0", ErrorKind.XID, 1, 1.0, at(-2 * 86_400), 79), [Grade.BROKEN]),
         (GpuError("0", ErrorKind.UNCORRECTED, 1, 1.0, at(-60)), [Grade.BROKEN]),
         (GpuError("0", ErrorKind.REMAP_FAILURE, 1, 1.0, at(-60)), [Grade.BROKEN]),
         (GpuError("0", ErrorKind.CORRECTED, 9, 9.0, at(-60)), []),
@@ -147,20 +147,33 @@ def test_counted_errors_are_judged_by_kind_and_age(error: GpuError, grades: list
     assert [each.grade for each in signs(of_errors(error), NOW)] == grades
 
 
+@pytest.mark.parametrize(
+    ("counted_in", "running", "is_over"),
+    [("one", "one", False), ("one", "two", True), ("one", "", False), ("", "two", False)],
+)
+def test_a_reboot_ends_an_error_and_a_node_that_was_not_ready_for_a_moment_still_has_it(
+    counted_in: str, running: str, is_over: bool
+) -> None:
+    fatal = GpuError("0", ErrorKind.XID, 1, 1.0, at(-60), 79, counted_in)
+    said = node(boot=running, notes={GPU_ERRORS: errors.write([fatal])})
+    said["status"]["conditions"] = [condition("Ready", since=-10)]
+    assert (signs(said, NOW) == ()) is is_over
+
+
 @given(st.text(max_size=200))
 def test_an_annotation_of_somebody_else_says_nothing(text: str) -> None:
     assert signs(node(notes={GPU_ERRORS: text}), NOW) == ()
 
 
 def test_what_is_written_of_errors_is_read_again() -> None:
-    found = (GpuError("0", ErrorKind.XID, 3, 2.5, at(-60), 79), GpuError("1", ErrorKind.CORRECTED, 9, 1.25, at(0)))
+    found = (GpuError("0", ErrorKind.XID, 3, 2.5, at(-60), 79, "one"), GpuError("1", ErrorKind.CORRECTED, 9, 1.25, at(0)))
     assert errors.read(errors.write(found)) == found
 
 
 def test_a_recent_count_halves_in_a_day() -> None:
     error = GpuError("0", ErrorKind.CORRECTED, 8, 8.0, NOW)
     assert error.lately(at(86_400)) == 4
-    assert error.more(1, at(86_400)).recent == 5
+    assert error.more(1, at(86_400), "one").recent == 5
 
 
 @pytest.mark.parametrize(
