@@ -148,7 +148,7 @@ def _readiness(queue: Queue, tree: QuotaTree, snapshot: Snapshot) -> tuple[bool,
         return (
             False,
             Reason.MISCONFIGURED,
-            f"spec.flavors: quota of {WATTS} on Flavor {', '.join(blind)}, which states no spec.wattsPerUnit; set it there",
+            f"spec.flavors: quota of {WATTS} on Flavor {', '.join(blind)}, which states no spec.wattsPerUnit: no job starts on it; set it there",
         )
     if queue.spec.stop_policy != "None":
         return True, Reason.ACTIVE, f"holds new jobs: stopPolicy is {queue.spec.stop_policy}"

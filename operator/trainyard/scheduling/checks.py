@@ -134,26 +134,41 @@ def no_flavor(case: Case) -> Verdict | None:
 
 def power_unknown(case: Case) -> Verdict | None:
     """A cap on power that nobody can keep: it is not known what is drawn."""
-    blind = powerless(case.tree, case.name, case.rules.flavors_of(case.workload))
-    if not blind:
+    if usable(case.workload, case.rules, case.tree):
         return None
-    return Verdict(
-        Waiting.MISCONFIGURED,
-        f"Queue {case.name!r} or one it shares quota with has a quota of {WATTS} on Flavor {', '.join(blind)}, which states no "
-        "spec.wattsPerUnit: set it there, or take the quota away",
+    return Verdict(Waiting.MISCONFIGURED, left_out(case.workload, case.rules, case.tree))
+
+
+def usable(workload: Workload, rules: Rules, tree: QuotaTree) -> tuple[str, ...]:
+    """Flavors to be tried, best first, without those on which a cap on power could not be kept."""
+    names = rules.flavors_of(workload)
+    blind = powerless(tree, workload.queue, names)
+    return tuple(name for name in names if name not in blind) if blind else names
+
+
+def left_out(workload: Workload, rules: Rules, tree: QuotaTree) -> str:
+    """Which flavors are not tried, why, and what to do; empty if all are."""
+    blind = powerless(tree, workload.queue, rules.flavors_of(workload))
+    if not blind:
+        return ""
+    return (
+        f"Queue {workload.queue!r} or one it shares quota with has a quota of {WATTS} on Flavor {', '.join(blind)}, which states no "
+        "spec.wattsPerUnit: set it there, or take the quota away"
     )
 
 
 def powerless(tree: QuotaTree, queue: str, flavors: Iterable[str]) -> list[str]:
     """Flavors on which there is a quota of power, and which do not state theirs."""
-    return [name for name in flavors if tree.limited(queue, (name, WATTS)) and name not in tree.powers]
+    if queue not in tree:
+        return []
+    return [name for name in flavors if name not in tree.powers and tree.limited(queue, (name, WATTS))]
 
 
 def exceeds_limit(case: Case) -> Verdict | None:
     """Larger than the queue could ever hold on any of its flavors: say so at once."""
     asked = demand(case.workload, least=True)
     shortages = []
-    for flavor in case.rules.flavors_of(case.workload):
+    for flavor in usable(case.workload, case.rules, case.tree):
         request = case.tree.request(case.name, flavor, asked)
         over = [(cell, amount) for cell, amount in request if amount > case.tree.potential(case.name, cell)]
         if not over:
@@ -162,6 +177,8 @@ def exceeds_limit(case: Case) -> Verdict | None:
             f"{cell[1]} on {cell[0]}: asks {show(amount)}, the queue can hold at most {show(case.tree.potential(case.name, cell))}"
             for cell, amount in over
         ]
+    if beside := left_out(case.workload, case.rules, case.tree):
+        shortages.append(beside)
     return Verdict(Waiting.EXCEEDS_MAX_QUOTA, "; ".join(shortages))
 
 

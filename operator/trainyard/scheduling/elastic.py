@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from trainyard.scheduling.checks import powerless
 from trainyard.scheduling.engine import Engine
 from trainyard.scheduling.fleet import Fleet
 from trainyard.scheduling.gang import replace_failed
@@ -106,6 +107,8 @@ def _turn(engine: Engine, running: Running) -> tuple[int, float, WorkloadKey]:
 def _larger(engine: Engine, running: Running, place: PlaceOn, now: float) -> Assignment | None:
     """The largest place that it could have if it gave back its own."""
     workload, flavor = running.workload, running.flavor
+    if powerless(engine.tree, workload.queue, [flavor]):
+        return None
     kept = [each for each in engine.reservations if each.binds(engine.ends(workload, now))]
     fleet = (beside(engine.fleet, kept, workload.key) if kept else engine.fleet).copy()
     tree = engine.tree.copy()

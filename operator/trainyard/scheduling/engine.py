@@ -333,7 +333,8 @@ class Engine:
 
     def flavors_for(self, workload: Workload) -> tuple[tuple[str, Request], ...]:
         """Flavors to be tried, best first, each with what it would ask of the quota tree."""
-        return tuple((name, self.request(workload, name)) for name in self.rules.flavors_of(workload))
+        names = checks.usable(workload, self.rules, self.tree)
+        return tuple((name, self.request(workload, name)) for name in names)
 
     def request(self, workload: Workload, flavor: str) -> Request:
         """What it asks of the quota tree at its full size."""

@@ -7,6 +7,7 @@ import numpy as np
 
 from trainyard.api.names import GPU
 from trainyard.api.reasons import Waiting
+from trainyard.scheduling.checks import left_out
 from trainyard.scheduling.engine import Engine
 from trainyard.scheduling.pending import JobClass, Refusal
 from trainyard.scheduling.quota import demand
@@ -41,9 +42,12 @@ def _words(engine: Engine, workload: Workload, refusal: Refusal) -> Verdict:
             Waiting.WAITING_FOR_QUOTA if not refusal.flavors else Waiting.TOPOLOGY_PLACEMENT_FAILED,
             f"what it needs is kept for {kept.namespace}/{kept.name}, which came first and starts by {at}; {remedy}",
         )
+    beside = left_out(workload, engine.rules, engine.tree)
     if refusal.flavors:
-        return Verdict(Waiting.TOPOLOGY_PLACEMENT_FAILED, no_place(engine, workload, refusal.flavors[0]))
+        words = no_place(engine, workload, refusal.flavors[0])
+        return Verdict(Waiting.TOPOLOGY_PLACEMENT_FAILED, f"{words}; {beside}" if beside else words)
     parts = [_short(engine, workload, cell, missing) for cell, missing in refusal.shortages]
+    parts += [beside] if beside else []
     return Verdict(Waiting.WAITING_FOR_QUOTA, "; ".join(parts))
 
 

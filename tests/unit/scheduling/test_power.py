@@ -14,12 +14,14 @@ from trainyard.api.names import GPU, WATTS
 from trainyard.api.queue import QueueSpec
 from trainyard.api.reasons import Waiting
 from trainyard.scheduling import quota
+from trainyard.scheduling.engine import OPERATOR
 from trainyard.scheduling.power import draw, powers
 from trainyard.scheduling.quota_tree import QuotaTree
 from trainyard.scheduling.remedies import remedies
 from trainyard.scheduling.schedule import Follower
 from trainyard.scheduling.snapshot import (
     Admit,
+    Assignment,
     NodeView,
     PodSet,
     Resize,
@@ -114,6 +116,27 @@ def test_a_cap_on_a_flavor_of_unknown_power_admits_nobody_and_says_what_to_do() 
     said = verdicts(a_snapshot(a_job("a"), queues={"q": a_queue(32, limit=5000)}, flavors=flavors))["a"]
     assert said.reason is Waiting.MISCONFIGURED
     assert "Flavor hot, which states no spec.wattsPerUnit: set it there" in said.message
+
+
+def test_a_flavor_of_unknown_power_is_left_out_and_the_job_starts_on_another_or_hears_of_it() -> None:
+    flavors = {"hot": FlavorSpec(), "cool": COOL}
+    queues = {"q": a_queue(4, "hot", "cool", guaranteed=3000)}
+    snapshot = a_snapshot(a_job("a", 1, 3), a_job("b", 1, 3), a_job("c", 1, 9), queues=queues, flavors=flavors)
+    decisions = Follower().decide(snapshot, NOW)
+    (admitted,) = (each for each in decisions if isinstance(each, Admit))
+    assert (admitted.key.name, admitted.assignment.flavor) == ("a", "cool")
+    waiting = verdicts(snapshot)
+    assert [waiting[name].reason for name in "bc"] == [Waiting.WAITING_FOR_QUOTA, Waiting.EXCEEDS_MAX_QUOTA]
+    assert all("Flavor hot, which states no spec.wattsPerUnit" in waiting[name].message for name in "bc")
+
+
+def test_an_elastic_job_on_a_flavor_of_unknown_power_does_not_grow() -> None:
+    held = Assignment("hot", {"worker": ("n0", "n0")})
+    running = a_job("a", 8, 1, least=2, admission=held, placed=NOW, in_place=True)
+    for flavor, grows in ((FlavorSpec(), False), (HOT, True)):
+        snapshot = a_snapshot(running, queues={"q": a_queue(32, guaranteed=9000)}, flavors={"hot": flavor})
+        decisions = Follower(OPERATOR).decide(snapshot, NOW + timedelta(hours=2))
+        assert any(isinstance(each, Resize) for each in decisions) is grows
 
 
 def test_a_job_goes_to_the_flavor_whose_cap_has_room() -> None:
