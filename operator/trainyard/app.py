@@ -20,7 +20,7 @@ from trainyard.admission.node_controller import NodeController
 from trainyard.admission.overview import FRESH_SECONDS, OverviewController
 from trainyard.admission.scheduler import Scheduler
 from trainyard.admission.vitals import Vitals
-from trainyard.api.failure import Failure, FailureClass, FailureRow
+from trainyard.api.failure import FailureRow
 from trainyard.api.inference_service import InferenceService
 from trainyard.api.names import (
     INCIDENTS,
@@ -57,7 +57,7 @@ from trainyard.inference.controller import InferenceController
 from trainyard.metrics.collector import WorldCollector
 from trainyard.metrics.instruments import Metrics
 from trainyard.nodes import care
-from trainyard.nodes.lemons import BLAMED, Lemons
+from trainyard.nodes.lemons import Lemons, blames
 from trainyard.questions.picture import Picture
 from trainyard.runtime.audit_chain import Entry
 from trainyard.runtime.clock import Clock
@@ -487,7 +487,7 @@ class App:
             metrics.preempted(queue, lost_gpu_seconds(before, self.ground.clock.now()))
         if after.status.last_failure is not None and before.status.last_failure != after.status.last_failure:
             metrics.failed(queue, after.status.last_failure.kind)
-            if self._blames(after.status.last_failure):
+            if blames(after.status.last_failure):
                 self._attempt_ended(before, after.status.last_failure.node)
         over = closed_since(before, after)
         self.incidents.over(over)
@@ -517,11 +517,6 @@ class App:
         job = self.world.get(Key("TrainingJob", metadata.get("namespace", ""), metadata["name"]))
         if isinstance(job, TrainingJob):
             self.incidents.over(of_deleted(job, self.ground.clock.now()))
-
-    def _blames(self, failure: Failure) -> bool:
-        """Whether it may be the node's fault: a node that will be gone soon, or is drained, is left and does not fail."""
-        left = failure.kind is FailureClass.NODE and self.world.leaving([failure.node])
-        return failure.kind in BLAMED and not left
 
     def _attempt_ended(self, job: TrainingJob, failed: str) -> None:
         """What an attempt says of the nodes that it ran on."""

@@ -109,6 +109,24 @@ async def test_a_drained_node_is_left_without_waiting_for_a_pod_that_cannot_be_b
         assert sim.status("a")["attempt"] == 1
 
 
+async def test_services_whose_node_is_scaled_down_hold_nothing_against_it_when_it_comes_back() -> None:
+    async with Simulation(nodes=2, gpus=4) as sim:
+        for name in ("s", "t"):
+            sim.create(b.inference_service(name, b.replicas(1), b.gpus(1)))
+            sim.run_gateways(name)
+        await sim.until(lambda: all(sim.served(name)["readyReplicas"] == 1 for name in ("s", "t")), 60)
+        world = sim.process.app.world
+        for node in {*sim.nodes("s"), *sim.nodes("t")}:
+            there = sim.api.get(NODES, None, node)
+            assert there is not None
+            sim.api.remove(NODES, None, node)
+            await sim.until(lambda gone=node: gone not in [*sim.nodes("s"), *sim.nodes("t")], 60)
+            sim.api.put(NODES, there)
+        avoided = [each for name in ("s", "t") for each in sim.served(name)["avoid"]]
+        assert avoided
+        assert world.snapshot(()).failures == {}
+
+
 async def test_a_taint_that_says_nothing_of_an_end_disturbs_nobody() -> None:
     async with Simulation(nodes=3, gpus=4) as sim:
         sim.create(b.training_job("a", b.workers(2), b.gpus(4)))

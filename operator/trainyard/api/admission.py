@@ -46,6 +46,10 @@ class AvoidedNode(Model):
 
     name: str = Field(description="Name of the node.")
     until: PreciseTime = Field(description="When it may be tried again.")
+    blameless: bool = Field(
+        default=False,
+        description="Whether that says nothing of the node: the pod was sent away, or others had taken its place.",
+    )
 
 
 def compact(role: str, nodes: list[str]) -> RoleAssignment:

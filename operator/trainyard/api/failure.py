@@ -95,6 +95,10 @@ class Failure(Model):
     role: str = Field(default="", max_length=63, description="Role of the pod.")
     index: int = Field(default=0, description="Number of the pod in its role.")
     node: str = Field(default="", max_length=253, description="Where it ran.")
+    blameless: bool = Field(
+        default=False,
+        description="Whether it says nothing of the node: the pod was sent away, or others had taken its place.",
+    )
     exit_code: int | None = Field(default=None, description="Exit code of its main container, if it had one.")
     step: int | None = Field(default=None, description="Last step that the job reported before, if it reports steps.")
     times: int = Field(

@@ -110,6 +110,7 @@ class InferenceController:
         meta, source = service.metadata, service.spec.model
         pods = self._world.pods_of(meta.uid)
         job = self._world.get(Key("TrainingJob", meta.namespace, source.training_job)) if source.training_job else None
+        nodes = _nodes(service, pods)
         observed = Observed(
             service=service,
             pods=pods,
@@ -122,8 +123,9 @@ class InferenceController:
             neighbours=self._world.neighbours(service),
             deployment=self._world.deployments.get((meta.namespace, names.gateway_name(service))),
             services=self._services(service),
-            lost_nodes=self._world.lost(_nodes(service, pods), self._clock.now()),
-            leaving=frozenset(self._world.leaving(_nodes(service, pods))),
+            lost_nodes=self._world.lost(nodes, self._clock.now()),
+            leaving=frozenset(self._world.leaving(nodes)),
+            departing=self._world.departing(nodes),
             refusal=self._refusals.known(_mark(service)) or "",
             epoch=self._epoch(),
             flavors=self._world.flavors(),

@@ -71,6 +71,8 @@ class Observed:
     lost_nodes: frozenset[str] = frozenset()
     leaving: frozenset[str] = frozenset()
     """Nodes of replicas that will be gone soon, or are taken out of use."""
+    departing: frozenset[str] = frozenset()
+    """Nodes whose loss says nothing against them: somebody cordoned them, or they are gone or will be soon."""
     refusal: str = ""
     epoch: int = 0
     flavors: Mapping[str, FlavorSpec] = field(default_factory=dict)

@@ -104,12 +104,14 @@ class _Round:
             return left
         if not why:
             return replica
+        lost = replica.node in self.observed.lost_nodes
+        blameless = replica.node in self.observed.departing if lost else pod is not None and pod.blameless
         self.notes.append(
             Note(Reason.ATTEMPT_UNDONE, f"replica {replica.serial} gives its place back: {why}", warning=True)
         )
         self.avoid = [
             *[each for each in self.avoid if each.name != replica.node],
-            AvoidedNode(name=replica.node, until=self.now + timedelta(seconds=AVOID_SECONDS)),
+            AvoidedNode(name=replica.node, until=self.now + timedelta(seconds=AVOID_SECONDS), blameless=blameless),
         ][-64:]
         return replica.model_copy(update={"release": "now"})
 

@@ -88,9 +88,7 @@ def _error(entry: Mapping[str, Any]) -> GpuError:
     if last is None or count < 0 or not 0 <= recent <= count:
         raise ValueError(f"expected a time and counts, got {entry}")
     whole = None if code is None else int(code)
-    return GpuError(
-        str(entry["gpu"]), ErrorKind(entry["kind"]), count, recent, last, whole, str(entry.get("boot", ""))
-    )
+    return GpuError(str(entry["gpu"]), ErrorKind(entry["kind"]), count, recent, last, whole, str(entry.get("boot", "")))
 
 
 def _entry(error: GpuError) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from trainyard.api.failure import FailureClass
+from trainyard.api.failure import Failure, FailureClass
 
 BLAMED = frozenset({FailureClass.GPU, FailureClass.NODE, FailureClass.HANG, FailureClass.NETWORK})
 """Classes of failure that may be a node's."""
@@ -132,6 +132,11 @@ class Lemons:
         if any(not 0 <= each.failures <= each.trials for each in found.values()):
             raise ValueError("what was learned of nodes is damaged and is to be deleted: more failures than attempts")
         self._tallies, self._all = found, None
+
+
+def blames(failure: Failure) -> bool:
+    """Whether it may be the node's fault: one that sends its pods away, or is left before it goes, does not fail."""
+    return failure.kind in BLAMED and not failure.blameless
 
 
 def wilson(failures: float, trials: float) -> tuple[float, float]:

@@ -113,6 +113,7 @@ class TrainingController:
             lost_nodes=self._world.lost(nodes, self._clock.now()),
             silent_since=self._world.silent_since(nodes),
             leaving=self._world.leaving(nodes),
+            departing=self._world.departing(nodes),
             cordoned=self._world.cordoned(nodes),
             report=self._reports.of(meta.uid),
             epoch=self._epoch(),

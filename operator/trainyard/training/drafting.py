@@ -84,8 +84,7 @@ class Drafting:
         else:
             self.set(disruptions=self.fields["disruptions"] + times)
 
-    def _avoiding(self, node: str) -> list[AvoidedNode]:
+    def _avoiding(self, node: str, *, blameless: bool = False) -> list[AvoidedNode]:
         kept = [each for each in self.fields["avoid"] if each.until > self.now and each.name != node]
-        return (
-            [*kept, AvoidedNode(name=node, until=self.now + timedelta(seconds=AVOID_SECONDS))][-64:] if node else kept
-        )
+        until = self.now + timedelta(seconds=AVOID_SECONDS)
+        return [*kept, AvoidedNode(name=node, until=until, blameless=blameless)][-64:] if node else kept

@@ -44,7 +44,7 @@ def _conclude(case: Case, end: Ended) -> Note:
         case.draft.failed(Reason.TERMINAL_EXIT, end.cause)
         return Note(Reason.TERMINAL_EXIT, end.cause, warning=True)
     if (message := _repeats(case.draft.fields["last_failure"], end)) is not None:
-        case.draft.failed(Reason.REPEATED_FAILURE, message, end.node)
+        case.draft.failed(Reason.REPEATED_FAILURE, message, end.blamed)
         return Note(Reason.REPEATED_FAILURE, message, warning=True)
     if end.consequence is Consequence.UNDO:
         case.draft.undone(end)
@@ -55,7 +55,7 @@ def _conclude(case: Case, end: Ended) -> Note:
         )
     if end.consequence is Consequence.RESTART and restart_limit.restarts_left(case.draft.so_far(), case.now) == 0:
         message = f"{restart_limit.words(case.job)}; last failure: {end.cause}"
-        case.draft.failed(Reason.RESTART_LIMIT, message, end.node)
+        case.draft.failed(Reason.RESTART_LIMIT, message, end.blamed)
         return Note(Reason.RESTART_LIMIT, message, warning=True)
     case.draft.restarting(end, counts=end.consequence is Consequence.RESTART)
     return Note(
@@ -101,6 +101,7 @@ def _never_bound(case: Case) -> Ended | None:
         Consequence.UNDO,
         f"{late[0].name} was not bound to {node} within {BIND_SECONDS:.0f} s: {late[0].unschedulable or 'kube-scheduler gave no reason'}{case.observed.surroundings.unseen}",
         node,
+        blameless=True,
     )
 
 
@@ -130,7 +131,7 @@ def started_again(case: Case) -> Plan | None:
     case.draft.started_again(end, told.round, told.step)
     case.draft.reported(case.report)
     if (message := _repeats(case.draft.fields["last_failure"], end)) is not None:
-        case.draft.failed(Reason.REPEATED_FAILURE, message, end.node)
+        case.draft.failed(Reason.REPEATED_FAILURE, message, end.blamed)
         return case.plan(notes=(Note(Reason.REPEATED_FAILURE, message, warning=True),), again=0.0)
     message = f"{end.cause}; started again in its pods, for the {told.round - 1}. time in attempt {case.status.attempt}"
     return case.plan(notes=(Note(Reason.RESTARTED_IN_PLACE, message, warning=True),), again=0.0)

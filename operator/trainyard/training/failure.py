@@ -6,7 +6,7 @@ that gives a failure its class.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum, auto
 
@@ -38,6 +38,13 @@ class Ended:
     """What usually helps; by default that of the class."""
     since: datetime | None = None
     """When it happened, if not when the pod's container ended."""
+    blameless: bool = False
+    """It says nothing of the node: the pod was sent away, or others had taken its place."""
+
+    @property
+    def blamed(self) -> str:
+        """The node that it may speak against; empty if it speaks against none."""
+        return "" if self.blameless else self.node
 
     @property
     def happened(self) -> datetime | None:
@@ -58,7 +65,21 @@ _LONG_AGO = datetime.fromtimestamp(0, UTC)
 def how_ended(observed: Observed, pods: Iterable[PodState]) -> Ended | None:
     """What ended the current attempt, worst first; None while nothing did."""
     ends = [end for pod in pods if (end := _end_of(pod, observed))]
-    return min(ends, key=_rank, default=None)
+    if any(end.consequence is Consequence.DISRUPTION for end in ends) and not observed.job.spec.restart.rules:
+        # Whoever talked to the pod that is gone lost the connection, and that is no failure of its own.
+        ends = [end for end in ends if (end.consequence, end.kind) != (Consequence.RESTART, FailureClass.NETWORK)]
+    worst = min(ends, key=_rank, default=None)
+    return replace(worst, blameless=_blameless(worst, observed)) if worst is not None else None
+
+
+def _blameless(end: Ended, observed: Observed) -> bool:
+    pod = end.pod
+    if pod is None:
+        return False
+    departs = pod.node in observed.departing
+    if pod.node in observed.lost_nodes and not pod.finished:  # its pods are deleted after a while, too
+        return departs
+    return pod.blameless or (end.kind is FailureClass.NODE and departs)
 
 
 def ignored(pod: PodState, observed: Observed) -> bool:
@@ -96,6 +117,8 @@ def _end_of(pod: PodState, observed: Observed) -> Ended | None:
         return None
     if pod.reason in NODE_REASONS or pod.exit is None:
         return Ended(Consequence.DISRUPTION, _how(pod), pod.node, pod, *classify(pod, own))
+    if pod.ended_by_deletion:
+        return Ended(Consequence.DISRUPTION, f"{pod.name} was deleted by somebody else", pod=pod)
     if pod.exit.code == STOPPED_ON_REQUEST:
         cause = f"{pod.name} was asked to stop and wrote a checkpoint"
         return Ended(Consequence.DISRUPTION, cause, pod=pod, kind=FailureClass.PREEMPTED)
@@ -156,6 +179,7 @@ def recorded(ended: Ended, before: Failure | None, *, attempt: int, step: int | 
         role=pod.role,
         index=pod.index,
         node=pod.node,
+        blameless=ended.blameless,
         exit_code=code,
         step=step,
         times=before.times + 1 if before and again else 1,

@@ -73,6 +73,8 @@ class Observed:
     """Since when nodes are not ready."""
     leaving: Mapping[str, str] = field(default_factory=dict)
     """Nodes that will be gone soon, and by what that is known."""
+    departing: frozenset[str] = frozenset()
+    """Nodes whose loss says nothing against them: somebody cordoned them, or they are gone or will be soon."""
     cordoned: frozenset[str] = frozenset()
     """Nodes that take no new pods since somebody said so."""
     report: Report | None = None

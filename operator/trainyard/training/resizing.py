@@ -93,8 +93,8 @@ def _ended_well(case: Case) -> Plan:
     return case.plan(notes=(Note(Reason.RESIZED, message),), again=0.0)
 
 
-def _trouble(case: Case) -> tuple[str, str] | None:
-    """Why those that were to join do not, and the node that it may be the fault of."""
+def _trouble(case: Case) -> tuple[str, PodState | None] | None:
+    """Why those that were to join do not, and the pod that did not come up, if one did not."""
     found = case.status.resizing
     assert found is not None
     joining = [pod for pod in case.current if pod.role == WORKER and not case.is_member(pod.role, pod.index)]
@@ -102,20 +102,20 @@ def _trouble(case: Case) -> tuple[str, str] | None:
         late = not pod.bound and (case.now - pod.created).total_seconds() >= BIND_SECONDS
         if pod.finished or pod.deleting_since or late or pod.node in case.observed.lost_nodes:
             why = pod.unschedulable or pod.message or pod.reason or pod.phase
-            return f"{pod.name} did not come up ({why})", pod.node
+            return f"{pod.name} did not come up ({why})", pod
     if (case.now - found.time).total_seconds() >= case.spec.start_deadline_seconds:
         slow = next((pod for pod in joining if not pod.running), None)
         why = f"{slow.name} is {slow.waiting or slow.phase}" if slow else "they were not taken in"
-        return f"not within startDeadlineSeconds={case.spec.start_deadline_seconds}: {why}", ""
+        return f"not within startDeadlineSeconds={case.spec.start_deadline_seconds}: {why}", None
     return None
 
 
-def _goes_back(case: Case, why: str, node: str) -> Plan:
+def _goes_back(case: Case, why: str, late: PodState | None) -> Plan:
     place, found = place_of(case.job), case.status.resizing
     assert place is not None
     assert found is not None
     before = Assignment(place.flavor, {**place.nodes, WORKER: place.nodes[WORKER][: found.before]})
-    case.draft.goes_back(before, case.observed.epoch, node)
+    case.draft.goes_back(before, case.observed.epoch, late)
     message = (
         f"could not grow to {len(place.nodes[WORKER])} workers: {why}; it goes on with {found.before}, undisturbed"
     )

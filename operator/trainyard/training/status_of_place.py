@@ -12,6 +12,7 @@ from trainyard.scheduling.snapshot import Assignment, Evict, Preempt, Verdict, W
 from trainyard.training.drafting import Drafting
 from trainyard.training.failure import Ended
 from trainyard.workloads import conditions
+from trainyard.workloads.pod_state import PodState
 
 
 class OfPlace(Drafting):
@@ -80,9 +81,10 @@ class OfPlace(Drafting):
         before = Resizing(attempt=self.fields["attempt"], before=self.job.counts()[WORKER], time=self.now)
         self.set(admission=self._admission(assignment, epoch), resizing=before)
 
-    def goes_back(self, assignment: Assignment, epoch: int, node: str) -> None:
-        """Does not grow after all. node: the one that may be at fault; empty if none is."""
-        self.set(admission=self._admission(assignment, epoch), resizing=None, avoid=self._avoiding(node))
+    def goes_back(self, assignment: Assignment, epoch: int, late: PodState | None) -> None:
+        """Does not grow after all. late: the pod that did not come up, if one did not."""
+        avoid = self._avoiding(late.node, blameless=late.blameless) if late else self._avoiding("")
+        self.set(admission=self._admission(assignment, epoch), resizing=None, avoid=avoid)
 
     def size(self) -> int:
         """Pods of the place that is held."""
@@ -139,7 +141,7 @@ class OfPlace(Drafting):
             admission=None,
             preemption=None,
             attempt=self.fields["attempt"] + 1,
-            avoid=self._avoiding(ended.node),
+            avoid=self._avoiding(ended.node, blameless=ended.blameless),
         )
         self.state(ConditionType.ADMITTED, False, Reason.ATTEMPT_UNDONE, ended.cause)
         self.state(ConditionType.READY, False, Reason.ATTEMPT_UNDONE, ended.cause)

@@ -64,7 +64,7 @@ class OfRun(Drafting):
             cause=ended.cause[:1024],
             time=self.now,
             step=progress.step if progress else None,
-            node=ended.node if counts else "",
+            node=ended.blamed if counts else "",
         )
         self.set(
             phase="Restarting",

@@ -72,7 +72,7 @@ def tells_of_nodes(thing: object) -> bool:
 def _failed_on(thing: object, now: datetime) -> set[str]:
     if not isinstance(thing, TrainingJob | InferenceService):
         return set()
-    nodes = {each.name for each in thing.status.avoid if each.until > now}
+    nodes = {each.name for each in thing.status.avoid if each.until > now and not each.blameless}
     if isinstance(thing, TrainingJob) and (last := thing.status.last_restart) is not None:
         recent = now - last.time < timedelta(seconds=FAILURE_SECONDS)
         nodes |= {last.node} if last.node and recent else set()

@@ -20,6 +20,12 @@ KUBELET_REFUSALS = (
 )
 """Beginnings of `status.reason` with which a kubelet turns a bound pod away: the place was wrong, not the program."""
 
+_FAULTY_REFUSALS = ("UnexpectedAdmissionError",)
+"""Of those, what may be the node's fault, as when its device plugin does not answer; the others tell of who is there."""
+_SENT_AWAY = ("Preempting", "NodeShutdown", "Terminated")
+"""With which a kubelet makes room for a more urgent pod, or shuts down in order."""
+_TERMINATED_OR_KILLED = (128 + 15, 128 + 9)
+
 
 @dataclass(frozen=True, slots=True)
 class Exit:
@@ -85,6 +91,20 @@ class PodState:
     def refused_by_node(self) -> bool:
         """The kubelet turned it away; no container ran."""
         return self.phase == "Failed" and self.exit is None and self.reason.startswith(KUBELET_REFUSALS)
+
+    @property
+    def ended_by_deletion(self) -> bool:
+        """Somebody deleted or evicted it, and its program ended of the signal that came with it."""
+        exit_ = self.exit
+        signalled = exit_ is not None and exit_.code in _TERMINATED_OR_KILLED and exit_.reason != "OOMKilled"
+        return self.deleting_since is not None and self.finished and signalled
+
+    @property
+    def blameless(self) -> bool:
+        """That it is not there any more, or never was, says nothing of its node: it was sent away, or others had taken its place."""
+        sent_away = self.reason.startswith(_SENT_AWAY) or (self.deleting_since is not None and not self.finished)
+        taken = not self.bound or (self.refused_by_node and not self.reason.startswith(_FAULTY_REFUSALS))
+        return sent_away or taken or self.ended_by_deletion
 
 
 def parse_time(text: str | None) -> datetime | None:

@@ -204,6 +204,11 @@ class World:
         """Those of `nodes` that take no new pods since somebody said so."""
         return frozenset(name for name in nodes if (view := self.nodes.get(name)) and view.unschedulable)
 
+    def departing(self, nodes: Iterable[str]) -> frozenset[str]:
+        """Those of `nodes` whose loss says nothing against them: somebody cordoned them, or they are gone or will be soon."""
+        there = {name: self.nodes.get(name) for name in nodes}
+        return frozenset(name for name, view in there.items() if not view or view.unschedulable or view.leaving)
+
     def _blind(self, now: datetime) -> bool:
         recent = sum(now - since < timedelta(minutes=10) for since in self.not_ready_since.values())
         return recent >= 2 and recent * 5 > len(self.nodes)  # noqa: PLR2004

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.nodes.looks import NOW, at
+from trainyard.api.failure import Failure
 from trainyard.nodes.errors import ErrorKind, GpuError
-from trainyard.nodes.lemons import HALF_LIFE, ONE_EVENT, Lemons, wilson
+from trainyard.nodes.lemons import HALF_LIFE, ONE_EVENT, Lemons, blames, wilson
 from trainyard.nodes.risk import level, score
 
 _ROUNDING = 1e-9
@@ -44,6 +45,21 @@ def test_a_node_has_to_stand_out_with_confidence(good: int, bad: int, sour: bool
 def test_where_everything_fails_nobody_stands_out() -> None:
     lemons = fleet(good=1, bad=5)
     assert not any(lemon.sour for number in range(20) if (lemon := lemons.of(f"n{number}", NOW)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "blameless", "expected"),
+    [
+        ("Node", False, True),
+        ("Node", True, False),
+        ("GPU", False, True),
+        ("GPU", True, False),
+        ("UserError", False, False),
+    ],
+)
+def test_a_pod_that_was_sent_away_is_no_failure_of_its_node(kind: str, blameless: bool, expected: bool) -> None:
+    told = {"attempt": 1, "class": kind, "node": "n1", "blameless": blameless, "time": NOW.isoformat()}
+    assert blames(Failure.model_validate(told)) is expected
 
 
 def test_a_gang_that_fails_blames_one_node_and_tries_all() -> None:

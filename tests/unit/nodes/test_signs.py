@@ -166,7 +166,10 @@ def test_an_annotation_of_somebody_else_says_nothing(text: str) -> None:
 
 
 def test_what_is_written_of_errors_is_read_again() -> None:
-    found = (GpuError("0", ErrorKind.XID, 3, 2.5, at(-60), 79, "one"), GpuError("1", ErrorKind.CORRECTED, 9, 1.25, at(0)))
+    found = (
+        GpuError("0", ErrorKind.XID, 3, 2.5, at(-60), 79, "one"),
+        GpuError("1", ErrorKind.CORRECTED, 9, 1.25, at(0)),
+    )
     assert errors.read(errors.write(found)) == found
 
 

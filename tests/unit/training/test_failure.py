@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from tests import builders as b
 from trainyard.api.failure import FailureClass, FailureRow
 from trainyard.api.training_job import TrainingJob
-from trainyard.training.failure import Consequence, Ended, how_ended, ignored
+from trainyard.training.failure import Consequence, Ended, how_ended, ignored, recorded
 from trainyard.training.failure_classes import REMEDIES, TABLE, classify
 from trainyard.training.observed import Observed
 from trainyard.training.workload import workload
@@ -72,6 +73,55 @@ def ended(pods: list[PodState], *rules: Mapping[str, Any]) -> Ended | None:
 )
 def test_a_failure_gets_its_class(pod: PodState, kind: FailureClass) -> None:
     assert classify(pod) == (kind, REMEDIES[kind])
+
+
+DELETED = {"deleting_since": NOW}
+RUNS = {"phase": "Running", "exit": None}
+
+
+@pytest.mark.parametrize(
+    ("pod", "consequence", "blameless"),
+    [
+        (failed(None, reason="Preempting"), Consequence.UNDO, True),
+        (failed(None, reason="OutOfnvidia.com/gpu"), Consequence.UNDO, True),
+        (failed(None, reason="UnexpectedAdmissionError"), Consequence.UNDO, False),
+        (failed(137, reason="Terminated"), Consequence.DISRUPTION, True),
+        (failed(137, reason="Evicted"), Consequence.DISRUPTION, False),
+        (replace(failed(143), **DELETED), Consequence.DISRUPTION, True),
+        (replace(failed(137), **DELETED), Consequence.DISRUPTION, True),
+        (replace(failed(137, why="OOMKilled"), **DELETED), Consequence.RESTART, False),
+        (replace(failed(1, "CUDA error"), **DELETED), Consequence.RESTART, False),
+        (replace(failed(), **RUNS, **DELETED), Consequence.DISRUPTION, True),
+        (failed(1, "CUDA error"), Consequence.RESTART, False),
+    ],
+)
+def test_a_pod_that_was_sent_away_says_nothing_of_its_node(
+    pod: PodState, consequence: Consequence, blameless: bool
+) -> None:
+    found = ended([pod])
+    assert found is not None
+    assert (found.consequence, found.blameless) == (consequence, blameless)
+    assert blameless is (found.blamed == "")
+    kept = recorded(found, None, attempt=1, step=None, now=NOW)
+    assert kept is not None
+    assert kept.blameless is blameless
+
+
+@pytest.mark.parametrize("is_deleted", [False, True], ids=["silent", "taken away after a while"])
+@pytest.mark.parametrize("departing", [False, True])
+def test_a_node_that_fell_silent_failed_unless_somebody_was_taking_it_away(is_deleted: bool, departing: bool) -> None:
+    pod = replace(failed(), **RUNS, **(DELETED if is_deleted else {}))
+    nodes = frozenset({"n0"})
+    found = how_ended(Observed(a_job(), lost_nodes=nodes, departing=nodes if departing else frozenset()), [pod])
+    assert found is not None
+    assert (found.kind, found.blameless) == (FailureClass.NODE, departing)
+
+
+def test_those_who_lost_the_connection_to_a_pod_that_was_evicted_did_not_fail() -> None:
+    evicted, peer = replace(failed(), **RUNS, **DELETED), failed(1, "NCCL: connection reset by peer", index=1)
+    found = ended([evicted, peer])
+    assert found is not None
+    assert (found.consequence, found.blamed) == (Consequence.DISRUPTION, "")
 
 
 def test_every_class_has_a_remedy_and_words_are_in_lower_case() -> None:

@@ -32,6 +32,7 @@ def test_jobs_that_failed_on_a_node_lately_are_counted_once_each() -> None:
         a_job("e", lastRestart=restarted("", 60)),
         a_job("f", lastRestart=restarted("n2", 60)),
         a_job("g"),
+        a_job("h", avoid=[{**each, "blameless": True} for each in avoid]),
     ]
     assert failures(jobs, NOW) == {"n1": 2, "n2": 1}
 
