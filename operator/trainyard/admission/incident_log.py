@@ -27,6 +27,16 @@ class IncidentLog:
         self._kept: dict[tuple[str, int, datetime], JobIncident] = {}
         self.learned = 0
         """Counted up whenever one is added."""
+        self._written = 0
+
+    @property
+    def has_news(self) -> bool:
+        """Whether something is not written down yet."""
+        return self.learned > self._written
+
+    def written(self, learned: int) -> None:
+        """What was learned until that count is written down."""
+        self._written = learned
 
     def all(self) -> list[JobIncident]:
         return list(self._kept.values())
@@ -51,6 +61,7 @@ class IncidentLog:
         theirs = {each.key: each for each in found}
         newest = sorted((self._kept | theirs).values(), key=_when)[-MOST:]
         self._kept = {each.key: each for each in newest}
+        self._written = self.learned
         if self._kept.keys() - theirs.keys():
             self.learned += 1
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from trainyard.api.names import LEARNED, LEARNED_KEY
-from trainyard.cluster.errors import AlreadyExists, ClusterError, Conflict
+from trainyard.cluster.errors import AlreadyExists, ClusterError, Conflict, NotFound
 from trainyard.cluster.resources import CONFIG_MAPS, Resource
 
 log = logging.getLogger(__name__)
@@ -36,13 +36,24 @@ class Client(Protocol):
 class Kept(Protocol):
     """What is to be kept."""
 
-    learned: int
-    """Counted up whenever there is something new in it."""
+    @property
+    def learned(self) -> int:
+        """Counted up whenever there is something new in it."""
+        ...
+
+    @property
+    def has_news(self) -> bool:
+        """Whether something is not written down yet."""
+        ...
+
+    def written(self, learned: int, /) -> None:
+        """What was learned until that count is written down."""
+        ...
 
     def to_dict(self) -> dict[str, Any]: ...
 
     def recall(self, kept: Mapping[str, Any], /) -> None:
-        """The inverse. Counts `learned` up if more is known than that. Raises ValueError if it is damaged."""
+        """The inverse; what is not written down yet and is no part of it is added. Raises ValueError if it is damaged."""
         ...
 
 
@@ -63,18 +74,15 @@ class Memory:
         self._exists = False
         self._version: str | None = None
         """Of the ConfigMap as this process knows it."""
-        self._saved = 0
 
     async def recall(self) -> None:
-        """Call before anything is learned, and when somebody else wrote: what is kept says whose word counts."""
+        """Call before anything is learned, and when somebody else wrote: what is new here is learned again on top of that."""
         try:
             found = await self._client.get(CONFIG_MAPS, self._namespace, self._name)
             self._exists, self._version = found is not None, _version(found)
             text = ((found or {}).get("data") or {}).get(self._key)
             if text:
-                learned = self._kept.learned
                 self._kept.recall(json.loads(text))
-                self._saved = learned
         except (ClusterError, ValueError) as error:
             log.warning(
                 "what was kept before is not known; it is begun anew",
@@ -88,31 +96,37 @@ class Memory:
             await self.save()
 
     async def save(self) -> None:
-        """Write what was learned since the last time, if anything was."""
-        learned = self._kept.learned
-        if learned == self._saved:
+        """Write what was learned since the last time, if anything was; if somebody else wrote meanwhile, together with that."""
+        try:
+            try:
+                await self._save()
+            except Conflict:
+                log.warning(
+                    "somebody else wrote what is kept, a restore perhaps: it is taken over, and what is new here added",
+                    extra={"configmap": self._name},
+                )
+                await self.recall()
+                await self._save()
+        except ClusterError as error:
+            log.warning(
+                "what was learned could not be kept; tried again later",
+                extra={"configmap": self._name, "why": str(error)},
+            )
+
+    async def _save(self) -> None:
+        if not self._kept.has_news:
             return
+        learned = self._kept.learned
         text = json.dumps(self._kept.to_dict(), separators=(",", ":"))
         if len(text) > _MOST_BYTES:
             log.warning(
                 "what was learned is too much for a ConfigMap and is not kept",
                 extra={"configmap": f"{self._namespace}/{self._name}", "bytes": len(text)},
             )
-            self._saved = learned
+            self._kept.written(learned)
             return
-        try:
-            await self._write({"data": {self._key: text}})
-            self._saved = learned
-        except Conflict:
-            log.warning(
-                "somebody else wrote what is kept, a restore perhaps: it is taken over", extra={"configmap": self._name}
-            )
-            await self.recall()
-        except ClusterError as error:
-            log.warning(
-                "what was learned could not be kept; tried again later",
-                extra={"configmap": self._name, "why": str(error)},
-            )
+        await self._write({"data": {self._key: text}})
+        self._kept.written(learned)
 
     async def _write(self, content: dict[str, Any]) -> None:
         if not self._exists:
@@ -126,7 +140,12 @@ class Memory:
             self._exists, self._version = True, _version(made)
             return
         as_known: dict[str, Any] = {"metadata": {"resourceVersion": self._version}} if self._version else {}
-        made = await self._client.patch(CONFIG_MAPS, self._namespace, self._name, as_known | content)
+        try:
+            made = await self._client.patch(CONFIG_MAPS, self._namespace, self._name, as_known | content)
+        except NotFound:  # somebody deleted it
+            self._exists = False
+            await self._write(content)
+            return
         self._exists, self._version = True, _version(made)
 
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from trainyard.api.failure import Failure, FailureClass
+from trainyard.scheduling.unwritten import Unwritten
 
 BLAMED = frozenset({FailureClass.GPU, FailureClass.NODE, FailureClass.HANG, FailureClass.NETWORK})
 """Classes of failure that may be a node's."""
@@ -54,6 +55,15 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
+class _Outcome:
+    """How an attempt ended. failed: the node to blame; empty if it did not fail."""
+
+    nodes: frozenset[str]
+    failed: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Lemon:
     """What is held of a node. low and high: the 95 % interval of its share of failures; elsewhere: the share of the others."""
 
@@ -83,18 +93,35 @@ class Lemons:
         self._tallies: dict[str, Tally] = {}
         self._all: Tally | None = None
         """Their sum: all fade alike, so it fades like one."""
-        self.learned = 0
+        self._unwritten = Unwritten[_Outcome]()
+
+    @property
+    def learned(self) -> int:
         """Counted up whenever something was learned."""
+        return self._unwritten.learned
+
+    @property
+    def has_news(self) -> bool:
+        """Whether something is not written down yet."""
+        return bool(self._unwritten)
+
+    def written(self, learned: int) -> None:
+        """What was learned until that count is written down."""
+        self._unwritten.written(learned)
 
     def outcome(self, nodes: Iterable[str], failed: str, now: datetime) -> None:
         """An attempt on these nodes ended. failed: the node to blame; empty if it did not fail."""
-        for name in set(nodes):
-            before = self._tallies.pop(name, Tally(0.0, 0.0, now))
-            self._tallies[name] = before.tried(name == failed, now)
+        told = _Outcome(frozenset(nodes), failed, now)
+        self._count(told)
+        self._unwritten.add(told)
+
+    def _count(self, told: "_Outcome") -> None:
+        for name in told.nodes:
+            before = self._tallies.pop(name, Tally(0.0, 0.0, told.at))
+            self._tallies[name] = before.tried(name == told.failed, told.at)
         while len(self._tallies) > MOST:
             self._tallies.pop(next(iter(self._tallies)))
         self._all = None
-        self.learned += 1
 
     def of(self, name: str, now: datetime) -> Lemon | None:
         """None for a node on which nothing ended yet."""
@@ -121,7 +148,7 @@ class Lemons:
         }
 
     def recall(self, kept: Mapping[str, Any]) -> None:
-        """The inverse of `to_dict`. Raises ValueError if it is damaged."""
+        """The inverse of `to_dict`; what was learned here and is not written yet is added. Raises ValueError if it is damaged."""
         try:
             found = {
                 str(name): Tally(float(trials), float(failures), datetime.fromisoformat(at).astimezone(UTC))
@@ -132,6 +159,8 @@ class Lemons:
         if any(not 0 <= each.failures <= each.trials for each in found.values()):
             raise ValueError("what was learned of nodes is damaged and is to be deleted: more failures than attempts")
         self._tallies, self._all = found, None
+        for each in self._unwritten:
+            self._count(each)
 
 
 def blames(failure: Failure) -> bool:

@@ -18,6 +18,7 @@ from trainyard.scheduling.engine import Engine
 from trainyard.scheduling.forecast import Forecast, Line, crowd, line_for
 from trainyard.scheduling.remedies import remedies
 from trainyard.scheduling.snapshot import Admit, Decision, Snapshot, Wait, WorkloadKey
+from trainyard.scheduling.unwritten import Unwritten
 from trainyard.scheduling.whatif import Settled
 from trainyard.workloads import conditions
 
@@ -54,6 +55,23 @@ class _Waiting:
     reason: object = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    """A job that ended by itself."""
+
+    features: Features
+    seconds: float
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Waited:
+    """One that found a line, and how long it waited then."""
+
+    line: Line
+    seconds: float
+
+
 class Outlooks:
     """Learns in the scheduler's thread, answers in the event loop's: each answer is one look into a dict."""
 
@@ -64,10 +82,31 @@ class Outlooks:
         self._ended, self._search_after = 0, 0.0
         self._newest: datetime | None = None
         """When the last job ended of those that were counted."""
-        self.learned = 0
-        """Counted up whenever something was learned."""
+        self._unwritten = Unwritten[_Ran | _Waited]()
         self._expected: dict[str, float | None] = {}
         self._waiting: dict[WorkloadKey, _Waiting] = {}
+
+    @property
+    def learned(self) -> int:
+        """Counted up whenever something was learned."""
+        return self._unwritten.learned
+
+    @property
+    def has_news(self) -> bool:
+        """Whether something is not written down yet."""
+        return bool(self._unwritten)
+
+    def written(self, learned: int) -> None:
+        """What was learned until that count is written down."""
+        self._unwritten.written(learned)
+
+    def _observe(self, told: _Ran | _Waited) -> None:
+        if isinstance(told, _Waited):
+            self._forecast.observe(told.line, told.seconds)
+            return
+        self._durations.observe(told.features, told.seconds)
+        self._ended += 1
+        self._newest = max(told.at, self._newest or told.at)
 
     # How long jobs run.
 
@@ -75,10 +114,10 @@ class Outlooks:
         """A job is over; one that failed or was stopped says nothing of how long such jobs run."""
         status = job.status
         if conditions.holds(status.conditions, ConditionType.COMPLETE) and status.start_time and status.completion_time:
-            self._durations.observe(_features(job), (status.completion_time - status.start_time).total_seconds())
-            self._ended += 1
-            self.learned += 1
-            self._newest = max(status.completion_time, self._newest or status.completion_time)
+            seconds = (status.completion_time - status.start_time).total_seconds()
+            told = _Ran(_features(job), seconds, status.completion_time)
+            self._observe(told)
+            self._unwritten.add(told)
 
     def ended_before(self, jobs: Iterable[TrainingJob]) -> None:
         """Jobs that were found over: those that ended later than what is remembered are news."""
@@ -97,7 +136,7 @@ class Outlooks:
         }
 
     def recall(self, kept: Mapping[str, Any]) -> None:
-        """The inverse of `to_dict`, for one that has learned nothing yet. Raises ValueError if it is damaged."""
+        """The inverse of `to_dict`; what was learned here, is not written yet and is news to it is added. Raises ValueError if it is damaged."""
         try:
             durations, forecast = Durations.from_dict(kept["durations"]), Forecast.from_dict(kept["waits"])
             newest = datetime.fromisoformat(kept["newest"]).astimezone(UTC) if kept["newest"] else None
@@ -105,6 +144,10 @@ class Outlooks:
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"what was learned is damaged and is to be deleted: {error!r}") from error
         self._durations, self._forecast, self._newest, self._ended = durations, forecast, newest, ended
+        if newest is not None:  # whoever wrote that has read the same jobs; a start is seen by one alone
+            self._unwritten.known(lambda each: isinstance(each, _Ran) and each.at <= newest)
+        for each in self._unwritten:
+            self._observe(each)
 
     def seconds(self, job: TrainingJob) -> float | None:
         """How long it is expected to run: what it says, else what was learned; None if nobody knows. Stays as it was first told."""
@@ -135,8 +178,9 @@ class Outlooks:
                 waits[each.key] = each
             elif isinstance(each, Admit) and (known := self._waiting.pop(each.key, None)) is not None:
                 waited = (now - known.since).total_seconds()
-                self._forecast.observe(known.line, waited)
-                self.learned += 1
+                told = _Waited(known.line, waited)
+                self._observe(told)
+                self._unwritten.add(told)
                 self._missed(known.line.queue, abs(waited - known.likely))
         in_line = {key for key, each in waits.items() if each.verdict.reason not in _STANDS}
         left = [key for key in self._waiting if key in waits and key not in in_line]

@@ -13,8 +13,9 @@ from trainyard.admission.memory import Memory
 from trainyard.api.incident import JobIncident
 from trainyard.api.names import LEARNED
 from trainyard.api.training_job import TrainingJob
-from trainyard.cluster.errors import AlreadyExists, Conflict, Forbidden, Unreachable
+from trainyard.cluster.errors import AlreadyExists, Conflict, Forbidden, NotFound, Unreachable
 from trainyard.cluster.resources import Resource
+from trainyard.nodes.lemons import Lemons
 from trainyard.workloads.outlook import ENOUGH, Outlooks
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -27,7 +28,7 @@ class OneConfigMap:
         self.obj: dict[str, Any] | None = {"data": {"learned.json": text}} if text is not None else None
         self.writes: list[str] = []
         self.fails: Exception | None = None
-        self.conflicts = False
+        self.conflicts = self.conflicts_once = False
 
     async def get(self, _resource: Resource, _namespace: str | None, name: str) -> dict[str, Any] | None:
         assert name == LEARNED
@@ -46,8 +47,11 @@ class OneConfigMap:
         self, _resource: Resource, _namespace: str | None, _name: str, patch: dict[str, Any]
     ) -> dict[str, Any]:
         self._fail()
-        if self.conflicts:
+        if self.conflicts or self.conflicts_once:
+            self.conflicts_once = False
             raise Conflict("somebody else wrote")
+        if self.obj is None:
+            raise NotFound("there is no such ConfigMap")
         self.writes.append("patch")
         self.obj = patch
         return patch
@@ -209,6 +213,54 @@ async def test_what_cannot_be_read_after_somebody_else_wrote_costs_nothing_that_
     client.conflicts = False
     await memory.save()
     assert client.writes == ["patch"]
+
+
+async def test_a_configmap_that_somebody_deleted_is_made_anew_with_all_that_is_known() -> None:
+    client = OneConfigMap()
+    memory, outlooks = await remembering(client)
+    for number in range(ENOUGH):
+        outlooks.ended(a_job(number))
+    await memory.save()
+    client.obj = None
+    outlooks.ended(a_job(ENOUGH))
+    await memory.save()
+    assert client.writes == ["create", "create"]
+    _, other = await remembering(client)
+    assert other.to_dict() == outlooks.to_dict()
+
+
+async def test_what_was_learned_meanwhile_is_added_to_what_somebody_else_wrote() -> None:
+    """A save at the end of a process is the last: what it does not write is lost."""
+    client, theirs = OneConfigMap(json.dumps(Outlooks(HandClock(NOW)).to_dict())), Outlooks(HandClock(NOW))
+    memory, outlooks = await remembering(client)
+    for number in range(ENOUGH):
+        theirs.ended(a_job(number))
+    outlooks.ended(a_job(0))  # which they have read, too
+    outlooks.ended(a_job(ENOUGH))
+    client.obj = {"data": {"learned.json": json.dumps(theirs.to_dict())}}
+    client.conflicts_once = True
+    await memory.save()
+    theirs.ended(a_job(ENOUGH))
+    assert client.obj is not None
+    assert json.loads(client.obj["data"]["learned.json"]) == theirs.to_dict() == outlooks.to_dict()
+    await memory.save()
+    assert client.writes == ["patch"]
+
+
+async def test_outcomes_of_nodes_that_nobody_wrote_yet_outlive_what_somebody_else_wrote() -> None:
+    client, lemons, theirs = OneConfigMap("{}"), Lemons(), Lemons()
+    memory = Memory(client, lemons, "trainyard-system", LEARNED, "learned.json")
+    await memory.recall()
+    lemons.outcome(["n1"], "n1", NOW)
+    theirs.outcome(["n1", "n2"], "", NOW)
+    client.obj = {"data": {"learned.json": json.dumps(theirs.to_dict())}}
+    client.conflicts_once = True
+    await memory.save()
+    assert client.obj is not None
+    assert {name: each[:2] for name, each in json.loads(client.obj["data"]["learned.json"]).items()} == {
+        "n1": [2, 1],
+        "n2": [1, 0],
+    }
 
 
 def struck(job: str) -> JobIncident:
