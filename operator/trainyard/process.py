@@ -154,7 +154,8 @@ class Process:
             asyncio.create_task(self.audit.watch(), name="audit"),
         ]
         takers = {resource.plural: app.caches[kind].observe for kind, resource in OURS.items()}
-        watch = KindWatch(takers, self.config.kubeconfig, self.stop.set, confined=bool(self.config.namespaces))
+        confined = bool(self.config.namespaces)
+        watch = KindWatch(takers, self.config.kubeconfig, self.stop.set, self.metrics.kube_call, confined=confined)
         app.sight.on_change(watch.see)
         watch.start()
         log.info("leading", extra={"identity": self.identity})

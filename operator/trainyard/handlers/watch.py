@@ -17,6 +17,7 @@ import uvloop
 from kopf._cogs.structs.references import Insights, NamespaceName
 
 from trainyard.handlers.kinds import Take, register
+from trainyard.handlers.session import CallCounter, CountedLogin
 from trainyard.handlers.settings import NoMemories, settings
 
 _JOIN_SECONDS = 10.0
@@ -26,14 +27,20 @@ class KindWatch:
     """Feeds events of our kinds to `takers`, in the event loop that called `start`."""
 
     def __init__(
-        self, takers: Mapping[str, Take], kubeconfig: Path | None, ended: Callable[[], None], *, confined: bool = False
+        self,
+        takers: Mapping[str, Take],
+        kubeconfig: Path | None,
+        ended: Callable[[], None],
+        count: CallCounter,
+        *,
+        confined: bool = False,
     ) -> None:
-        """takers: by plural. ended: called in the loop of `start` when kopf ended by itself.
+        """takers: by plural. ended: called in the loop of `start` when kopf ended by itself. count: hears of kopf's requests.
 
         confined: follow no namespaces but those that `see` tells of.
         """
         self.error: BaseException | None = None
-        self._takers, self._ended = takers, ended
+        self._takers, self._ended, self._count = takers, ended, count
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
         self._main: asyncio.AbstractEventLoop | None = None
@@ -67,7 +74,9 @@ class KindWatch:
         register(registry, {plural: partial(self._hand_over, take) for plural, take in self._takers.items()})
         # The client library looks for $KUBECONFIG when it is imported, which was long ago; kopf looks now.
         login = kopf.login_via_client if self._kubeconfig is None else kopf.login_with_kubeconfig
-        kopf.on.login(registry=registry, id="login", errors=kopf.ErrorsMode.PERMANENT)(login)
+        kopf.on.login(registry=registry, id="login", errors=kopf.ErrorsMode.PERMANENT)(
+            CountedLogin(login, self._count).session
+        )
         try:
             uvloop.run(self._operate(registry))
         except Exception as error:  # noqa: BLE001  raised again by the process

@@ -2,12 +2,17 @@
 
 from typing import Any
 
+import aiohttp
 import kopf
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from kopf._cogs.structs.bodies import RawBody
+from yarl import URL
 
 from trainyard.app import OURS
 from trainyard.handlers.kinds import register
+from trainyard.handlers.session import CountedLogin, named
 from trainyard.handlers.settings import NoDiffBase, NoMemories, NoProgress, settings
 
 
@@ -41,6 +46,61 @@ async def test_kopf_remembers_no_object() -> None:
     memories, body = NoMemories(), RawBody(metadata={"name": "a", "uid": "u"})
     await memories.recall(body)
     assert list(memories.iter_all_memories()) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", "/apis/trainyard.dev/v1alpha1/trainingjobs?watch=true", ("watch", "trainingjobs.trainyard.dev")),
+        ("GET", "/apis/trainyard.dev/v1alpha1/trainingjobs", ("list", "trainingjobs.trainyard.dev")),
+        ("GET", "/apis/trainyard.dev/v1alpha1/namespaces/a/trainingjobs/b", ("get", "trainingjobs.trainyard.dev")),
+        ("PATCH", "/api/v1/namespaces/a/pods/b", ("patch", "pods")),
+        ("GET", "/api/v1/namespaces/a", ("get", "namespaces")),
+        ("GET", "/apis/trainyard.dev/v1alpha1", ("get", "discovery")),
+        ("GET", "/api", ("get", "discovery")),
+        ("GET", "/", ("get", "discovery")),
+    ],
+)
+def test_a_request_of_kopf_is_named_as_rbac_names_it(method: str, path: str, expected: tuple[str, str]) -> None:
+    assert named(method, URL(f"https://api:6443{path}")) == expected
+
+
+async def test_requests_of_kopf_are_counted_with_their_status_or_none() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({}, status=403 if request.path.endswith("queues") else 200)
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    counted: list[tuple[str, str, int]] = []
+    async with TestServer(app) as server:
+        info = kopf.ConnectionInfo(server=f"http://127.0.0.1:{server.port}")
+        login = CountedLogin(lambda **_: info, lambda verb, name, code, *_: counted.append((verb, name, code)))
+        found = await login.session()
+        assert found is not None
+        base = f"{found.server}/apis/trainyard.dev/v1alpha1"
+        for name in ("trainingjobs", "queues"):
+            async with found.aiohttp_session.get(f"{base}/{name}") as response:
+                await response.read()
+    with pytest.raises(aiohttp.ClientError):
+        await found.aiohttp_session.get(f"{base}/flavors")
+    assert counted == [
+        ("list", "trainingjobs.trainyard.dev", 200),
+        ("list", "queues.trainyard.dev", 403),
+        ("list", "flavors.trainyard.dev", 0),
+    ]
+    await found.aiohttp_session.close()
+
+
+async def test_credentials_that_the_api_server_refused_are_not_taken_again_and_new_ones_are() -> None:
+    """kopf compares what a login brings with what was refused."""
+    infos = [kopf.ConnectionInfo(server="http://api", token=token) for token in ("old", "old", "new")]
+    login = CountedLogin(lambda **_: infos.pop(0), lambda *_: None)
+    first, same, other = [await login.session() for _ in range(3)]
+    assert first == same
+    assert first != other
+    for each in (first, other):
+        assert each is not None
+        await each.aiohttp_session.close()
 
 
 @pytest.mark.fault(31)

@@ -67,7 +67,7 @@ QUEUE_AGE = gauge(
 KUBE_REQUESTS = counter(
     "kube_requests",
     Group.OPERATOR,
-    "Requests to the API server by HTTP status; 0 for no answer.",
+    "Requests to the API server by HTTP status, those of kopf among them; 0 for no answer. A watch of ours is counted when it ends, one of kopf's when it begins.",
     "verb",
     "resource",
     "code",
