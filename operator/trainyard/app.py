@@ -46,6 +46,7 @@ from trainyard.cluster.resources import (
     INFERENCE_SERVICES,
     NAMESPACES,
     NODES,
+    POD_DISRUPTION_BUDGETS,
     PODS,
     QUEUES,
     SERVICES,
@@ -128,7 +129,7 @@ class App:
         self.reports, self.gateways, self.decisions = ReportBoard(), GatewayBoard(), Decisions()
         self.queue: WorkQueue[Key] = WorkQueue("objects", clock, ground.random, observer=ground.metrics.reconciled)
         self.events = EventRecorder(client, clock, "trainyard", ground.identity)
-        seen = (PODS, NAMESPACES, CLAIMS, SERVICES, DEPLOYMENTS)
+        seen = (PODS, NAMESPACES, CLAIMS, SERVICES, DEPLOYMENTS, POD_DISRUPTION_BUDGETS)
         self.sight = sight = Sight(ground.namespaces, [each.plural for each in seen])
         self.caches = {
             kind: ExternalCache(
@@ -145,6 +146,9 @@ class App:
                 client, SERVICES, clock, ground.random, keep=KEPT["Service"], label_selector=_MANAGED, sight=sight
             ),
             "Deployment": Informer(client, DEPLOYMENTS, clock, ground.random, label_selector=_MANAGED, sight=sight),
+            "PodDisruptionBudget": Informer(
+                client, POD_DISRUPTION_BUDGETS, clock, ground.random, label_selector=_MANAGED, sight=sight
+            ),
         }
         self._sighted: asyncio.Queue[str] = asyncio.Queue()
         for kind, cache in (*self.caches.items(), *self.informers.items()):

@@ -89,6 +89,21 @@ async def test_an_edited_gateway_is_put_right_once_and_one_that_is_deleted_comes
         await judge(sim)
 
 
+async def test_a_disruption_budget_that_somebody_deletes_comes_back_and_one_comes_with_a_second_gateway() -> None:
+    async with Simulation() as sim:
+        sim.create(b.inference_service("s", b.spec(gateway={"replicas": 1})))
+        await sim.until(lambda: len(sim.api.all(DEPLOYMENTS)) == 1, 30)
+        assert sim.api.all(POD_DISRUPTION_BUDGETS) == []
+        sim.change(INFERENCE_SERVICES, "s", gateway={"replicas": 2})
+        await sim.until(lambda: len(sim.api.all(POD_DISRUPTION_BUDGETS)) == 1, 30)
+        (budget,) = sim.api.all(POD_DISRUPTION_BUDGETS)
+        await sim.delete(POD_DISRUPTION_BUDGETS, budget["metadata"]["name"])
+        await sim.until(lambda: len(sim.api.all(POD_DISRUPTION_BUDGETS)) == 1, 30)
+        writes = len(sim.writes(POD_DISRUPTION_BUDGETS))
+        await sim.rest(300)
+        assert len(sim.writes(POD_DISRUPTION_BUDGETS)) == writes
+
+
 @pytest.mark.fault(34)
 async def test_an_emptied_status_of_a_job_is_known_again_from_its_pods() -> None:
     async with Simulation() as sim:

@@ -68,7 +68,7 @@ their owners, which takes no right to delete. */}}
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
-  verbs: [get, create]
+  verbs: [get, list, watch, create]
 {{ include "trainyard.eventRules" . }}
 {{- end -}}
 

@@ -122,6 +122,7 @@ class InferenceController:
             claim_exists=source.claim_name is None or (meta.namespace, source.claim_name) in self._world.claims,
             neighbours=self._world.neighbours(service),
             deployment=self._world.deployments.get((meta.namespace, names.gateway_name(service))),
+            budget=self._world.budgets.get((meta.namespace, names.gateway_name(service))) == meta.uid,
             services=self._services(service),
             lost_nodes=self._world.lost(nodes, self._clock.now()),
             leaving=frozenset(self._world.leaving(nodes)),

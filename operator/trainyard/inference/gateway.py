@@ -31,10 +31,9 @@ def gateway_children(observed: Observed) -> tuple[Object, ...]:
     found = [each for each in services if observed.services.get(each["metadata"]["name"]) != ports_of(each)]
     wanted = _deployment(observed)
     if not as_wanted(observed.deployment, wanted):
-        # The budget goes first: once the Deployment is there, nobody would know that the budget is missing.
-        if service.spec.gateway.replicas > 1 and observed.deployment is None:
-            found.append(_budget(service))
         found.append(wanted)
+    if service.spec.gateway.replicas > 1 and not observed.budget:
+        found.append(_budget(service))
     return tuple(found)
 
 

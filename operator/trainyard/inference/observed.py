@@ -64,6 +64,8 @@ class Observed:
     neighbours: Mapping[str, InferenceService] = field(default_factory=dict)
     """The services of the same namespace by name, for one whose model is a graph."""
     deployment: Mapping[str, Any] | None = None
+    budget: bool = False
+    """Whether there is a disruption budget of ours for the gateways."""
     services: Mapping[str, Ports] = field(default_factory=dict)
     """Ports of the Services of ours that there are, by name."""
     outlook: Outlook | None = None

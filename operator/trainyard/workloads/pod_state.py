@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from trainyard.api.names import ATTEMPT_LABEL, FLAVOR_LABEL, INDEX_LABEL, ROLE_LABEL
+from trainyard.nodes.times import parse
 from trainyard.workloads.identity import labels_of
 
 KUBELET_REFUSALS = (
@@ -107,11 +108,6 @@ class PodState:
         return sent_away or taken or self.ended_by_deletion
 
 
-def parse_time(text: str | None) -> datetime | None:
-    """An RFC 3339 time of the API server, aware and in UTC."""
-    return datetime.fromisoformat(text).astimezone(UTC) if text else None
-
-
 def _number(label: str) -> int:
     """A number that we wrote into a label; 0 for what somebody else may have put there."""
     return int(label) if label.isascii() and label.isdecimal() else 0
@@ -137,10 +133,10 @@ def pod_state(pod: Mapping[str, Any], container: str) -> PodState:
         node=spec.get("nodeName", ""),
         phase=status.get("phase", "Pending"),
         ready=conditions.get("Ready", {}).get("status") == "True",
-        created=parse_time(metadata.get("creationTimestamp")) or datetime.fromtimestamp(0, UTC),
-        scheduled=parse_time(scheduled.get("lastTransitionTime")) if scheduled.get("status") == "True" else None,
-        started=parse_time((now_state.get("running") or now_state.get("terminated") or {}).get("startedAt")),
-        deleting_since=parse_time(metadata.get("deletionTimestamp")),
+        created=parse(metadata.get("creationTimestamp")) or datetime.fromtimestamp(0, UTC),
+        scheduled=parse(scheduled.get("lastTransitionTime")) if scheduled.get("status") == "True" else None,
+        started=parse((now_state.get("running") or now_state.get("terminated") or {}).get("startedAt")),
+        deleting_since=parse(metadata.get("deletionTimestamp")),
         address=status.get("podIP", ""),
         reason=status.get("reason", ""),
         message=status.get("message", ""),
@@ -165,5 +161,5 @@ def _exit(state: Mapping[str, Any] | None) -> Exit | None:
         int(state.get("exitCode", -1)),
         state.get("reason", ""),
         state.get("message", ""),
-        parse_time(state.get("finishedAt")),
+        parse(state.get("finishedAt")),
     )

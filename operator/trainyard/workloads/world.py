@@ -20,7 +20,7 @@ from trainyard.api.names import (
 )
 from trainyard.api.queue import Queue, QueueSpec
 from trainyard.api.training_job import TrainingJob
-from trainyard.nodes import care
+from trainyard.nodes import care, times
 from trainyard.runtime.clock import SystemClock
 from trainyard.scheduling import accounts
 from trainyard.scheduling.resources import parse_all
@@ -30,7 +30,7 @@ from trainyard.workloads.identity import labels_of, owner
 from trainyard.workloads.kept import of_node
 from trainyard.workloads.keys import Key
 from trainyard.workloads.pod_requests import pod_requests
-from trainyard.workloads.pod_state import PodState, parse_time, pod_state
+from trainyard.workloads.pod_state import PodState, pod_state
 from trainyard.workloads.ports import Ports, ports_of
 from trainyard.workloads.understood import KINDS, Damage, Ours, understand
 
@@ -73,6 +73,8 @@ class World:
         self.ports: dict[tuple[str, str], Ports] = {}
         """And its ports."""
         self.deployments: dict[tuple[str, str], Object] = {}
+        self.budgets: dict[tuple[str, str], str] = {}
+        """Disruption budgets of ours, and the uid of whose they are."""
         self.namespaces: dict[str, Mapping[str, str]] = {}
         self.nodes: dict[str, NodeView] = {}
         self._standings: dict[str, Standing] = {}
@@ -110,6 +112,9 @@ class World:
                 return _owner_keys(thing)
             case "Deployment":
                 _keep(self.deployments, place, new)
+                return _owner_keys(thing)
+            case "PodDisruptionBudget":
+                _keep(self.budgets, place, new and owner(new)[1])
                 return _owner_keys(thing)
         return self._own(Key(kind, *place), new) if kind in KINDS else set()
 
@@ -203,6 +208,10 @@ class World:
     def cordoned(self, nodes: Iterable[str]) -> frozenset[str]:
         """Those of `nodes` that take no new pods since somebody said so."""
         return frozenset(name for name in nodes if (view := self.nodes.get(name)) and view.unschedulable)
+
+    def share_gpus(self, nodes: Iterable[str]) -> bool:
+        """Whether GPUs of any of `nodes` are handed out several times."""
+        return any((view := self.nodes.get(name)) and node_health.shares_gpus(view.labels) for name in nodes)
 
     def departing(self, nodes: Iterable[str]) -> frozenset[str]:
         """Those of `nodes` whose loss says nothing against them: somebody cordoned them, or they are gone or will be soon."""
@@ -489,5 +498,5 @@ def _stays(view: NodeView) -> tuple[bool, str]:
 def _since(node: Object) -> datetime | None:
     for each in node.get("status", {}).get("conditions", ()):
         if each["type"] == "Ready":
-            return parse_time(each.get("lastTransitionTime"))
+            return times.parse(each.get("lastTransitionTime"))
     return None

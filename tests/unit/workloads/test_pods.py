@@ -7,8 +7,9 @@ import pytest
 from trainyard.api.flavor import FlavorSpec
 from trainyard.api.meta import ResourceRequirements, Toleration
 from trainyard.api.names import GPU
+from trainyard.nodes.times import parse
 from trainyard.workloads.pod_requests import pod_requests
-from trainyard.workloads.pod_state import parse_time, pod_state
+from trainyard.workloads.pod_state import pod_state
 from trainyard.workloads.pod_template import build_pod, metadata, owner_reference, pod_set, restricted_container
 
 OWNER = owner_reference("TrainingJob", "a", "u")
@@ -121,7 +122,7 @@ def test_a_pods_state_is_read() -> None:
     assert (state.attempt, state.index, state.finished, state.bound, state.running) == (2, 0, True, True, False)
     assert state.exit is not None
     assert (state.exit.code, state.exit.report, state.restarts) == (64, {"cause": "x"}, 2)
-    assert parse_time(None) is None
+    assert parse(None) is None
 
 
 @pytest.mark.fault(66)

@@ -79,6 +79,7 @@ NEEDED: tuple[Right, ...] = (
     *_rights("create", "", "persistentvolumeclaims", "events"),
     *_rights("list watch create", "", "services"),
     *_rights("list watch create patch", "apps", "deployments"),
+    *_rights("list watch create", "policy", "poddisruptionbudgets"),
     *_rights("create", "authentication.k8s.io", "tokenreviews", where=Where.CLUSTER),
     *_rights("create", "authorization.k8s.io", "subjectaccessreviews", where=Where.CLUSTER),
     Right("patch", "coordination.k8s.io", "leases", Where.OWN, OPERATOR_LEASE),

@@ -14,7 +14,7 @@ from trainyard.api.names import OPERATOR_LEASE
 from trainyard.api.queue import Queue
 from trainyard.api.training_job import TrainingJob
 from trainyard.cluster.resources import Object
-from trainyard.workloads.pod_state import parse_time
+from trainyard.nodes.times import parse
 from trainyard.workloads.understood import KINDS, Ours
 
 OPERATOR = {"app.kubernetes.io/component": "operator", "app.kubernetes.io/part-of": "trainyard"}
@@ -124,7 +124,7 @@ def name_of(obj: Object) -> str:
 
 def time_of(value: Any) -> datetime | None:
     """A time as Kubernetes writes it; None for what is none."""
-    return parse_time(value) if isinstance(value, str) else None
+    return parse(value) if isinstance(value, str) else None
 
 
 def _namespace(obj: Object) -> str:
