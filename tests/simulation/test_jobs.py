@@ -310,7 +310,7 @@ async def test_an_operator_that_starts_anew_knows_how_long_jobs_ran_that_are_gon
     async with Simulation(nodes=1, gpus=8) as sim:
         sim.create(*(b.training_job(f"early-{number}", b.gpus(1), b.runs(60), b.ttl(1)) for number in range(24)))
         await sim.until(
-            lambda: not sim.process.app.world.training_jobs() and sim.process.app.outlooks.learned > 24, 600
+            lambda: not sim.process.app.world.training_jobs() and sim.process.app.outlooks.unwritten.learned > 24, 600
         )
         await sim.process.stop()
         await sim.start()

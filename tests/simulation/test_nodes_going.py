@@ -1,5 +1,7 @@
 """Nodes that say that they will be gone soon: a gang's part moves, after a checkpoint, before they go."""
 
+from functools import partial
+
 import pytest
 
 from tests import builders as b
@@ -109,6 +111,10 @@ async def test_a_drained_node_is_left_without_waiting_for_a_pod_that_cannot_be_b
         assert sim.status("a")["attempt"] == 1
 
 
+def is_left(sim: Simulation, node: str) -> bool:
+    return node not in [*sim.nodes("s"), *sim.nodes("t")]
+
+
 async def test_services_whose_node_is_scaled_down_hold_nothing_against_it_when_it_comes_back() -> None:
     async with Simulation(nodes=2, gpus=4) as sim:
         for name in ("s", "t"):
@@ -120,7 +126,7 @@ async def test_services_whose_node_is_scaled_down_hold_nothing_against_it_when_i
             there = sim.api.get(NODES, None, node)
             assert there is not None
             sim.api.remove(NODES, None, node)
-            await sim.until(lambda gone=node: gone not in [*sim.nodes("s"), *sim.nodes("t")], 60)
+            await sim.until(partial(is_left, sim, node), 60)
             sim.api.put(NODES, there)
         avoided = [each for name in ("s", "t") for each in sim.served(name)["avoid"]]
         assert avoided

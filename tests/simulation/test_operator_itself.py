@@ -11,7 +11,6 @@ from tests.simulation.journeys import JOURNEYS, undisturbed
 from tests.simulation.operator_sim import CLOCK, Simulation
 from tests.simulation.oracles import end_state, judge, running
 from trainyard.cluster.resources import EVENTS, INFERENCE_SERVICES, PODS, TRAINING_JOBS, Object
-from trainyard.workloads.keys import Key
 
 pytestmark = pytest.mark.looptime
 
@@ -106,7 +105,10 @@ async def test_an_object_that_makes_no_sense_is_tried_ever_more_seldom_and_holds
         await sim.rest(300)
         sim.create(b.training_job("a", b.runs(5)), b.inference_service("s"))
         await sim.until(lambda: sim.phase("a") == "Complete" and sim.served("s").get("phase") == "Ready", 30)
-        assert sim.process.app.queue.failures_of(Key("TrainingJob", "team", "odd")) <= 15
+        errors = {"kind": "TrainingJob", "result": "error"}
+        times = sim.process.app.ground.metrics.registry.get_sample_value("trainyard_reconcile_total", errors)
+        assert times is not None
+        assert 3 <= times <= 15
 
 
 def _unreadable(name: str) -> Object:

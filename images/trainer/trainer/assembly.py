@@ -10,7 +10,7 @@ from trainer.control import StopSignal
 from trainer.datasets.catalogue import Task
 from trainer.datasets.preparation import PreparedData
 from trainer.datasets.raw import RawData
-from trainer.energy import open_meter
+from trainer.energy import open_together
 from trainer.environment import Environment
 from trainer.errors import ConfigurationError
 from trainer.evaluation import Judge, Samples
@@ -76,7 +76,7 @@ def assemble(
         stop=stop,
         spending=spending,
         pace=Pace(strategy, group.device, compiled=training.compile),
-        energy=open_meter(group.device),
+        energy=open_together(group),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from trainyard.api.incident import JobIncident
+from trainyard.scheduling.unwritten import Unwritten
 
 log = logging.getLogger(__name__)
 
@@ -25,18 +26,7 @@ class IncidentLog:
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, int, datetime], JobIncident] = {}
-        self.learned = 0
-        """Counted up whenever one is added."""
-        self._written = 0
-
-    @property
-    def has_news(self) -> bool:
-        """Whether something is not written down yet."""
-        return self.learned > self._written
-
-    def written(self, learned: int) -> None:
-        """What was learned until that count is written down."""
-        self._written = learned
+        self.unwritten = Unwritten[JobIncident]()
 
     def all(self) -> list[JobIncident]:
         return list(self._kept.values())
@@ -61,9 +51,9 @@ class IncidentLog:
         theirs = {each.key: each for each in found}
         newest = sorted((self._kept | theirs).values(), key=_when)[-MOST:]
         self._kept = {each.key: each for each in newest}
-        self._written = self.learned
-        if self._kept.keys() - theirs.keys():
-            self.learned += 1
+        self.unwritten.known(lambda _each: True)
+        for key in self._kept.keys() - theirs.keys():
+            self.unwritten.add(self._kept[key])
 
     def _add(self, incident: JobIncident) -> bool:
         if incident.key in self._kept:
@@ -74,7 +64,7 @@ class IncidentLog:
                 return False
             del self._kept[oldest.key]
         self._kept[incident.key] = incident
-        self.learned += 1
+        self.unwritten.add(incident)
         return True
 
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from trainyard.api.names import LEARNED, LEARNED_KEY
 from trainyard.cluster.errors import AlreadyExists, ClusterError, Conflict, NotFound
 from trainyard.cluster.resources import CONFIG_MAPS, Resource
+from trainyard.scheduling.unwritten import Unwritten
 
 log = logging.getLogger(__name__)
 
@@ -37,18 +38,7 @@ class Kept(Protocol):
     """What is to be kept."""
 
     @property
-    def learned(self) -> int:
-        """Counted up whenever there is something new in it."""
-        ...
-
-    @property
-    def has_news(self) -> bool:
-        """Whether something is not written down yet."""
-        ...
-
-    def written(self, learned: int, /) -> None:
-        """What was learned until that count is written down."""
-        ...
+    def unwritten(self) -> Unwritten[Any]: ...
 
     def to_dict(self) -> dict[str, Any]: ...
 
@@ -114,19 +104,20 @@ class Memory:
             )
 
     async def _save(self) -> None:
-        if not self._kept.has_news:
+        unwritten = self._kept.unwritten
+        if not unwritten.has_news:
             return
-        learned = self._kept.learned
+        learned = unwritten.learned
         text = json.dumps(self._kept.to_dict(), separators=(",", ":"))
         if len(text) > _MOST_BYTES:
             log.warning(
                 "what was learned is too much for a ConfigMap and is not kept",
                 extra={"configmap": f"{self._namespace}/{self._name}", "bytes": len(text)},
             )
-            self._kept.written(learned)
+            unwritten.written(learned)
             return
         await self._write({"data": {self._key: text}})
-        self._kept.written(learned)
+        unwritten.written(learned)
 
     async def _write(self, content: dict[str, Any]) -> None:
         if not self._exists:

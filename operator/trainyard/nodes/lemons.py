@@ -93,27 +93,13 @@ class Lemons:
         self._tallies: dict[str, Tally] = {}
         self._all: Tally | None = None
         """Their sum: all fade alike, so it fades like one."""
-        self._unwritten = Unwritten[_Outcome]()
-
-    @property
-    def learned(self) -> int:
-        """Counted up whenever something was learned."""
-        return self._unwritten.learned
-
-    @property
-    def has_news(self) -> bool:
-        """Whether something is not written down yet."""
-        return bool(self._unwritten)
-
-    def written(self, learned: int) -> None:
-        """What was learned until that count is written down."""
-        self._unwritten.written(learned)
+        self.unwritten = Unwritten[_Outcome]()
 
     def outcome(self, nodes: Iterable[str], failed: str, now: datetime) -> None:
         """An attempt on these nodes ended. failed: the node to blame; empty if it did not fail."""
         told = _Outcome(frozenset(nodes), failed, now)
         self._count(told)
-        self._unwritten.add(told)
+        self.unwritten.add(told)
 
     def _count(self, told: "_Outcome") -> None:
         for name in told.nodes:
@@ -159,7 +145,7 @@ class Lemons:
         if any(not 0 <= each.failures <= each.trials for each in found.values()):
             raise ValueError("what was learned of nodes is damaged and is to be deleted: more failures than attempts")
         self._tallies, self._all = found, None
-        for each in self._unwritten:
+        for each in self.unwritten:
             self._count(each)
 
 

@@ -62,8 +62,6 @@ class WorkQueue(Generic[K]):
         observer: QueueObserver | None = None,
     ) -> None:
         self.name = name
-        self.failures = 0
-        """Reconciles that raised since the start."""
         self._clock = clock
         self._random = random
         self._backoff = backoff or BackoffPolicy()
@@ -77,30 +75,11 @@ class WorkQueue(Generic[K]):
         self._stopping = False
         self._idle: deque[asyncio.Future[None]] = deque()
 
-    @property
-    def depth(self) -> int:
-        """Keys that are due and wait for a worker."""
-        return len(self._ready) + len(self._dirty)
-
-    @property
-    def delayed(self) -> int:
-        """Keys that will become due by time."""
-        return len(self._timers)
-
-    @property
-    def busy(self) -> int:
-        """Keys that a worker holds now."""
-        return len(self._busy)
-
     def waiting(self) -> Iterator[tuple[K, float]]:
         """Keys that are due and wait for a worker, and for how many seconds they have been."""
         now = self._clock.monotonic()
         for key, due in (*self._ready.items(), *self._dirty.items()):
             yield key, now - due
-
-    def failures_of(self, key: K) -> int:
-        """Failures in a row of this key."""
-        return self._failed.get(key, 0)
 
     def add(self, key: K) -> None:
         """Make the key due now. Waiting already: nothing changes. Busy: it is looked at again afterwards."""
@@ -199,7 +178,6 @@ class WorkQueue(Generic[K]):
             self.add_after(key, again.after)
 
     def _note_failure(self, key: K) -> Again:
-        self.failures += 1
         count = self._failed[key] = self._failed.get(key, 0) + 1
         return Again(round(self._backoff.delay(count, self._random), 3))
 

@@ -34,8 +34,10 @@ class Unwritten(Generic[Observation]):
         """Whoever wrote meanwhile knows these already."""
         self._kept = deque((each for each in list(self._kept) if not is_known(each[1])), maxlen=MOST)
 
+    @property
+    def has_news(self) -> bool:
+        """Whether something is not written down yet."""
+        return bool(self._kept)
+
     def __iter__(self) -> Iterator[Observation]:
         return iter([each for _, each in list(self._kept)])
-
-    def __bool__(self) -> bool:
-        return bool(self._kept)

@@ -31,7 +31,8 @@ class Case:
         self.report = report if report is not None and report.attempt == self.status.attempt else None
         self.gang = [pod for pod in self.current if self.is_member(pod.role, pod.index)]
         """Pods of this attempt for which the others wait: no spares, none that join or leave."""
-        self.draft = Draft(observed.job, now, self.gang, self.report, draw_of(observed.job, observed.flavors))
+        draw = draw_of(observed.job, observed.flavors)
+        self.draft = Draft(observed.job, now, self.gang, self.report, draw, shares_gpus=observed.shares_gpus)
 
     def plan(
         self,

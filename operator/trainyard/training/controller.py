@@ -114,6 +114,7 @@ class TrainingController:
             silent_since=self._world.silent_since(nodes),
             leaving=self._world.leaving(nodes),
             departing=self._world.departing(nodes),
+            shares_gpus=self._world.share_gpus(nodes),
             cordoned=self._world.cordoned(nodes),
             report=self._reports.of(meta.uid),
             epoch=self._epoch(),

@@ -30,12 +30,14 @@ class Drafting:
         pods: Sequence[PodState] = (),
         report: Report | None = None,
         draw: Draw = NOTHING,
+        *,
+        shares_gpus: bool = False,
     ) -> None:
-        """pods, report: of the current attempt, draw: of the place; for ledger and incidents."""
+        """pods, report: of the current attempt, draw, shares_gpus: of the place; for ledger and incidents."""
         self.job = job
         self.now = now
         said, said_at = (report.body, report.received) if report else ({}, None)
-        self._sight = Sight(job, now, tuple(pods), said, said_at, draw)
+        self._sight = Sight(job, now, tuple(pods), said, said_at, draw, shares_gpus)
         self.fields: dict[str, Any] = {name: getattr(job.status, name) for name in TrainingJobStatus.model_fields}
         self.set(observed_generation=job.metadata.generation, gpus=job.gpus())
 

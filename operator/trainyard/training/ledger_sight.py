@@ -35,6 +35,8 @@ class Sight:
     said_at: datetime | None = None
     draw: Draw = NOTHING
     """What the job draws and pays in its place."""
+    shares_gpus: bool = False
+    """Whether others may be on the same GPUs."""
 
     @property
     def stepped(self) -> bool:
@@ -73,8 +75,8 @@ class Sight:
 
     @property
     def joules(self) -> float:
-        """Energy that the run's trainer has measured since its start."""
-        return float(self.heard.get("joules") or 0.0)
+        """Energy that the run's trainer has measured since its start; none where the counters are of others, too."""
+        return 0.0 if self.shares_gpus else float(self.heard.get("joules") or 0.0)
 
     @property
     def loading_at(self) -> datetime | None:

@@ -75,6 +75,8 @@ class Observed:
     """Nodes that will be gone soon, and by what that is known."""
     departing: frozenset[str] = frozenset()
     """Nodes whose loss says nothing against them: somebody cordoned them, or they are gone or will be soon."""
+    shares_gpus: bool = False
+    """Its nodes hand a GPU out several times: what its trainers read of one may be others' as well."""
     cordoned: frozenset[str] = frozenset()
     """Nodes that take no new pods since somebody said so."""
     report: Report | None = None

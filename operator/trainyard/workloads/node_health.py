@@ -22,6 +22,7 @@ _GOING = frozenset(
 _GOING_PREFIXES = ("aws-node-termination-handler/",)
 _SHUTS_DOWN = "node is shutting down"
 """With which a kubelet that shuts down in order is not ready."""
+_SHARING, _COPIES = "nvidia.com/gpu.sharing-strategy", "nvidia.com/gpu.replicas"
 FAILURE_SECONDS = 3600.0
 """How long a failure speaks against a node."""
 HALF_LIFE_SECONDS = 6 * 3600.0
@@ -40,6 +41,12 @@ def leaving(node: Mapping[str, Any]) -> str:
         if each.get("type") == "Ready" and each.get("status") != "True" and _SHUTS_DOWN in str(each.get("message", "")):
             return _SHUTS_DOWN
     return ""
+
+
+def shares_gpus(labels: Mapping[str, str]) -> bool:
+    """Whether NVIDIA's device plugin hands a GPU of the node out several times, by time slices or MPS, as its feature discovery labels it."""
+    copies = labels.get(_COPIES, "")
+    return labels.get(_SHARING, "none") != "none" or (copies.isdecimal() and int(copies) > 1)
 
 
 def failures(things: Iterable[object], now: datetime) -> dict[str, int]:

@@ -82,23 +82,9 @@ class Outlooks:
         self._ended, self._search_after = 0, 0.0
         self._newest: datetime | None = None
         """When the last job ended of those that were counted."""
-        self._unwritten = Unwritten[_Ran | _Waited]()
+        self.unwritten = Unwritten[_Ran | _Waited]()
         self._expected: dict[str, float | None] = {}
         self._waiting: dict[WorkloadKey, _Waiting] = {}
-
-    @property
-    def learned(self) -> int:
-        """Counted up whenever something was learned."""
-        return self._unwritten.learned
-
-    @property
-    def has_news(self) -> bool:
-        """Whether something is not written down yet."""
-        return bool(self._unwritten)
-
-    def written(self, learned: int) -> None:
-        """What was learned until that count is written down."""
-        self._unwritten.written(learned)
 
     def _observe(self, told: _Ran | _Waited) -> None:
         if isinstance(told, _Waited):
@@ -117,7 +103,7 @@ class Outlooks:
             seconds = (status.completion_time - status.start_time).total_seconds()
             told = _Ran(_features(job), seconds, status.completion_time)
             self._observe(told)
-            self._unwritten.add(told)
+            self.unwritten.add(told)
 
     def ended_before(self, jobs: Iterable[TrainingJob]) -> None:
         """Jobs that were found over: those that ended later than what is remembered are news."""
@@ -145,8 +131,8 @@ class Outlooks:
             raise ValueError(f"what was learned is damaged and is to be deleted: {error!r}") from error
         self._durations, self._forecast, self._newest, self._ended = durations, forecast, newest, ended
         if newest is not None:  # whoever wrote that has read the same jobs; a start is seen by one alone
-            self._unwritten.known(lambda each: isinstance(each, _Ran) and each.at <= newest)
-        for each in self._unwritten:
+            self.unwritten.known(lambda each: isinstance(each, _Ran) and each.at <= newest)
+        for each in self.unwritten:
             self._observe(each)
 
     def seconds(self, job: TrainingJob) -> float | None:
@@ -180,7 +166,7 @@ class Outlooks:
                 waited = (now - known.since).total_seconds()
                 told = _Waited(known.line, waited)
                 self._observe(told)
-                self._unwritten.add(told)
+                self.unwritten.add(told)
                 self._missed(known.line.queue, abs(waited - known.likely))
         in_line = {key for key, each in waits.items() if each.verdict.reason not in _STANDS}
         left = [key for key in self._waiting if key in waits and key not in in_line]

@@ -27,7 +27,7 @@ def test_what_is_over_is_kept_once_and_logged_once(caplog: pytest.LogCaptureFixt
     with caplog.at_level(logging.INFO):
         log.over([incident(1)])
         log.over([incident(1)])
-    assert (numbers(log), log.learned) == ([1], 1)
+    assert (numbers(log), log.unwritten.learned) == ([1], 1)
     (line,) = caplog.records
     told = line.__dict__["incident"]
     assert (told["job"], told["cause"], told["faultAt"]) == ("a", "Node", "2026-11-23T12:01:00.000000Z")
@@ -37,9 +37,11 @@ def test_the_oldest_go_when_there_are_too_many_and_do_not_come_back() -> None:
     log = IncidentLog()
     log.over(incident(number) for number in range(MOST + 2))
     assert numbers(log) == list(range(2, MOST + 2))
-    learned = log.learned
+    learned = log.unwritten.learned
     log.over([incident(0), incident(1)])
-    assert (numbers(log)[0], log.learned) == (2, learned), "a job that still exists tells of them again at each start"
+    assert (numbers(log)[0], log.unwritten.learned) == (2, learned), (
+        "a job that still exists tells of them again at each start"
+    )
 
 
 def test_what_is_kept_is_read_again_and_fits_into_a_config_map() -> None:
@@ -56,13 +58,13 @@ def test_what_somebody_else_wrote_and_what_is_known_here_are_kept_together() -> 
     ours, theirs = IncidentLog(), IncidentLog()
     ours.over([incident(1), incident(4)])
     theirs.over([incident(2), incident(4, cause="Hang")])
-    learned = ours.learned
+    learned = ours.unwritten.learned
     ours.recall(theirs.to_dict())
-    assert (numbers(ours), ours.learned) == ([1, 2, 4], learned + 1), "1 is not written yet"
+    assert (numbers(ours), ours.unwritten.learned) == ([1, 2, 4], learned + 1), "1 is not written yet"
     assert {each.cause for each in ours.all() if each.number == 4} == {"Hang"}
-    again = ours.learned
+    again = ours.unwritten.learned
     ours.recall(ours.to_dict())
-    assert ours.learned == again, "all of it is written"
+    assert ours.unwritten.learned == again, "all of it is written"
 
 
 def test_of_both_the_newest_are_kept() -> None:

@@ -108,7 +108,7 @@ async def test_jobs_that_were_counted_before_are_not_counted_again_and_later_one
     await memory.save()
     _, other = await remembering(client)
     other.ended_before([*jobs, a_job(ENOUGH)])
-    assert other.learned == 1
+    assert other.unwritten.learned == 1
 
 
 async def test_nothing_is_written_when_nothing_was_learned() -> None:

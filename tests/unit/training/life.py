@@ -32,6 +32,7 @@ class Life:
         self.flavors = {"h200": flavor} if flavor else {}
         stamp = b.meta(uid="01234567-89", generation=1, creationTimestamp=BEGIN.isoformat())
         self.job = TrainingJob.model_validate(b.training_job("a", stamp, b.gpus(2), *modifiers))
+        self.shares_gpus = False
         self.pod: PodState | None = None
         self.report: Report | None = None
         self.urgent: list[bool] = []
@@ -40,7 +41,14 @@ class Life:
     def look(self, seconds: float, decision: Decision | None = None) -> "Life":
         for _ in range(5):
             pods = (self.pod,) if self.pod else ()
-            observed = Observed(self.job, pods=pods, decision=decision, report=self.report, flavors=self.flavors)
+            observed = Observed(
+                self.job,
+                pods=pods,
+                decision=decision,
+                report=self.report,
+                flavors=self.flavors,
+                shares_gpus=self.shares_gpus,
+            )
             plan = plan_training_job(observed, at(seconds))
             if plan.status is None:
                 break

@@ -75,8 +75,11 @@ def test_a_failure_gets_its_class(pod: PodState, kind: FailureClass) -> None:
     assert classify(pod) == (kind, REMEDIES[kind])
 
 
-DELETED = {"deleting_since": NOW}
-RUNS = {"phase": "Running", "exit": None}
+def deleted(pod: PodState) -> PodState:
+    return replace(pod, deleting_since=NOW)
+
+
+RUNS = replace(failed(), phase="Running", exit=None)
 
 
 @pytest.mark.parametrize(
@@ -87,11 +90,11 @@ RUNS = {"phase": "Running", "exit": None}
         (failed(None, reason="UnexpectedAdmissionError"), Consequence.UNDO, False),
         (failed(137, reason="Terminated"), Consequence.DISRUPTION, True),
         (failed(137, reason="Evicted"), Consequence.DISRUPTION, False),
-        (replace(failed(143), **DELETED), Consequence.DISRUPTION, True),
-        (replace(failed(137), **DELETED), Consequence.DISRUPTION, True),
-        (replace(failed(137, why="OOMKilled"), **DELETED), Consequence.RESTART, False),
-        (replace(failed(1, "CUDA error"), **DELETED), Consequence.RESTART, False),
-        (replace(failed(), **RUNS, **DELETED), Consequence.DISRUPTION, True),
+        (deleted(failed(143)), Consequence.DISRUPTION, True),
+        (deleted(failed(137)), Consequence.DISRUPTION, True),
+        (deleted(failed(137, why="OOMKilled")), Consequence.RESTART, False),
+        (deleted(failed(1, "CUDA error")), Consequence.RESTART, False),
+        (deleted(RUNS), Consequence.DISRUPTION, True),
         (failed(1, "CUDA error"), Consequence.RESTART, False),
     ],
 )
@@ -110,7 +113,7 @@ def test_a_pod_that_was_sent_away_says_nothing_of_its_node(
 @pytest.mark.parametrize("is_deleted", [False, True], ids=["silent", "taken away after a while"])
 @pytest.mark.parametrize("departing", [False, True])
 def test_a_node_that_fell_silent_failed_unless_somebody_was_taking_it_away(is_deleted: bool, departing: bool) -> None:
-    pod = replace(failed(), **RUNS, **(DELETED if is_deleted else {}))
+    pod = deleted(RUNS) if is_deleted else RUNS
     nodes = frozenset({"n0"})
     found = how_ended(Observed(a_job(), lost_nodes=nodes, departing=nodes if departing else frozenset()), [pod])
     assert found is not None
@@ -118,7 +121,7 @@ def test_a_node_that_fell_silent_failed_unless_somebody_was_taking_it_away(is_de
 
 
 def test_those_who_lost_the_connection_to_a_pod_that_was_evicted_did_not_fail() -> None:
-    evicted, peer = replace(failed(), **RUNS, **DELETED), failed(1, "NCCL: connection reset by peer", index=1)
+    evicted, peer = deleted(RUNS), failed(1, "NCCL: connection reset by peer", index=1)
     found = ended([evicted, peer])
     assert found is not None
     assert (found.consequence, found.blamed) == (Consequence.DISRUPTION, "")

@@ -312,6 +312,13 @@ def test_the_time_since_the_ledger_was_written_is_added_by_what_is_drawn_now() -
     assert found.cost == pytest.approx(life.ledger.cost + 10 * 7.2 / 3600)
 
 
+def test_what_is_read_of_a_gpu_that_others_may_use_too_is_not_counted() -> None:
+    life = trains(flavor=PRICED)
+    life.shares_gpus = True
+    life.says(130, 110, firstStepAt=at(20).isoformat(), joules=50_000.0).look(130)
+    assert life.ledger.measured_joules == 0
+
+
 def test_what_trainers_measure_is_kept_apart_and_goes_on_through_starts_and_attempts() -> None:
     life = trains(flavor=PRICED)
     estimated = life.ledger.estimated_joules

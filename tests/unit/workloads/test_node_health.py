@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests import builders as b
 from trainyard.api.training_job import TrainingJob
-from trainyard.workloads.node_health import FAILURE_SECONDS, HALF_LIFE_SECONDS, failures, slowness
+from trainyard.workloads.node_health import FAILURE_SECONDS, HALF_LIFE_SECONDS, failures, shares_gpus, slowness
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -35,6 +35,21 @@ def test_jobs_that_failed_on_a_node_lately_are_counted_once_each() -> None:
         a_job("h", avoid=[{**each, "blameless": True} for each in avoid]),
     ]
     assert failures(jobs, NOW) == {"n1": 2, "n2": 1}
+
+
+@pytest.mark.parametrize(
+    ("labels", "shared"),
+    [
+        ({}, False),
+        ({"nvidia.com/gpu.sharing-strategy": "none", "nvidia.com/gpu.replicas": "1"}, False),
+        ({"nvidia.com/gpu.sharing-strategy": "time-slicing", "nvidia.com/gpu.replicas": "4"}, True),
+        ({"nvidia.com/gpu.sharing-strategy": "mps"}, True),
+        ({"nvidia.com/gpu.replicas": "4"}, True),
+        ({"nvidia.com/gpu.replicas": "many"}, False),
+    ],
+)
+def test_gpus_that_are_handed_out_several_times_are_known_by_labels(labels: dict[str, str], shared: bool) -> None:
+    assert shares_gpus(labels) is shared
 
 
 def slow_on(*nodes: str, over: float | None = None) -> list[dict[str, object]]:
