@@ -305,7 +305,6 @@ WATCHING = Group(
             99,
             "a cluster of IPv6 alone",
             "the operator, the servers and the gateways listen on both families",
-            not_survived="the operator and the model servers do; a gateway listens on IPv4 alone, so services have no address there",
         ),
     ),
 )

@@ -1,5 +1,6 @@
 """The adapter of DCGM's exporters on a cluster in memory: what it writes, when it writes nothing, and what the operator makes of it."""
 
+from functools import partial
 from random import Random
 
 import pytest
@@ -102,7 +103,7 @@ async def test_a_network_blip_clears_no_fault_and_a_reboot_does() -> None:
         await sim.until(lambda: "n0" in nodes and nodes["n0"].standing.state is NodeState.QUARANTINED, 10)
         await sim.rest(60)
         for status in ("Unknown", "True"):
-            sim.api.edit(NODES, None, "n0", lambda node, status=status: ready(node, status))
+            sim.api.edit(NODES, None, "n0", partial(ready, status))
             await sim.rest(30)
         await sim.rest(2 * CLEAR_SECONDS)
         assert nodes["n0"].standing.state is NodeState.QUARANTINED
@@ -110,7 +111,7 @@ async def test_a_network_blip_clears_no_fault_and_a_reboot_does() -> None:
         await sim.until(lambda: nodes["n0"].standing.state is NodeState.HEALTHY, CLEAR_SECONDS + 60, step=5)
 
 
-def ready(node: Object, status: str) -> None:
+def ready(status: str, node: Object) -> None:
     time = CLOCK.now().strftime("%Y-%m-%dT%H:%M:%SZ")
     others = [each for each in node["status"]["conditions"] if each["type"] != "Ready"]
     node["status"]["conditions"] = [*others, {"type": "Ready", "status": status, "lastTransitionTime": time}]

@@ -1,6 +1,7 @@
 """Everything the gateway reads from its environment, read once at start. Both containers get the same variables."""
 
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,7 @@ class Settings:
     response_seconds: int = 300
     max_body_bytes: int = 16 * 1024 * 1024
     threads: int = 2
+    ipv6: bool = False  # ports without an address listen on IPv6 as well as on IPv4
     stop_delay_seconds: float = 5.0
     stop_seconds: int = 60
 
@@ -157,9 +159,20 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
         response_seconds=_whole(env, "TRAINYARD_RESPONSE_SECONDS", 300),
         max_body_bytes=_whole(env, "TRAINYARD_MAX_BODY_BYTES", 16 * 1024 * 1024),
         threads=_whole(env, "TRAINYARD_THREADS", 2),
+        ipv6=_has_ipv6(),
         stop_delay_seconds=_whole(env, "TRAINYARD_STOP_DELAY_SECONDS", 5, 0),
         stop_seconds=_whole(env, "TRAINYARD_STOP_SECONDS", 60),
     )
+
+
+def _has_ipv6() -> bool:
+    """Whether this machine has IPv6 at all: HAProxy does not start with a port of a family that is not there."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::", 0))
+    except OSError:
+        return False
+    return True
 
 
 def _word(env: Mapping[str, str], name: str) -> str:

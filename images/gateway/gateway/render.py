@@ -36,7 +36,7 @@ def render(settings: Settings) -> str:
         copying=sections.copying(settings),
         servers=sections.servers(settings),
         max_body_bytes=settings.max_body_bytes,
-        metrics_bind=settings.metrics_bind,
+        metrics_bind=sections.place(settings, settings.metrics_bind),
         service_uid=settings.service_uid,
         grpc=_grpc(settings) if settings.grpc else "",
     )

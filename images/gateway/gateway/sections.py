@@ -78,19 +78,26 @@ def repeatable(settings: Settings, protocol: Protocol = REST) -> str:
     return f"    http-request disable-l7-retry unless {protocol.safe}{inference}"
 
 
+def place(settings: Settings, bind: str) -> str:
+    """Where to listen. HAProxy takes a port alone for one of IPv4."""
+    return f"[::]{bind} v4v6" if settings.ipv6 and bind.startswith(":") else bind
+
+
 def binds(settings: Settings) -> str:
     """Where callers come in."""
-    lines = [f"bind {settings.traffic_bind}"]
+    lines = [f"bind {place(settings, settings.traffic_bind)}"]
     if settings.tls_folder is not None:
-        lines.append(f"bind {settings.tls_bind} ssl crt {settings.tls_folder / 'tls.crt'} alpn h2,http/1.1")
+        lines.append(
+            f"bind {place(settings, settings.tls_bind)} ssl crt {settings.tls_folder / 'tls.crt'} alpn h2,http/1.1"
+        )
     return "\n".join(f"    {line}" for line in lines)
 
 
 def grpc_bind(settings: Settings) -> str:
     """Where callers of gRPC come in: with TLS there is no plain port."""
     if settings.tls_folder is None:
-        return f"    bind {settings.grpc_bind} proto h2"
-    return f"    bind {settings.grpc_bind} ssl crt {settings.tls_folder / 'tls.crt'} alpn h2"
+        return f"    bind {place(settings, settings.grpc_bind)} proto h2"
+    return f"    bind {place(settings, settings.grpc_bind)} ssl crt {settings.tls_folder / 'tls.crt'} alpn h2"
 
 
 def callers(settings: Settings, protocol: Protocol = REST) -> str:

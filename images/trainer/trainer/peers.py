@@ -71,6 +71,13 @@ class Line:
         self._connection.close()
 
 
+def _listening(port: int) -> socket.socket:
+    """On all addresses of this pod; of IPv6, too, where there is any."""
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("", port))
+
+
 def _hello(said: dict[str, Any] | None, ours: tuple[str, int]) -> tuple[int, str, bool] | None:
     """Index, start and whether the program runs, as an agent of our attempt says it; None for anybody else."""
     if said is None or (said.get("uid"), said.get("attempt")) != ours:
@@ -95,7 +102,7 @@ class Coordinator:
         """Which start of each pod's agent is known: a pod that was replaced is another."""
         self._replaced: set[str] = set()
         """Starts of agents in whose stead another came."""
-        self._server = socket.create_server(("", environment.control_port), reuse_port=False)
+        self._server = _listening(environment.control_port)
         for run in (self._accept, self._tick):
             threading.Thread(target=run, name=run.__name__, daemon=True).start()
 

@@ -79,14 +79,14 @@ class Replica:
 
 
 @asynccontextmanager
-async def replicas(*wanted: Replica) -> AsyncIterator[None]:
+async def replicas(*wanted: Replica, host: str = HOST) -> AsyncIterator[None]:
     runners = []
     for replica in wanted:
         app = web.Application(client_max_size=1 << 26)
         app.router.add_route("*", "/{path:.*}", replica.answer)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
-        await web.TCPSite(runner, HOST, 0).start()
+        await web.TCPSite(runner, host, 0).start()
         replica.port = runner.addresses[0][1]
         runners.append(runner)
     try:

@@ -41,9 +41,9 @@ class Pod0:
         self.coordinator = Coordinator(environment(0, self.port, folder), self.rounds, self.hangs.append)
         self.rounds.joined(0, running=True, anew=False, now=0)
 
-    def agent(self, start: str) -> socket.socket:
+    def agent(self, start: str, host: str = "127.0.0.1") -> socket.socket:
         """A connection of pod 1's agent."""
-        found = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        found = socket.create_connection((host, self.port), timeout=10)
         self.connections.append(found)
         say(found, uid="u", attempt=1, index=1, start=start, running=True)
         return found
@@ -85,6 +85,14 @@ def test_an_agent_in_whose_stead_another_came_is_told_so_and_ends_no_round(pod0:
     until(lambda: pod0.rounds.members[1] is Member.IDLE)
     assert hear(pod0.agent("old")) == ["replaced"]
     assert (len(pod0.rounds.failures), pod0.rounds.members[1]) == (1, Member.IDLE)
+
+
+@pytest.mark.fault(99)
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
+@pytest.mark.parametrize("host", ["::1", "127.0.0.1"])
+def test_agents_find_pod_0_by_either_family(pod0: Pod0, host: str) -> None:
+    pod0.agent("a", host)
+    until(lambda: 1 in pod0.rounds.members)
 
 
 def test_when_all_that_join_are_here_pod_0_is_asked_to_stop_in_order(pod0: Pod0, tmp_path: Path) -> None:
