@@ -87,20 +87,23 @@ def failures(random: Random) -> list[Failure]:
     ]
 
 
-def errors(random: Random, failed: list[Failure], announced: float, noise: float) -> Errors:
-    """What GPUs report: before some of the failures, and otherwise."""
+def errors(random: Random, failed: list[Failure], announced: float, noise: float) -> tuple[Errors, set[Failure]]:
+    """What GPUs report: before some of the failures, and otherwise. With the failures that were told of early enough to be foretold."""
     found: Errors = []
+    told: set[Failure] = set()
     for each in failed:
         share, signs = ANNOUNCED.get(each.cause, (0.0, ()))
         if random.random() < share * announced:
             lead, gpu = random.uniform(*LEAD_DAYS), random.randrange(GPUS)
             for sign, daily in signs:
                 for time in _times(random, daily, lead):
-                    found.append((each.time - timedelta(days=lead - time), each.node, gpu, sign))
+                    at = each.time - timedelta(days=lead - time)
+                    found.append((at, each.node, gpu, sign))
+                    told |= {each} if START <= at <= each.time - BEFORE else set()
     for sign, daily in NOISE.items():
         for time in _times(random, daily * noise * NODES * GPUS, DAYS):
             found.append((START + timedelta(days=time), random.randrange(NODES), random.randrange(GPUS), sign))
-    return sorted(found, key=lambda each: each[0])
+    return sorted(found, key=lambda each: each[0]), told
 
 
 def _times(random: Random, daily: float, days: float) -> list[float]:
@@ -151,9 +154,13 @@ class Outcome:
     right: int
     hardware: int
     foretold: Counter[str]
+    told: int
+    """Hardware failures before which something was told at all."""
+    understood: int
+    """Those of them that were foretold."""
 
 
-def judge(failed: list[Failure], found: dict[int, list[datetime]]) -> Outcome:
+def judge(failed: list[Failure], told: set[Failure], found: dict[int, list[datetime]]) -> Outcome:
     """Alarms against what happened."""
     hardware = [each for each in failed if each.cause in HARDWARE]
     of_node: dict[int, list[datetime]] = defaultdict(list)
@@ -161,12 +168,13 @@ def judge(failed: list[Failure], found: dict[int, list[datetime]]) -> Outcome:
         of_node[each.node].append(each.time)
     every = [(node, *episode) for node, looks in found.items() for episode in episodes(looks)]
     right = sum(any(begin <= time <= end + AFTER for time in of_node[node]) for node, begin, end in every)
-    foretold = Counter(
-        each.cause
+    foretold = [
+        each
         for each in hardware
         if any(timedelta(0) <= each.time - BEFORE - look < LOOK for look in found.get(each.node, ()))
-    )
-    return Outcome(len(every), right, len(hardware), foretold)
+    ]
+    causes = Counter(each.cause for each in foretold)
+    return Outcome(len(every), right, len(hardware), causes, len(told), len(told.intersection(foretold)))
 
 
 def main() -> None:
@@ -179,7 +187,8 @@ def main() -> None:
     for seed in range(arguments.seeds):
         random = Random(seed)
         failed = failures(random)
-        outcomes.append(judge(failed, alarms(errors(random, failed, arguments.announced, arguments.noise))))
+        reported, told = errors(random, failed, arguments.announced, arguments.noise)
+        outcomes.append(judge(failed, told, alarms(reported)))
     rung, right = sum(each.alarms for each in outcomes), sum(each.right for each in outcomes)
     hardware = sum(each.hardware for each in outcomes)
     foretold = sum((each.foretold for each in outcomes), Counter[str]())
@@ -196,6 +205,10 @@ def main() -> None:
         "unit": "of hardware failures",
     }
     print(json.dumps({**recall, "failures": hardware, "interruptions": sum(MIX.values()) * arguments.seeds, **about}))
+    told = sum(each.told for each in outcomes)
+    share = round(sum(each.understood for each in outcomes) / max(1, told), 3)
+    of_told = {"name": "node_health/recall_of_announced", "value": share, "unit": "of failures that were announced"}
+    print(json.dumps({**of_told, "failures": told, "ceiling_of_recall": round(told / hardware, 3), **about}))
 
 
 if __name__ == "__main__":
