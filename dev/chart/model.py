@@ -134,6 +134,8 @@ class Dcgm(Section):
     selector: str = Field(min_length=1)
     port: int = Field(ge=1, le=65535)
     seconds: float = Field(ge=5)
+    node_selector: Labels
+    tolerations: list[Toleration]
 
 
 class NodeHealth(Section):

@@ -14,6 +14,9 @@ EVERYTHING = (
     "networkPolicy.enabled=true",
     "dashboards.enabled=true",
     "defaultQueue.create=true",
+    "nodeHealth.level=act",
+    "nodeHealth.dcgm.enabled=true",
+    "audit.claimName=audit",
     f"images.operator.digest=sha256:{'0a' * 32}",
     *MONITORING,
 )

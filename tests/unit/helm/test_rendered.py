@@ -321,6 +321,22 @@ def test_the_adapter_of_dcgms_exporter_has_rights_of_its_own_and_is_told_what_it
     assert template["securityContext"]["runAsNonRoot"] is True
 
 
+def test_the_adapters_pod_goes_where_the_values_say_and_nobody_may_ask_it_anything() -> None:
+    on = ("nodeHealth.dcgm.enabled=true", "networkPolicy.enabled=true")
+    pod = only("Deployment", *on, ending="-dcgm")["spec"]["template"]["spec"]
+    assert {each["key"] for each in pod["tolerations"]} == {
+        "node.kubernetes.io/not-ready",
+        "node.kubernetes.io/unreachable",
+    }
+    policy = only("NetworkPolicy", *on, ending="-dcgm")["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert "ingress" not in policy
+    assert {"protocol": "TCP", "port": 9400} in [port for rule in policy["egress"] for port in rule["ports"]]
+    moved = (*on, "nodeHealth.dcgm.tolerations[0].operator=Exists", "nodeHealth.dcgm.nodeSelector.pool=system")
+    pod = only("Deployment", *moved, ending="-dcgm")["spec"]["template"]["spec"]
+    assert (pod["tolerations"], pod["nodeSelector"]) == ([{"operator": "Exists"}], {"pool": "system"})
+
+
 def test_no_right_is_a_wildcard() -> None:
     for each in render():
         for rule in each.get("rules", ()) if each["kind"].endswith("Role") else ():
