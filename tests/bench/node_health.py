@@ -205,10 +205,10 @@ def main() -> None:
         "unit": "of hardware failures",
     }
     print(json.dumps({**recall, "failures": hardware, "interruptions": sum(MIX.values()) * arguments.seeds, **about}))
-    told = sum(each.told for each in outcomes)
-    share = round(sum(each.understood for each in outcomes) / max(1, told), 3)
+    telling = sum(each.told for each in outcomes)
+    share = round(sum(each.understood for each in outcomes) / max(1, telling), 3)
     of_told = {"name": "node_health/recall_of_announced", "value": share, "unit": "of failures that were announced"}
-    print(json.dumps({**of_told, "failures": told, "ceiling_of_recall": round(told / hardware, 3), **about}))
+    print(json.dumps({**of_told, "failures": telling, "ceiling_of_recall": round(telling / hardware, 3), **about}))
 
 
 if __name__ == "__main__":
