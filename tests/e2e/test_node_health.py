@@ -153,5 +153,5 @@ def test_a_persons_uncordon_wins_over_what_the_exporters_count(acting: Cluster, 
     node.uncordon()
     platform.until("the operator giving way", lambda: node.record().get("settled") and node.state() == "healthy")
     assert not node.cordoned()
-    node.counts(error.more(1, datetime.now(UTC) + timedelta(seconds=1)))
+    node.counts(error.more(1, datetime.now(UTC) + timedelta(seconds=1), boot=""))
     platform.until("the next one being something new", lambda: node.state() == "quarantined")
