@@ -150,6 +150,8 @@ class App:
                 client, POD_DISRUPTION_BUDGETS, clock, ground.random, label_selector=_MANAGED, sight=sight
             ),
         }
+        self._unread: dict[Key, TrainingJob | InferenceService] = {}
+        """Those that cannot be read now, as they were before."""
         self._sighted: asyncio.Queue[str] = asyncio.Queue()
         for kind, cache in (*self.caches.items(), *self.informers.items()):
             cache.on_change(self._follow(kind))
@@ -400,7 +402,7 @@ class App:
         def changed(old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
             if kind == "TrainingJob" and old is not None and new is None:
                 self._job_deleted(old["metadata"])
-            was = self._owner(kind, old)
+            was = self._last_read(kind, old)
             for key in self.world.observe(kind, old, new):
                 if key.kind in self._looks:
                     self._looks[key.kind].noticed(key)
@@ -410,9 +412,8 @@ class App:
                 self._forget(old["metadata"]["name"])
             if kind == "Node" and _node_gist(old) != _node_gist(new):
                 self.queue.add_after(node_key((new or old or {})["metadata"]["name"]), 0.0)
-            now = self._owner(kind, new)
-            if was is not None and (now is not None or new is None):  # one that cannot be read any more is not gone
-                self._put_on_record(was, now)
+            if was is not None:
+                self._put_on_record(was, self._owner(kind, new))
             self._spread(kind, old, new)
             if kind == "Queue" and old is None and new is not None:
                 self.ground.metrics.has_queue(new["metadata"]["name"])
@@ -427,9 +428,19 @@ class App:
         assert thing is None or isinstance(thing, TrainingJob | InferenceService)
         return thing
 
+    def _last_read(self, kind: str, obj: Mapping[str, Any] | None) -> TrainingJob | InferenceService | None:
+        """A job or service as it was when it could last be read."""
+        if kind not in _OWNERS or obj is None:
+            return None
+        key = Key(kind, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+        return self._unread.pop(key, None) or self._owner(kind, obj)
+
     def _put_on_record(self, was: TrainingJob | InferenceService, now: TrainingJob | InferenceService | None) -> None:
         """What changed of its place, whether or not the write that changed it was answered."""
         key = Key(was.kind, was.metadata.namespace, was.metadata.name)
+        if key in self.world.unreadable:  # it has its place still; when it can be read again, or is gone, one sees
+            self._unread[key] = was
+            return
         for entry in decided(key, _of_place(was), None if now is None else _of_place(now)):
             self.ground.record(entry)
 

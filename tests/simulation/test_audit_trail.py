@@ -165,10 +165,21 @@ async def test_a_forced_delete_whose_answer_never_comes_is_on_record() -> None:
         assert forced.facts["answered"] is False
 
 
-async def test_a_job_that_cannot_be_read_any_more_has_not_given_its_place_back() -> None:
+@pytest.mark.parametrize("end", ["can be read again", "is deleted"])
+async def test_a_job_that_cannot_be_read_has_not_given_back_its_place_until_it_is_gone(end: str) -> None:
     async with Simulation() as sim:
         sim.create(b.training_job("a", b.runs(10_000)))
         await sim.until(sim.is_("Running", "a"), 30)
-        sim.change(TRAINING_JOBS, "a", workers="nonsense")
+        spec = sim.job("a")["spec"]
+        sim.api.edit(TRAINING_JOBS, "team", "a", lambda obj: obj.update(spec=spec | {"workers": "several"}))
+        await sim.until(lambda: "Unreadable" in sim.events("a"), 10)
+        sim.api.edit(TRAINING_JOBS, "team", "a", lambda obj: obj.update(spec=spec | {"workers": "some"}))
         await sim.rest(5)
         assert on_record(sim, "TrainingJob team/a") == [Action.ADMITTED]
+        if end == "is deleted":
+            await sim.delete(TRAINING_JOBS, "a")
+        else:
+            sim.api.edit(TRAINING_JOBS, "team", "a", lambda obj: obj.update(spec=spec))
+        await sim.rest(5)
+        given_back = [Action.PLACE_GIVEN_BACK] if end == "is deleted" else []
+        assert on_record(sim, "TrainingJob team/a") == [Action.ADMITTED, *given_back]

@@ -166,6 +166,37 @@ async def test_what_another_version_left_in_a_status_is_taken_out_told_and_made_
         await judge(sim)
 
 
+async def test_a_status_that_is_made_anew_keeps_the_attempt_that_the_claim_obeys() -> None:
+    async with Simulation() as sim:
+        sim.create(b.training_job("a", b.storage(), b.runs(10_000)))
+        await sim.until(sim.is_("Running", "a"), 30)
+        for suspend, phase in ((True, "Suspended"), (False, "Running"), (True, "Suspended")):
+            sim.change(TRAINING_JOBS, "a", suspend=suspend)
+            await sim.until(sim.is_(phase, "a"), 120)
+        before = sim.status("a")["attempt"]
+        assert before > 1
+        sim.api.edit(TRAINING_JOBS, "team", "a", lambda obj: obj["status"].update(conditions="x"))
+        await sim.until(lambda: "StatusMended" in sim.events("a"), 30)
+        sim.change(TRAINING_JOBS, "a", suspend=False)
+        await sim.until(sim.is_("Running", "a"), 60)
+        assert sim.status("a")["attempt"] >= before, "the claim's newest attempt would have it stop"
+        await judge(sim)
+
+
+async def test_what_was_restored_is_still_who_it_was_when_its_status_is_made_anew() -> None:
+    was = {"uid": "11111111-old", "since": "2026-11-20T12:00:00Z", "taken": "2026-11-22T12:00:00Z"}
+    async with Simulation() as sim:
+        await a_gang_and_a_service(sim)
+        before = running(sim)
+        for resource, name in ((TRAINING_JOBS, "a"), (INFERENCE_SERVICES, "s")):
+            sim.api.edit(resource, "team", name, lambda obj: obj["status"].update(restored=was, conditions="x"))
+        await sim.rest(60)
+        assert running(sim) == before
+        assert (sim.phase("a"), sim.served("s")["phase"]) == ("Running", "Ready")
+        assert sim.status("a")["restored"]["uid"] == sim.served("s")["restored"]["uid"] == was["uid"]
+        await judge(sim)
+
+
 @pytest.mark.fault(34)
 async def test_a_job_that_cannot_be_read_says_so_keeps_its_pods_and_goes_on_when_it_can() -> None:
     async with Simulation() as sim:

@@ -4,17 +4,18 @@ from datetime import datetime
 from typing import Any
 
 from trainyard.api.autoscaling import Scaling
-from trainyard.api.inference_service import InferenceServiceStatus, ReplicaAdmission
+from trainyard.api.inference_service import ReplicaAdmission
 from trainyard.api.names import DIGEST, SHAPE
 from trainyard.inference.model import resolve
 from trainyard.inference.observed import Observed
 from trainyard.workloads.plan import Plan
+from trainyard.workloads.understood import says_nothing
 
 
 def read_back(observed: Observed, now: datetime) -> Plan | None:
     """The list of replicas, and how many an autoscaler has decided on; the next look says all the rest."""
     status = observed.service.status
-    if status.admission or not observed.pods or status != InferenceServiceStatus():
+    if status.admission or not observed.pods or not says_nothing(status):
         return None
     model = resolve(observed)
     # Replicas of a version that did not write it down are taken for what is wanted now.

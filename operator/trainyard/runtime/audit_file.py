@@ -56,12 +56,12 @@ class AuditFile:
             with path.open("ab") as file:
                 file.write(b"\n")
             whole.append(rest)
-        cut = bool(rest) and link_of(rest) is None
         found = next((found for line in reversed(whole) if (found := link_of(line)) is not None), None)
-        if cut:
-            return (found[0] if found else Link()), "the record before was not written to its end"
         if found is None:
-            return Link(), "what is there is no record"
+            return Link(), "the record before was not written to its end" if rest else "what is there is no record"
+        # Also one whose line was ended since, by a process that was killed before it could write the record anew.
+        if link_of(next(line for line in reversed(whole) if line)) is None:
+            return found[0], "the record before was not written to its end"
         clean = found[1] == ENDED
         return found[0], "" if clean else "who wrote before ended without a word: its last records may lack"
 

@@ -98,7 +98,8 @@ class FileWriter:
             with self._changed:
                 self._changed.wait_for(lambda: self._lines or self._missed or self._ending)
                 batch = tuple(self._lines)
-                if not batch and self._missed is None:
+                # What is written after it was given up may stand between the lines of a successor.
+                if self._given_up or (not batch and self._missed is None):
                     return
             if batch:
                 end = self._append(batch)

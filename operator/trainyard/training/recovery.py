@@ -2,17 +2,17 @@
 
 from trainyard.api.names import SPARE, WORKER
 from trainyard.api.reasons import Reason
-from trainyard.api.training_job import TrainingJobStatus
 from trainyard.scheduling.snapshot import Assignment
 from trainyard.training.case import Case
 from trainyard.workloads.plan import Note, Plan
+from trainyard.workloads.understood import says_nothing
 
 
 def read_back(case: Case) -> Plan | None:
     """A gang that is whole is where its pods are. Of any other the pods end, and another attempt, of a number that no pod has, gets a place."""
-    if case.status.admission is not None or not case.observed.pods or case.status != TrainingJobStatus():
+    if case.status.admission is not None or not case.observed.pods or not says_nothing(case.status):
         return None
-    newest = max(pod.attempt for pod in case.observed.pods)
+    newest = max(case.status.attempt, *(pod.attempt for pod in case.observed.pods))
     assignment = _place(case, newest)
     if assignment is None:
         case.draft.set(attempt=newest + 1)

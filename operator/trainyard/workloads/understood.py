@@ -7,10 +7,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from trainyard.api.flavor import Flavor
-from trainyard.api.inference_service import InferenceService
+from trainyard.api.inference_service import InferenceService, InferenceServiceStatus
 from trainyard.api.meta import Pool, problems
 from trainyard.api.queue import Queue
-from trainyard.api.training_job import TrainingJob
+from trainyard.api.training_job import TrainingJob, TrainingJobStatus
 
 Ours = TrainingJob | InferenceService | Queue | Flavor
 KINDS: Mapping[str, type[Ours]] = {
@@ -22,6 +22,8 @@ KINDS: Mapping[str, type[Ours]] = {
 _WORKLOADS = ("TrainingJob", "InferenceService")
 _TOLD = frozenset({"ledger", "incidents", "stragglers", "eta", "remedies", "tensorboard"})
 """Fields of their status that are told, and on which no pod depends."""
+_LASTS = frozenset({"attempt", "parent", "restored"})
+"""What no pod tells anew: a claim obeys its newest attempt alone, and who a job was before a restore leads to its folder there."""
 _ENDED = ("Complete", "Failed")
 _END = frozenset({"conditions", "result"})
 """What says how a job ended: without it the job would run once more."""
@@ -61,11 +63,27 @@ def understand(kind: str, obj: Mapping[str, Any], pool: Pool | None = None) -> U
         )
 
 
+def says_nothing(status: TrainingJobStatus | InferenceServiceStatus) -> bool:
+    """Somebody emptied it, or it is what was left of one that could not be read: then the pods say where they are."""
+    plain = type(status)()
+    lasts = {name: getattr(plain, name) for name in _LASTS & type(status).model_fields.keys()}
+    return status.model_copy(update=lasts) == plain
+
+
 def _taken_out(kind: str, status: Mapping[str, Any], wrong: frozenset[str]) -> frozenset[str]:
     """What of the status is made anew; nothing if that would be to guess."""
     if kind not in _WORKLOADS or wrong <= _TOLD:
         return wrong
-    if status.get("phase") in _ENDED:
+    if _says_it_ended(status):
         return wrong if not wrong & _END else frozenset()
-    # Only of a status that says nothing at all the place is read back from the pods, which nobody stops.
-    return frozenset(status)
+    # Only of a status that says nothing of its own the place is read back from the pods, which nobody stops.
+    return (frozenset(status) - _LASTS) | wrong
+
+
+def _says_it_ended(status: Mapping[str, Any]) -> bool:
+    """In its phase or in a condition: one of the two may be what cannot be read."""
+    conditions = status.get("conditions")
+    said = [each for each in conditions if isinstance(each, dict)] if isinstance(conditions, list) else []
+    return status.get("phase") in _ENDED or any(
+        each.get("type") in _ENDED and each.get("status") == "True" for each in said
+    )

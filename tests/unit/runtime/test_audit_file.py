@@ -5,7 +5,7 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -97,6 +97,24 @@ async def test_a_record_that_a_crash_cut_off_is_told_and_the_chain_goes_on_after
     await after.end(LONG)
     verdict = verify(read(path))
     assert (verdict.broken, verdict.records) == (None, 5)
+    assert verdict.gaps[1] == (4, "the record before was not written to its end")
+
+
+async def test_a_record_that_was_cut_off_after_an_orderly_end_is_told_also_when_its_line_was_ended_since(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "audit.log"
+    for epoch in (1, 2):
+        audit = an_audit(path)
+        await audit.begin(epoch, LONG)
+        await audit.end(LONG)
+    cut(path, lines=1, to=150)
+    AuditFile(path, 1 << 20, 2).last()  # the process tried once more, and was killed
+    after = an_audit(path)
+    await after.begin(3, LONG)
+    await after.end(LONG)
+    verdict = verify(read(path))
+    assert verdict.broken is None
     assert verdict.gaps[1] == (4, "the record before was not written to its end")
 
 
@@ -245,6 +263,30 @@ async def test_an_orderly_end_does_not_wait_for_a_file_that_hangs(tmp_path: Path
         await audit.end(0.1)
     assert audit.stalled
     pipe.answer()
+
+
+class Gate(AuditFile):
+    """Writes when it is told to."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, 1 << 20, 2)
+        self.opened = threading.Event()
+
+    def append(self, lines: Sequence[bytes]) -> None:
+        self.opened.wait()
+        super().append(lines)
+
+
+async def test_after_it_was_given_up_nothing_more_is_written_between_the_lines_of_a_successor(tmp_path: Path) -> None:
+    file = Gate(tmp_path / "audit.log")
+    audit = an_audit(file)
+    await audit.begin(1, LONG)
+    await until(lambda: audit.stalled)
+    admit(audit, "a")
+    await audit.end(0.1)
+    file.opened.set()
+    await until(lambda: not any(each.name == "audit-file" for each in threading.enumerate()))
+    assert [b'"Began"' in line for line in read(tmp_path / "audit.log")] == [True], "what was under way, and no more"
 
 
 class Hangs(AuditFile):

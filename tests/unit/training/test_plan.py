@@ -251,7 +251,7 @@ def _role_limits(name: str, **limits: str) -> b.Modifier:
 
 def test_a_job_that_is_being_restored_is_left_alone_unless_it_has_pods() -> None:
     """Whoever marks his own job must not keep pods without a place by that."""
-    job = a_job(b.meta(annotations={RESTORING: "sha256:x"}), b.status(attempt=2))
+    job = a_job(b.meta(annotations={RESTORING: "sha256:x"}), b.status(attempt=2, phase="Pending"))
     assert plan_training_job(Observed(job), NOW) == Plan()
     plan = plan_training_job(Observed(job, pods=(a_pod(),)), NOW)
     assert [each.name for each in plan.delete] == ["a-worker-0-1"]

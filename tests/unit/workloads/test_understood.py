@@ -13,6 +13,7 @@ ENDED = {
     "message": "",
     "lastTransitionTime": "2026-11-23T12:00:00Z",
 }
+RESTORED = {"uid": "old", "since": "2026-11-20T12:00:00Z", "taken": "2026-11-22T12:00:00Z"}
 
 
 @pytest.mark.parametrize(
@@ -20,10 +21,12 @@ ENDED = {
     [
         ({"phase": "Running", "attempt": 3, "ledger": {"seconds": [1]}}, ("ledger",)),
         ({"phase": "Running", "attempt": "three", "restarts": 2}, ("attempt", "phase", "restarts")),
-        ({"phase": "Running", "admission": {"roles": 3}, "attempt": 3}, ("admission", "attempt", "phase")),
+        ({"phase": "Running", "admission": {"roles": 3}, "attempt": 3}, ("admission", "phase")),
         ({"phase": "Complete", "conditions": [ENDED], "admission": 3}, ("admission",)),
+        ({"phase": 7, "conditions": [ENDED], "attempt": 3}, ("phase",)),
+        ({"phase": "Running", "gpus": "all", "attempt": 3, "restored": RESTORED}, ("gpus", "phase")),
     ],
-    ids=["what is only told", "a number", "a place", "a place of one that ended"],
+    ids=["what is only told", "a number", "a place", "a place of one that ended", "that it ended", "who it was"],
 )
 def test_what_pods_depend_on_is_taken_out_whole_and_all_else_alone(
     status: dict[str, object], taken_out: tuple[str, ...]
