@@ -139,6 +139,17 @@ _PROGRESS = (
         empty="no checkpoint, or its own program",
     ),
     Panel(
+        "How often does it save, and why?",
+        "With checkpointEverySteps: auto, the time from one checkpoint to the next, how long training stands still for one, and how far apart interruptions are expected to be.",
+        Unit.SECONDS,
+        (
+            Query(f"max ({_S.once(d.JOB_CHECKPOINT_SECONDS)})", "from one to the next"),
+            Query(f"max ({_S.once(d.JOB_CHECKPOINT_STALL)})", "held up by one"),
+            Query(f"max ({_S.once(d.JOB_INTERRUPTION)})", "expected between interruptions"),
+        ),
+        empty="its spec says how often",
+    ),
+    Panel(
         "How old is the last checkpoint, in work?",
         "Time that the steps since the last durable checkpoint took, at the rate of now.",
         Unit.SECONDS,

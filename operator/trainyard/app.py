@@ -66,6 +66,7 @@ from trainyard.runtime.compute import Compute, in_thread
 from trainyard.runtime.memory import give_back
 from trainyard.runtime.work_queue import Again, WorkQueue
 from trainyard.scheduling.snapshot import Workload
+from trainyard.training.checkpoint_interval import interrupted, trained_hours
 from trainyard.training.controller import TrainingController
 from trainyard.training.incidents import closed_since, of_deleted, told_apart
 from trainyard.training.making_way import lost_gpu_seconds
@@ -504,6 +505,8 @@ class App:
             metrics.failed(queue, after.status.last_failure.kind)
             if blames(after.status.last_failure):
                 self._attempt_ended(before, after.status.last_failure.node)
+        if before.status.admission is not None:
+            self.outlooks.ran(before.status.admission.flavor, trained_hours(before, after), interrupted(before, after))
         over = closed_since(before, after)
         self.incidents.over(over)
         for each in over:

@@ -142,6 +142,8 @@ TAKEN: dict[str, b.Modifier] = {
     "one role waits twice for another": _twice,
     "signal 127": rule(exitCodes=[1, 255]),
     "a priority of its own": b.priority(1_000_000),
+    "checkpoints at each step": b.spec(training={"checkpointEverySteps": 1}),
+    "checkpoints that the trainer times": b.spec(training={"checkpointEverySteps": "auto"}),
     "variants of what it trains": b.compresses(),
     "variants of a job's model": b.compresses("digits"),
     "variants of a model on a claim": b.compresses(claimName="models", path="digits", digest=b.DIGEST),
@@ -181,6 +183,21 @@ REFUSED: dict[str, tuple[b.Modifier, list[str]]] = {
     "a budget of text": (b.spec(budget={"maxGPUHours": "9"}), ["spec.budget.maxGPUHours: Invalid value", "number"]),
     "a budget of nothing": (b.spec(budget={}), ["spec.budget.maxGPUHours: Required value"]),
     "a priority beyond all": (b.priority(1_000_001), ["spec.priority: Invalid value: 1000001", "to 1000000"]),
+    **{
+        f"checkpoints every {every!r} steps": (
+            b.spec(training={"checkpointEverySteps": every}),
+            ["spec.training.checkpointEverySteps: Invalid value", words],
+        )
+        for every, words in (
+            (0, "must be a whole number of at least 1, or auto"),
+            (-5, "must be a whole number of at least 1, or auto"),
+            ("often", "must be a whole number of at least 1, or auto"),
+            ("500", "must be a whole number of at least 1, or auto"),
+            ("", "must be a whole number of at least 1, or auto"),
+            (2.5, "integer,string"),
+            (True, "integer,string"),
+        )
+    },
     # Spares.
     "spares below none": (b.spares(-1), ["spec.workers.spares: Invalid value: -1", "or equal to 0"]),
     "too many spares": (b.spares(65), ["spec.workers.spares: Invalid value: 65", "or equal to 64"]),

@@ -17,7 +17,7 @@ from dataclasses import fields, replace
 from tests.bench.chaos_month import Figures, Month, Remedies, Simulation
 
 ALL = Remedies()
-NONE = Remedies(spares=False, in_place=False, avoid=False, young_daly=False)
+NONE = Remedies(spares=False, in_place=False, avoid=False, auto=False)
 REMEDIES = tuple(each.name for each in fields(Remedies))
 
 

@@ -2,7 +2,8 @@
 
 A gang that loses a node is given another one by a spare of its own (`training.spares`), else by the scheduler (`scheduling.mending`), and
 gives its place back where there is none within `MEND_SECONDS`. What the scheduler holds against nodes it is told as the operator tells
-it. Everything follows from the seed: the same faults and jobs for every choice of remedies.
+it. How often a gang saves is the trainer's own decision (`trainer/cadence.py`), by what the operator has learned until then of how often
+gangs are interrupted (`nodes/interruptions.py`), which begins at the published rate. Everything follows from the seed: the same faults and jobs for every choice of remedies.
 """
 
 import heapq
@@ -11,17 +12,19 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from random import Random
 
-from tests.bench.chaos_faults import DAY, RATE, Fault, Fleet, Strikes, faults
+from trainer.cadence import FIRST_SECONDS, Measured, cadence
+
+from tests.bench.chaos_faults import DAY, Fault, Fleet, Strikes, faults
 from tests.bench.chaos_work import HOUR, Gang, gangs
 from tests.builders import EVERYBODY
 from trainyard.api.admission import JobAdmission, compact
 from trainyard.api.flavor import FlavorSpec
 from trainyard.api.names import GPU, SPARE, WORKER
 from trainyard.api.queue import QueueSpec
+from trainyard.nodes.interruptions import Interruptions, expected
 from trainyard.scheduling.cycle import Cycle
 from trainyard.scheduling.engine import Engine
 from trainyard.scheduling.snapshot import Assignment, NodeView, PodSet, Workload, WorkloadKey
-from trainyard.training.checkpoint_interval import young_daly
 from trainyard.training.spares import stood_in
 from trainyard.workloads.times import MEND_SECONDS
 
@@ -39,8 +42,8 @@ class Remedies:
     """Programs start again in their pods, and a lost pod is replaced alone; else the whole gang is made anew."""
     avoid: bool = True
     """Nodes on which jobs failed in the last week are the last choice."""
-    young_daly: bool = True
-    """Checkpoints as often as loses least; else once an hour."""
+    auto: bool = True
+    """Checkpoints as `checkpointEverySteps: auto` makes them, by the trainer's own decision and what the operator learns; else once an hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ class Costs:
     """What the job's own program needs to read its checkpoint and compile: an assumption."""
     save: float = 6.3
     """How long a checkpoint that is written meanwhile holds training up: of a model of 7 billion weights, pytorch.org/blog/reducing-checkpointing-times."""
+    write: float = 148.8
+    """Until it is durable: what the same took there before it was written meanwhile."""
     repair_gpu: float = 6 * HOUR
     """Until the node takes pods again: an assumption, as the next."""
     repair_host: float = 24 * HOUR
@@ -122,8 +127,13 @@ class _Run:
     """A gang and how far it is."""
 
     gang: Gang
-    every: float
+    every: float = HOUR
     """Seconds of training between two checkpoints."""
+    first: float = HOUR
+    """And from the beginning, or a restart, to the first one."""
+    trained: float = 0.0
+    """Seconds, those included that a restart made again."""
+    interrupted: int = 0
     kept: float = 0.0
     """Seconds of training that are in a checkpoint."""
     held_since: float | None = None
@@ -141,7 +151,7 @@ class Simulation:
         fleet, random = month.fleet, Random(month.seed)
         self._faults = list(faults(random, fleet, month.seconds, month.times))
         jobs = gangs(random, fleet.nodes * fleet.gpus, month.seconds, month.load)
-        self._runs = {_key(each): _Run(each, self._interval(each)) for each in jobs}
+        self._runs = {_key(each): _Run(each) for each in jobs}
         self._names = [f"node-{number:03}" for number in range(fleet.nodes)]
         self._down: dict[str, float] = {}
         self._blame: list[tuple[float, str]] = []
@@ -149,6 +159,9 @@ class Simulation:
         """By node, GPUs that each gang holds there."""
         self._events: list[tuple[float, int, str, object]] = []
         self._number = 0
+        self._learned = Interruptions()
+        self._busy, self._learned_until = 0, 0.0
+        """GPUs of gangs that hold a place, and until when the operator has learned of them."""
         self.engine = Engine()
         self.engine.configure(
             queues={QUEUE: _queue(fleet.nodes * fleet.gpus)},
@@ -186,7 +199,7 @@ class Simulation:
         if run.version != version or run.held_since is None:
             return
         self._settle(run, now, lasts=True)
-        self._leave(key, run)
+        self._leave(now, key, run)
 
     def _strikes(self, now: float, fault: Fault) -> None:
         node = self._names[fault.node]
@@ -219,7 +232,7 @@ class Simulation:
         if run.version != version or run.held_since is None or not self._lost(run):
             return
         self._settle(run, now, lasts=True)
-        self._leave(key, run)
+        self._leave(now, key, run)
         self.figures.placed_anew += 1
         self.engine.arrive(self._workload(key))
 
@@ -260,14 +273,20 @@ class Simulation:
     def _restart(self, now: float, key: WorkloadKey, cost: float, *, lost: bool) -> None:
         run = self._runs[key]
         self.figures.interruptions += lost
+        run.interrupted += lost
+        self._learn(now, interruptions=int(lost))
         self._settle(run, now, lasts=not lost)
         self._begin(now, key, run, cost)
 
     def _begin(self, now: float, key: WorkloadKey, run: _Run, cost: float) -> None:
+        self._learn(now)
+        self._busy += run.gang.gpus * (run.held_since is None)
+        if self.month.remedies.auto:
+            run.first, run.every = FIRST_SECONDS, self._interval(run, now)
         run.held_since, run.trains_from = now, now + cost + self.month.costs.load
         run.version += 1
         left = run.gang.work - run.kept
-        checkpoints = max(0, -(-left // run.every) - 1)
+        checkpoints = max(0, -(-(left - run.first) // run.every))
         self._at(run.trains_from + left + checkpoints * self.month.costs.save, "ends", (key, run.version))
 
     def _settle(self, run: _Run, now: float, *, lasts: bool) -> None:
@@ -278,9 +297,12 @@ class Simulation:
         figures.spare += spare * (now - run.held_since)
         figures.recovering += gpus * (min(now, run.trains_from) - run.held_since)
         trained = max(0.0, now - run.trains_from)
-        whole, rest = divmod(trained, run.every + save)
-        rest = min(rest, run.every)
-        kept = min(whole * run.every + (rest if lasts else 0.0), run.gang.work - run.kept)
+        whole, saved, rest = 0.0, 0.0, min(trained, run.first)
+        if trained >= run.first + save:
+            more, rest = divmod(trained - run.first - save, run.every + save)
+            whole, saved, rest = more + 1, run.first + more * run.every, min(rest, run.every)
+        run.trained += saved + rest
+        kept = min(saved + (rest if lasts else 0.0), run.gang.work - run.kept)
         figures.useful += gpus * kept
         figures.redone += 0.0 if lasts else gpus * rest
         figures.saving += gpus * whole * save
@@ -317,7 +339,9 @@ class Simulation:
         for name in nodes:
             self._on[name][key] = min(run.gang.gpus, self.month.fleet.gpus)
 
-    def _leave(self, key: WorkloadKey, run: _Run) -> None:
+    def _leave(self, now: float, key: WorkloadKey, run: _Run) -> None:
+        self._learn(now)
+        self._busy -= run.gang.gpus
         self._forget_place(key)
         self.engine.finish(key)
         run.held_since, run.version = None, run.version + 1
@@ -352,10 +376,18 @@ class Simulation:
     def _spares(self, gang: Gang) -> int:
         return int(self.month.remedies.spares and gang.gpus >= self.month.spares_from * self.month.fleet.gpus)
 
-    def _interval(self, gang: Gang) -> float:
-        if not self.month.remedies.young_daly:
-            return HOUR
-        return young_daly(self.month.costs.save, 1 / (self.month.times * RATE * gang.gpus))
+    # How often it saves.
+
+    def _interval(self, run: _Run, now: float) -> float:
+        rate = run.gang.gpus * self._learned.rate(FLAVOR, datetime.fromtimestamp(now, UTC))
+        mtbf = HOUR / expected(rate, run.trained / HOUR, run.interrupted)
+        return cadence(Measured(self.month.costs.save, self.month.costs.write, step=1.0), mtbf).seconds
+
+    def _learn(self, now: float, interruptions: int = 0) -> None:
+        """What the operator is told of since the last time."""
+        hours = self._busy * (now - self._learned_until) / HOUR
+        self._learned.ran(FLAVOR, hours, interruptions, datetime.fromtimestamp(now, UTC))
+        self._learned_until = now
 
     def _at(self, time: float, what: str, of: object) -> None:
         self._number += 1

@@ -142,6 +142,14 @@ def _report(sim: Simulation, name: str, attempt: int, step: int, saved: int, ran
             "metrics": {"accuracy": 1 - 0.6 / (1 + step / 1500)},
             "stepSeconds": {"p50": 0.5, "slowest": 0.5 * max(own) + step * 1e-9, "slowestRank": own.index(max(own))},
         }
+        if name == ONE_JOB:
+            body["checkpointing"] = {
+                "everySteps": _SAVE_EVERY,
+                "seconds": _SAVE_EVERY / _STEPS_A_SECOND,
+                "stallSeconds": 1.3,
+                "writeSeconds": 20.0,
+                "interruptionSeconds": 30_000.0,
+            }
         if saved:
             body["checkpoint"] = {"step": saved, "path": "c"}
         if step > _REPORT_SECONDS:

@@ -98,6 +98,13 @@ def told(sim: Simulation, name: str, step: int, slow: str = "") -> None:
         "firstStepAt": CLOCK.now().isoformat(),
         "checkpoint": {"step": step - step % 10, "path": "c"},
         "checkpointFailures": 1,
+        "checkpointing": {
+            "everySteps": 50,
+            "seconds": 25.0,
+            "stallSeconds": 0.5,
+            "writeSeconds": 2.0,
+            "interruptionSeconds": 3e4,
+        },
         "stepSeconds": {"p50": 0.1, "slowest": max(own), "slowestRank": own.index(max(own))},
     }
     app.look_in(Key("TrainingJob", b.NAMESPACE, name), 0 if app.reports.put(body, CLOCK.now()) else 30)

@@ -25,9 +25,10 @@ from trainer.parallel.layout import Layout
 from trainer.parallel.strategy import Strategy
 from trainer.progress import Reporter
 from trainer.retention import Retention, is_smaller_better
+from trainer.rhythm import Rhythm
 from trainer.saving import Saver, keeping
 from trainer.sharding import Sharding
-from trainer.specification import Specification, Training, loss_for
+from trainer.specification import AUTO, Specification, Training, loss_for
 from trainer.spending import Spending
 from trainer.tensorboard import Curves
 
@@ -61,6 +62,7 @@ def assemble(
     sharding = Sharding(
         len(data.train), training.batch_of(len(data.train)), training.seed, layout.data_rank, layout.data_size
     )
+    saver = _saver(environment, training, group, strategy, judge, sharding, reporter)
     return Job(
         environment=environment,
         training=training,
@@ -70,7 +72,8 @@ def assemble(
         train=_samples(data.train, data, group),
         held_out=_samples(data.held_out, data, group),
         sharding=sharding,
-        saver=_saver(environment, training, group, strategy, judge, sharding, reporter),
+        saver=saver,
+        rhythm=_rhythm(environment, training, group, saver, reporter),
         reporter=reporter,
         curves=curves,
         stop=stop,
@@ -113,6 +116,14 @@ def _saver(
         claim_path=environment.claim_path,
         asynchronous=training.async_checkpoints,
     )
+
+
+def _rhythm(
+    environment: Environment, training: Training, group: WorkerGroup, saver: Saver | None, reporter: Reporter | None
+) -> Rhythm | None:
+    if saver is None or training.checkpoint_every_steps != AUTO or not group.is_first:
+        return None
+    return Rhythm(saver, environment.interruption_seconds, reporter)
 
 
 def _samples(part: RawData, data: PreparedData, group: WorkerGroup) -> Samples:

@@ -32,6 +32,7 @@ PET_NODE_RANK: Final = "PET_NODE_RANK"  # torchrun: number of this pod, from 0
 PET_MASTER_ADDR: Final = "PET_MASTER_ADDR"  # torchrun: name of pod 0
 RESTARTS_LEFT: Final = "TRAINYARD_RESTARTS_LEFT"  # how often the program may be started again in its pods
 HANG_SECONDS: Final = "TRAINYARD_HANG_SECONDS"  # silence that is never taken for a hang; 0 never judges
+INTERRUPTION_SECONDS: Final = "TRAINYARD_INTERRUPTION_SECONDS"  # expected between two interruptions; unset: unknown
 CONTROL_PORT: Final = "TRAINYARD_CONTROL_PORT"  # where pod 0's agent listens for the others'
 ELASTIC: Final = "TRAINYARD_ELASTIC"  # 1 where the number of pods may change while they stay
 JOINS: Final = "TRAINYARD_JOINS"  # 1 in a pod that comes to others who train: it waits until they take it in
@@ -70,6 +71,7 @@ class Environment:
     local_rank: int
     restarts_left: int
     hang_seconds: float
+    interruption_seconds: float | None
     control_port: int
     elastic: bool
     joins: bool
@@ -114,6 +116,7 @@ def read_environment(environ: Mapping[str, str] | None = None) -> Environment:
         local_rank=_whole(source, LOCAL_RANK, "0", least=0),
         restarts_left=_whole(source, RESTARTS_LEFT, "0", least=0),
         hang_seconds=_seconds(source, HANG_SECONDS, "0"),
+        interruption_seconds=_seconds(source, INTERRUPTION_SECONDS, "0") or None,
         control_port=_whole(source, CONTROL_PORT, "29400", least=1),
         elastic=source.get(ELASTIC) == "1",
         joins=source.get(JOINS) == "1",

@@ -25,9 +25,10 @@ from trainer.optimization import learning_rate
 from trainer.pace import Pace
 from trainer.parallel.strategy import Batch, Strategy
 from trainer.progress import Reporter, timestamp
+from trainer.rhythm import Rhythm
 from trainer.saving import Saver
 from trainer.sharding import Sharding
-from trainer.specification import Training
+from trainer.specification import AUTO, Training
 from trainer.spending import Spending, Use
 from trainer.tensorboard import HELD_OUT, TRAIN, Curves
 
@@ -49,6 +50,7 @@ class Job:
     held_out: Samples
     sharding: Sharding
     saver: Saver | None
+    rhythm: Rhythm | None
     reporter: Reporter | None
     curves: Curves | None
     stop: StopSignal
@@ -59,6 +61,15 @@ class Job:
     @property
     def total_steps(self) -> int:
         return self.training.epochs * self.sharding.steps_per_epoch
+
+    @property
+    def checkpoint_steps(self) -> int | None:
+        """All workers know that a checkpoint is due whenever so many steps are made; None where only rank 0 knows."""
+        asked = self.training.checkpoint_every_steps
+        if asked == AUTO:
+            # What keepBest compares was evaluated, and that is at the end of an epoch.
+            return self.sharding.steps_per_epoch if self.training.keep_best else None
+        return asked or self.sharding.steps_per_epoch
 
 
 @dataclass
@@ -101,9 +112,8 @@ def train_until_done(job: Job, start_step: int) -> dict[str, float]:
 
 def _meet_after(job: Job, step: int) -> bool:
     """Whether workers meet when so many steps are made: at each, or where they are free, where something has to be done."""
-    every = job.training.checkpoint_every_steps or job.sharding.steps_per_epoch
-    there = (job.strategy.free_steps, job.sharding.steps_per_epoch, every)
-    return step == job.total_steps or any(step % each == 0 for each in there)
+    there = (job.strategy.free_steps, job.sharding.steps_per_epoch, job.checkpoint_steps)
+    return step == job.total_steps or any(step % each == 0 for each in there if each)
 
 
 def _step(job: Job, at: _State) -> None:
@@ -139,10 +149,10 @@ def _batch(job: Job, rows: NDArray[np.int64], weight: float) -> Batch:
 def _boundary(job: Job, at: _State, *, first: bool) -> None:
     job.strategy.meet()
     saving = job.saver.flags if job.saver else ()
-    flags = (job.group.is_first and job.pace.is_due, *saving)
-    per_epoch = job.sharding.steps_per_epoch
-    every = job.training.checkpoint_every_steps or per_epoch
-    due = not first and (at.step % every == 0 or at.step == job.total_steps)
+    calls = not first and job.rhythm is not None and job.rhythm.is_due(at.step)
+    flags = (job.group.is_first and job.pace.is_due, calls, *saving)
+    per_epoch, every = job.sharding.steps_per_epoch, job.checkpoint_steps
+    due = not first and (at.step == job.total_steps or (every is not None and at.step % every == 0))
     epoch_ends = not first and at.step % per_epoch == 0
     known = at.losses.newest() if due or epoch_ends else at.losses.at_hand()
     orders = agree(
@@ -150,7 +160,8 @@ def _boundary(job: Job, at: _State, *, first: bool) -> None:
     )
     _learn(at, known, orders.loss)
     stopping = orders.stop and at.step < job.total_steps
-    if (orders.checkpoint or stopping) and at.loss_step < at.step:
+    compare, called, *heard = orders.flags
+    if (orders.checkpoint or stopping or called) and at.loss_step < at.step:
         _learn_newest(job, at)
     if epoch_ends and at.step < job.total_steps:
         _evaluate(job, at)
@@ -159,16 +170,20 @@ def _boundary(job: Job, at: _State, *, first: bool) -> None:
                 "epoch %d of %d, loss %.4f, held out %s", at.step // per_epoch, job.training.epochs, at.loss, at.metrics
             )
     _report_step(job, at)
-    compare, *heard = orders.flags
     if compare:
         _compare(job)
     if job.saver is not None:
         with job.spending.on(Use.SAVING):
             job.saver.hear(*heard)
-            if (due or orders.checkpoint or stopping) and at.step not in (job.saver.begun, job.saver.committed):
+            if (due or called or orders.checkpoint or stopping) and at.step not in (
+                job.saver.begun,
+                job.saver.committed,
+            ):
                 job.saver.begin(Position(at.step, time.time(), at.loss, at.metrics, at.evaluated))
             if orders.checkpoint or stopping or at.step == job.total_steps:
                 job.saver.finish()  # somebody waits for it, or there is nothing to do meanwhile
+        if job.rhythm is not None:
+            job.rhythm.hear(at.step)
     if stopping:
         raise StopRequested(_farewell(job, at))
 

@@ -57,6 +57,7 @@ class Progress:
     restarted: dict[str, Any] | None = None
     checkpoint_failures: int = 0
     step_seconds: dict[str, float] | None = None
+    checkpointing: dict[str, Any] | None = None
     joules: float | None = None
     spent: dict[str, float] = field(default_factory=dict)
 

@@ -16,7 +16,8 @@ import errno
 import logging
 import os
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -53,12 +54,35 @@ class _Save:
     committing: bool = False
     commit: Background[None] | None = None
 
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Count the time for which training waits."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.stood_still += time.monotonic() - began
+
+    def taken(self, *, durable: bool) -> "Taken":
+        return Taken(self.position.step, durable, self.stood_still, time.monotonic() - self.began)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A checkpoint that came to its end. Seconds that this worker stood still for it, and from its beginning to here."""
+
+    step: int
+    durable: bool
+    stood_still: float
+    took: float
+
 
 class Saver:
     """The checkpoints of a job, in one worker of it. All workers call the same methods at the same boundaries.
 
     keep: which of the committed checkpoints stay. claim_path: a folder's path as it is reported. begun, committed: step
     of the newest checkpoint that was begun, and of the newest that all workers know to be durable; -1 before the first.
+    last: the newest that came to its end, however.
     """
 
     def __init__(
@@ -75,11 +99,17 @@ class Saver:
     ) -> None:
         self.store = store
         self.begun = self.committed = -1
+        self.last: Taken | None = None
         self._group, self._strategy, self._sharding, self._reporter = group, strategy, sharding, reporter
         self._keep, self._claim_path, self._asynchronous = keep, claim_path, asynchronous
         self._division, self._buffers = Division(group), Buffers()
         self._save: _Save | None = None
         self._failures = 0
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a checkpoint was begun that has not come to its end."""
+        return self._save is not None
 
     @property
     def flags(self) -> tuple[bool, bool]:
@@ -94,7 +124,8 @@ class Saver:
         if self._save is None:
             return
         if not self._save.committing and written == self._group.world_size:
-            self._exchange(self._save)
+            with self._save.standing_still():
+                self._exchange(self._save)
         elif self._save.committing and committed:
             self._conclude(self._save)
 
@@ -107,6 +138,7 @@ class Saver:
             self._group.on_first(lambda: self._opened(step))
         except OSError as error:
             self._failed(step, str(error))
+            self.last = Taken(step, durable=False, stood_still=0.0, took=time.monotonic() - began)
             return
         pieces = self._division.own(pieces_of(tensors_of(self._strategy)))
         path, copies = self._path(step, self._group.rank), self._buffers.copy(pieces)
@@ -120,12 +152,11 @@ class Saver:
         if self._save is None:
             return
         self._report(phase="checkpointing")
-        began = time.monotonic()
         if not self._save.committing:
-            self._save.write.wait()
-            self._exchange(self._save)
+            with self._save.standing_still():
+                self._save.write.wait()
+                self._exchange(self._save)
         if self._save is not None:
-            self._save.stood_still += time.monotonic() - began
             self._conclude(self._save)
         self._report(phase="training")
 
@@ -180,14 +211,17 @@ class Saver:
 
         self._save = None
         try:
-            self._group.on_first(outcome)
+            with save.standing_still():
+                self._group.on_first(outcome)
         except OSError as error:
             self._give_up(save, str(error))
         else:
             self.committed = save.position.step
+            self.last = save.taken(durable=True)
 
     def _give_up(self, save: _Save, cause: str) -> None:
         self._save = None
+        self.last = save.taken(durable=False)
         if self._group.is_first:
             self.store.abandon(save.position.step)
         self._failed(save.position.step, cause)

@@ -7,7 +7,7 @@ shape of the resource already; names and relations it cannot know are checked he
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from trainer.datasets import catalogue as datasets
 from trainer.datasets.catalogue import Task, check_dataset
@@ -23,6 +23,8 @@ LOSSES: Final[Mapping[str, tuple[Task, ...]]] = {
     "cross-entropy": (Task.CLASSIFICATION, Task.LANGUAGE),
     "mse": (Task.REGRESSION,),
 }
+AUTO: Final = "auto"
+"""Of checkpointEverySteps: as it follows from what is measured."""
 _MOST_SEED: Final = 2**63 - 1
 
 
@@ -58,7 +60,7 @@ class Training:
     precision: str
     seed: int
     loss: str | None
-    checkpoint_every_steps: int | None
+    checkpoint_every_steps: int | Literal["auto"] | None
     async_checkpoints: bool
     keep_checkpoints: int
     keep_best: int
@@ -125,7 +127,9 @@ _TRAINING: Final[Mapping[str, _Field]] = {
     "precision": _Field("fp32", lambda value: value in PRECISIONS, "the name of a precision"),
     "seed": _Field(0, _whole(0, _MOST_SEED), "a whole number of at least 0"),
     "loss": _Field(None, lambda value: value is None or value in LOSSES, "the name of a loss"),
-    "checkpointEverySteps": _Field(None, _optional(_whole(1)), "a whole number of at least 1"),
+    "checkpointEverySteps": _Field(
+        None, lambda value: value in (None, AUTO) or _whole(1)(value), f"a whole number of at least 1, or {AUTO}"
+    ),
     "asyncCheckpoints": _Field(True, lambda value: isinstance(value, bool), "true or false"),
     "keepCheckpoints": _Field(3, _whole(1), "a whole number of at least 1"),
     "keepBest": _Field(0, _whole(0), "a whole number of at least 0"),

@@ -62,6 +62,9 @@ class Why(Model):
     )
     stragglers: list[Straggler] = Field(default_factory=list, description="Workers that hold it up, if it runs.")
     helps: list[str] = Field(default_factory=list, description="What helps against these.")
+    checkpoints: str = Field(
+        default="", description="How often checkpoints are made, and why, where the trainer decides it."
+    )
     incidents: list[Incident] = Field(
         default_factory=list, description="What interrupted a job last, the newest first."
     )

@@ -45,6 +45,20 @@ class Resizing(Model):
     time: PreciseTime = Field(description="When it was decided.")
 
 
+class Checkpointing(Model):
+    """How far apart checkpoints are where spec.training.checkpointEverySteps is auto, as the trainer decided it last."""
+
+    every_steps: int = Field(description="Steps from one to the next.")
+    seconds: float = Field(description="How long that takes.")
+    stall_seconds: float = Field(description="How long training stands still for one.")
+    write_seconds: float = Field(description="How long it takes until one is durable; training goes on meanwhile.")
+    interruption_seconds: float | None = Field(
+        default=None,
+        description="How far apart unplanned interruptions of this gang are expected to be; nothing if the trainer was not told.",
+    )
+    why: str = Field(default="", max_length=512, description="The same in words.")
+
+
 class Progress(Model):
     """Where training is."""
 
@@ -66,6 +80,9 @@ class Progress(Model):
         default="", max_length=1024, description="What the trainer wants a person to know, until a newer checkpoint."
     )
     checkpoint_failures: int = Field(default=0, description="Checkpoints that this run could not write.")
+    checkpointing: Checkpointing | None = Field(
+        default=None, description="With checkpointEverySteps: auto, how often checkpoints are made, and why."
+    )
     updated_at: PreciseTime = Field(description="When this was written.")
 
 

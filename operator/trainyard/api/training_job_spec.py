@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, WithJsonSchema
 
 from trainyard.api.choice import NamedChoice
 from trainyard.api.compression import Compression
@@ -217,6 +217,24 @@ class Parallelism(Model):
     )
 
 
+CheckpointSteps = Annotated[
+    Annotated[int, Field(ge=1)] | Literal["auto"],
+    WithJsonSchema(
+        {
+            "x-kubernetes-int-or-string": True,
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            **rules(
+                (
+                    "type(self) == string ? self == 'auto' : self >= 1",
+                    "spec.training.checkpointEverySteps must be a whole number of at least 1, or auto",
+                )
+            ),
+        }
+    ),
+]
+"""How many steps lie between two checkpoints."""
+
+
 class Training(Shared):
     """How the built-in program trains."""
 
@@ -291,8 +309,9 @@ class Training(Shared):
     label_smoothing: float | None = Field(
         default=None, ge=0, lt=1, description="How far cross-entropy moves its targets from 0 and 1; by default 0.1."
     )
-    checkpoint_every_steps: int | None = Field(
-        default=None, ge=1, description="Steps between checkpoints; by default one at the end of each epoch."
+    checkpoint_every_steps: CheckpointSteps | None = Field(
+        default=None,
+        description="Steps between checkpoints, or auto: as often as loses least, by what one costs and how often the gang is interrupted. By default one at the end of each epoch.",
     )
     async_checkpoints: bool = Field(
         default=True,

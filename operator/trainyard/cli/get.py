@@ -127,6 +127,7 @@ def _print_detail(job: TrainingJob, now: datetime) -> None:
         "held up by:": held_up_by(status.stragglers, now),
         "warning:": status.progress.warning if status.progress else "",
         "checkpoint:": _checkpoint(job, now),
+        "checkpoints:": status.progress.checkpointing.why if status.progress and status.progress.checkpointing else "",
         "last restart:": f"of attempt {status.last_restart.attempt}: {status.last_restart.cause}"
         if status.last_restart
         else "",

@@ -94,6 +94,8 @@ def _print_why(answer: Why) -> None:
         print_rollout(answer.rollout)
     if answer.stragglers:
         output.print_line("held up by:", held_up_by(answer.stragglers, SystemClock().now()))
+    if answer.checkpoints:
+        output.print_line("checkpoints:", answer.checkpoints)
     for text in answer.helps:
         output.print_line("what helps:", text)
     if answer.incidents:

@@ -82,8 +82,13 @@ def _progress(name: tuple[str, str], job: TrainingJob, report: Report | None, no
     yield Sample(d.JOB_CHECKPOINT_FAILURES, name, progress.checkpoint_failures)
     if progress.total_steps is not None:
         yield Sample(d.JOB_TOTAL_STEPS, name, progress.total_steps)
-    if interval := _checkpoint_interval(job, progress.total_steps):
+    if interval := _checkpoint_interval(job, progress):
         yield Sample(d.JOB_CHECKPOINT_INTERVAL, name, interval)
+    if chosen := progress.checkpointing:
+        yield Sample(d.JOB_CHECKPOINT_STALL, name, chosen.stall_seconds)
+        yield Sample(d.JOB_CHECKPOINT_SECONDS, name, chosen.seconds)
+        if chosen.interruption_seconds is not None:
+            yield Sample(d.JOB_INTERRUPTION, name, chosen.interruption_seconds)
     if progress.loss is not None:
         yield Sample(d.JOB_LOSS, name, progress.loss)
     if progress.throughput is not None and job.status.phase == "Running":
@@ -95,12 +100,14 @@ def _progress(name: tuple[str, str], job: TrainingJob, report: Report | None, no
         yield Sample(d.JOB_ETA, name, max(0.0, seconds_of(progress.eta) - max(0.0, since)))
 
 
-def _checkpoint_interval(job: TrainingJob, total_steps: int | None) -> float | None:
-    """As the trainer does it: so many steps, or an epoch."""
-    training = job.spec.training
+def _checkpoint_interval(job: TrainingJob, progress: Progress) -> float | None:
+    """As the trainer does it: so many steps, as many as it decided, or an epoch."""
+    training, total = job.spec.training, progress.total_steps
     if job.spec.storage is None or job.spec.model is None:
         return None
-    return training.checkpoint_every_steps or (total_steps / training.epochs if total_steps else None)
+    if training.checkpoint_every_steps == "auto":
+        return progress.checkpointing.every_steps if progress.checkpointing else None
+    return training.checkpoint_every_steps or (total / training.epochs if total else None)
 
 
 def newest(job: TrainingJob, report: Report | None) -> Progress | None:

@@ -23,9 +23,17 @@ def told_of(job: TrainingJob, picture: Picture) -> dict[str, Any]:
     return {
         "stragglers": current(job.status.stragglers),
         "helps": [*_helps(job), *_checkpoints(job, picture.now)],
+        "checkpoints": _how_often(job),
         "incidents": job.status.incidents[: -_INTERRUPTIONS - 1 : -1],
         "spent": _spent(job, picture),
     }
+
+
+def _how_often(job: TrainingJob) -> str:
+    """Where the trainer decides it, and has."""
+    if finished(job) or job.status.progress is None or job.status.progress.checkpointing is None:
+        return ""
+    return job.status.progress.checkpointing.why
 
 
 def _spent(job: TrainingJob, picture: Picture) -> Spent | None:
@@ -47,7 +55,7 @@ def _helps(job: TrainingJob) -> list[str]:
 def _checkpoints(job: TrainingJob, now: datetime) -> list[str]:
     if finished(job) or (found := advice(job, now)) is None:
         return []
-    better = f"training.checkpointEverySteps: {found.steps} in a job like it"
+    better = f"training.checkpointEverySteps: auto in a job like it, or {found.steps}"
     costs = f"checkpoints and their age cost {100 * found.lost_now:.2g} % of its training, and would cost {100 * found.lost_then:.2g} %"
     since = f"one takes {found.cost:.2g} s, every {found.now:.0f} s, and an interruption comes every {found.mtbf:.0f} s"
     return [f"{better}: {costs} ({since})"]

@@ -9,12 +9,14 @@ from trainyard.api.training_job import TrainingJob
 from trainyard.cluster.client import ClusterClient
 from trainyard.cluster.errors import Forbidden, Invalid, ServerError, Unreachable, WebhookDown
 from trainyard.cluster.resources import PODS, TRAINING_JOBS
+from trainyard.nodes.interruptions import weight
 from trainyard.runtime.clock import Clock
 from trainyard.runtime.work_queue import NEVER, Again
 from trainyard.scheduling.snapshot import Decision, Evict, Resize, WorkloadKey
 from trainyard.training import pods
 from trainyard.training.boards import Boards
 from trainyard.training.case import Case
+from trainyard.training.checkpoint_interval import interruption_seconds
 from trainyard.training.failure import Consequence, Ended
 from trainyard.training.observed import Board, Claim, Observed
 from trainyard.training.parent import seen_in
@@ -120,6 +122,7 @@ class TrainingController:
             epoch=self._epoch(),
             max_run_seconds=self._max_run_seconds(job),
             expected_seconds=None if finished(job) else self._outlooks.seconds(job),
+            interruption_seconds=self._interruption_seconds(job),
             outlook=self._outlooks.of(_workload_key(key)) if job.status.admission is None else None,
             failure_table=self._failure_table,
             board=board,
@@ -145,6 +148,15 @@ class TrainingController:
             *(each.max_run_seconds for each in self._world.queues_above(job.spec.queue)),
         ]
         return min((each for each in limits if each is not None), default=None)
+
+    def _interruption_seconds(self, job: TrainingJob) -> float | None:
+        """For trainers that decide how often they save: what is expected of a gang of this size, on these nodes."""
+        if job.spec.training.checkpoint_every_steps != "auto" or job.status.admission is None or finished(job):
+            return None
+        nodes = self._world.nodes
+        heavy = {name: weight(view.standing) for name in _placed(job) if (view := nodes.get(name)) is not None}
+        rate = self._outlooks.interruptions(job.status.admission.flavor)
+        return interruption_seconds(job, rate, heavy, self._clock.now())
 
     def _mark(self, observed: Observed) -> str:
         """Fingerprint of the job's pods; the parts of the spec that make it never change."""
@@ -225,12 +237,13 @@ class TrainingController:
 
 def _nodes(job: TrainingJob, its_pods: Iterable[PodState], board: Board) -> set[str]:
     """Nodes that matter to the job: where it was placed and where its pods are, that of its TensorBoard too."""
-    placed = (
-        {role.prefix + run.node for role in job.status.admission.roles for run in role.runs}
-        if job.status.admission
-        else set()
-    )
-    return placed | {pod.node for pod in (*its_pods, *board.pods)}
+    return _placed(job) | {pod.node for pod in (*its_pods, *board.pods)}
+
+
+def _placed(job: TrainingJob) -> set[str]:
+    if job.status.admission is None:
+        return set()
+    return {role.prefix + run.node for role in job.status.admission.roles for run in role.runs}
 
 
 def _gist(job: TrainingJob) -> tuple[object, ...]:

@@ -89,6 +89,8 @@ class Observed:
     """The least of what the job and the queues above it allow; None if none says so."""
     expected_seconds: float | None = None
     """How long it is expected to run: declared, or learned of jobs like it."""
+    interruption_seconds: float | None = None
+    """From one unplanned interruption of the gang, where it is, to the next; None if nobody asks for it."""
     outlook: Outlook | None = None
     """When it is expected to start, and what would start it now; None if it has a place."""
     failure_table: tuple[FailureRow, ...] = ()

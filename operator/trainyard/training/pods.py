@@ -27,7 +27,6 @@ from trainyard.training.restart_limit import restarts_left
 from trainyard.workloads.plan import Object
 from trainyard.workloads.pod_template import (
     STORAGE,
-    Surroundings,
     build_pod,
     core_resources,
     env,
@@ -171,7 +170,7 @@ def pods_of(observed: Observed, role: str, indices: Iterable[int]) -> Iterator[O
         pod = build_pod(
             part.template,
             meta,
-            _container(job, part, index, counts, observed.surroundings),
+            _container(observed, part, index, counts),
             _volumes(job),
             node=nodes[index],
             flavor=observed.flavors.get(admission.flavor),
@@ -189,7 +188,7 @@ def samples(observed: Observed) -> list[Object]:
         name = pod_name(job, part.role, 0, job.status.attempt)
         labels = {JOB_LABEL: job.metadata.name, ROLE_LABEL: part.role}
         meta = metadata(name, job.metadata.namespace, _owner(job), labels)
-        container = _container(job, part, 0, counts, observed.surroundings)
+        container = _container(observed, part, 0, counts)
         found.append(build_pod(part.template, meta, container, _volumes(job), node="any", flavor=None, restart="Never"))
     return found
 
@@ -237,9 +236,9 @@ def _domain(job: TrainingJob) -> str:
     return f"{service_name(job)}.{job.metadata.namespace}.svc"
 
 
-def _container(job: TrainingJob, part: Part, index: int, counts: Mapping[str, int], around: Surroundings) -> Object:
+def _container(observed: Observed, part: Part, index: int, counts: Mapping[str, int]) -> Object:
     """counts: pods of each role, which takes long to count where there are thousands."""
-    program = part.entrypoint
+    job, program = observed.job, part.entrypoint
     own_image = program is not None and bool(program.image)
     mounts = [
         {"name": "trainyard-shm", "mountPath": "/dev/shm"},
@@ -251,10 +250,10 @@ def _container(job: TrainingJob, part: Part, index: int, counts: Mapping[str, in
     mounts += parent_mount(job, claim_name(job), _STORAGE_VOLUME)
     return {
         "name": CONTAINER,
-        "image": program.image if program and own_image else around.trainer_image,
+        "image": program.image if program and own_image else observed.surroundings.trainer_image,
         "imagePullPolicy": "IfNotPresent",
         "command": list(STAND_BY) if part.role == SPARE else _command(program, own_image=own_image),
-        "env": env(_environment(job, part, index, counts, around)),
+        "env": env(_environment(observed, part, index, counts)),
         "resources": core_resources(part.resources),
         "volumeMounts": mounts,
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -269,9 +268,8 @@ def _command(program: Entrypoint | None, *, own_image: bool) -> list[str]:
     return list(program.command) if own_image else [*AGENT, "--", *program.command]
 
 
-def _environment(
-    job: TrainingJob, part: Part, index: int, counts: Mapping[str, int], around: Surroundings
-) -> dict[str, str]:
+def _environment(observed: Observed, part: Part, index: int, counts: Mapping[str, int]) -> dict[str, str]:
+    job, around = observed.job, observed.surroundings
     master = "127.0.0.1" if alone(job) else f"{_hostname(job, part.role, 0)}.{_domain(job)}"
     variables = {
         "HOME": "/tmp",
@@ -299,6 +297,8 @@ def _environment(
         variables |= {"TRAINYARD_DOMAIN": _domain(job), "TRAINYARD_ROLES": json.dumps(dict(counts), sort_keys=True)}
     if part.entrypoint is None:
         variables["TRAINYARD_SPEC"] = json.dumps(_recipe(job), sort_keys=True)
+    if part.role == WORKER and observed.interruption_seconds is not None:
+        variables["TRAINYARD_INTERRUPTION_SECONDS"] = f"{observed.interruption_seconds:.0f}"
     if job.spec.storage is not None:
         variables["TRAINYARD_DIR"] = f"{STORAGE}/{folder(job)}"
     if around.endpoint and part.role == WORKER:  # the job's progress is that of its workers

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from trainyard.api.training_job import Progress
+from trainyard.training.checkpoint_interval import told
 
 _LONGEST_ETA = 366 * 86_400.0
 
@@ -36,6 +37,7 @@ def progress_of(body: Mapping[str, Any], old: Progress | None, now: datetime) ->
         eta=_duration((total - step) / rate) if total and rate and total > step else "",
         warning=str(body.get("warning") or (old.warning if old else ""))[:1024],
         checkpoint_failures=int(body.get("checkpointFailures") or 0),
+        checkpointing=told(body.get("checkpointing")) or (old.checkpointing if old else None),
         updated_at=now,
     )
 

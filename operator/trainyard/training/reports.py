@@ -79,6 +79,18 @@ class StepSeconds(Model):
     slowest_rank: int = Field(default=0, ge=0, le=_INT64)
 
 
+class CheckpointingReport(Model):
+    """How often the trainer saves, where it decides, and by what."""
+
+    every_steps: int = Field(ge=1, le=_INT64)
+    seconds: _Seconds
+    stall_seconds: _Seconds
+    write_seconds: _Seconds
+    interruption_seconds: _Seconds | None = None
+    limit: str = Field(default="", max_length=64)
+    """What else decided: Least, Most, Share or Write."""
+
+
 class ProgressReport(Model):
     """Body of POST /v1/progress. Fields that are not known are ignored: trainers may be newer than the operator."""
 
@@ -105,6 +117,7 @@ class ProgressReport(Model):
     """As compared last."""
     warning: str | None = Field(default=None, max_length=4096)
     checkpoint_failures: int | None = Field(default=None, ge=0, le=_INT64)
+    checkpointing: CheckpointingReport | None = None
     restarted: RestartedReport | None = None
 
 

@@ -1,4 +1,4 @@
-"""What is to be expected: how long jobs will run, when those that wait will start, and what would start them now.
+"""What is to be expected: how long jobs will run, how often they are interrupted, when those that wait will start, and what would start them now.
 
 All of it is learned from what happened while this process ran, from the ended jobs that it found, and from what `admission/memory`
 kept; nothing hangs on it but backfill and what people read. Neighbours: `scheduling/durations`, `forecast` and `remedies` do the arithmetic.
@@ -12,6 +12,7 @@ from typing import Any
 from trainyard.api.forecast import Remedy, StartEstimate
 from trainyard.api.reasons import ConditionType, Waiting
 from trainyard.api.training_job import TrainingJob
+from trainyard.nodes.interruptions import Interruptions
 from trainyard.runtime.clock import Clock
 from trainyard.scheduling.durations import Durations, Features
 from trainyard.scheduling.engine import Engine
@@ -72,21 +73,34 @@ class _Waited:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Trained:
+    """Gangs on a flavor, for so many hours of its GPUs until then, and how often they were interrupted."""
+
+    flavor: str
+    gpu_hours: float
+    times: int
+    at: datetime
+
+
 class Outlooks:
     """Learns in the scheduler's thread, answers in the event loop's: each answer is one look into a dict."""
 
     def __init__(self, clock: Clock, missed: Callable[[str, float], None] = lambda _queue, _seconds: None) -> None:
         """missed: hears of every start, in which queue and by how many seconds the first estimate missed it."""
         self._clock, self._missed = clock, missed
-        self._durations, self._forecast = Durations(), Forecast()
+        self._durations, self._forecast, self._interruptions = Durations(), Forecast(), Interruptions()
         self._ended, self._search_after = 0, 0.0
         self._newest: datetime | None = None
         """When the last job ended of those that were counted."""
-        self.unwritten = Unwritten[_Ran | _Waited]()
+        self.unwritten = Unwritten[_Ran | _Waited | _Trained]()
         self._expected: dict[str, float | None] = {}
         self._waiting: dict[WorkloadKey, _Waiting] = {}
 
-    def _observe(self, told: _Ran | _Waited) -> None:
+    def _observe(self, told: _Ran | _Waited | _Trained) -> None:
+        if isinstance(told, _Trained):
+            self._interruptions.ran(told.flavor, told.gpu_hours, told.times, told.at)
+            return
         if isinstance(told, _Waited):
             self._forecast.observe(told.line, told.seconds)
             return
@@ -119,6 +133,7 @@ class Outlooks:
             "newest": self._newest.isoformat() if self._newest else None,
             "durations": self._durations.to_dict(),
             "waits": self._forecast.to_dict(),
+            "interruptions": self._interruptions.to_dict(),
         }
 
     def recall(self, kept: Mapping[str, Any]) -> None:
@@ -127,9 +142,11 @@ class Outlooks:
             durations, forecast = Durations.from_dict(kept["durations"]), Forecast.from_dict(kept["waits"])
             newest = datetime.fromisoformat(kept["newest"]).astimezone(UTC) if kept["newest"] else None
             ended = int(kept["ended"])
+            interruptions = Interruptions.from_dict(kept.get("interruptions", {}))
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"what was learned is damaged and is to be deleted: {error!r}") from error
         self._durations, self._forecast, self._newest, self._ended = durations, forecast, newest, ended
+        self._interruptions = interruptions
         if newest is not None:  # whoever wrote that has read the same jobs; a start is seen by one alone
             self.unwritten.known(lambda each: isinstance(each, _Ran) and each.at <= newest)
         for each in self.unwritten:
@@ -148,6 +165,19 @@ class Outlooks:
     def forget(self, uid: str) -> None:
         """The job is over or gone."""
         self._expected.pop(uid, None)
+
+    # How often they are interrupted.
+
+    def ran(self, flavor: str, gpu_hours: float, times: int) -> None:
+        """A gang on the flavor ran for so many hours of its GPUs more, and was interrupted so often, unplanned."""
+        now = self._clock.now()
+        news = self._interruptions.ran(flavor, gpu_hours, times, now)
+        if news is not None:
+            self.unwritten.add(_Trained(flavor, news, times, now))
+
+    def interruptions(self, flavor: str) -> float:
+        """How many are expected in an hour of one GPU of the flavor."""
+        return self._interruptions.rate(flavor, self._clock.now())
 
     # When what waits starts.
 

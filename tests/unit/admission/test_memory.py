@@ -266,3 +266,17 @@ async def test_outcomes_of_nodes_that_nobody_wrote_yet_outlive_what_somebody_els
 def struck(job: str) -> JobIncident:
     told = {"cause": "Node", "fault_at": NOW, "detected_at": NOW, "ended_at": NOW, "outcome": "Recovered"}
     return JobIncident(namespace="team", job=job, uid=f"uid-{job}", number=1, attempt=1, **told)
+
+
+async def test_how_often_gangs_are_interrupted_is_kept_and_added_to_what_somebody_else_wrote() -> None:
+    client, theirs = OneConfigMap(), Outlooks(HandClock(NOW))
+    memory, outlooks = await remembering(client)
+    outlooks.ran("h200", 1e6, 50)
+    await memory.save()
+    outlooks.ran("h200", 0.0, 50)
+    theirs.ran("h200", 1e6, 50)
+    outlooks.recall(theirs.to_dict())
+    theirs.ran("h200", 0.0, 50)
+    assert outlooks.interruptions("h200") == pytest.approx(theirs.interruptions("h200"), rel=0.1)
+    _, another = await remembering(client)
+    assert another.interruptions("h200") == pytest.approx(50 / 1e6, rel=0.1)

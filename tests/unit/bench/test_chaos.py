@@ -73,14 +73,14 @@ def test_where_nothing_breaks_nothing_is_lost_but_starts_and_checkpoints() -> No
 
 def test_each_remedy_does_what_it_is_for() -> None:
     none = Simulation(replace(SMALL, remedies=NONE)).run()
-    often = Simulation(replace(SMALL, remedies=replace(NONE, young_daly=True))).run()
+    often = Simulation(replace(SMALL, remedies=replace(NONE, auto=True))).run()
     spares = Simulation(replace(SMALL, remedies=replace(NONE, spares=True))).run()
     assert often.redone / often.interruptions < none.redone / none.interruptions
     assert spares.placed_anew < none.placed_anew
 
 
 def test_every_remedy_is_left_out_once_and_tried_alone_once() -> None:
-    names = {"spares", "in_place", "avoid", "young_daly"}
+    names = {"spares", "in_place", "avoid", "auto"}
     made = choices(alone=True)
     assert made.keys() == {"all", "none", *(f"without_{each}" for each in names), *(f"only_{each}" for each in names)}
     assert len(set(made.values())) == len(made)

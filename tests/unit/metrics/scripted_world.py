@@ -212,6 +212,13 @@ def running_job() -> Object:
                 "metrics": {"accuracy": 0.9},
                 "throughput": 640.0,
                 "eta": "3m20s",
+                "checkpointing": {
+                    "everySteps": 420,
+                    "seconds": 661.0,
+                    "stallSeconds": 1.3,
+                    "writeSeconds": 41.0,
+                    "interruptionSeconds": 32_760.0,
+                },
                 "updatedAt": ago(seconds=20),
             },
         },

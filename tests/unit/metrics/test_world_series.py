@@ -294,6 +294,20 @@ async def test_checkpoints_have_a_time_and_an_interval_in_steps(world: World) ->
     assert read(world, "training_job_checkpoint_interval_steps", **JOB) == 30
 
 
+async def test_an_interval_that_the_trainer_decides_is_told_with_what_it_goes_by(world: World) -> None:
+    job = running_job()
+    job["spec"]["training"]["checkpointEverySteps"] = "auto"
+    decided = job["status"]["progress"].pop("checkpointing")
+    world.observe("TrainingJob", running_job(), job)
+    assert read(world, "training_job_checkpoint_interval_steps", **JOB) is None, "it has measured none yet"
+    job["status"]["progress"]["checkpointing"] = decided
+    world.observe("TrainingJob", running_job(), job)
+    assert read(world, "training_job_checkpoint_interval_steps", **JOB) == 420
+    assert read(world, "training_job_checkpoint_interval_seconds", **JOB) == 661
+    assert read(world, "training_job_checkpoint_stall_seconds", **JOB) == 1.3
+    assert read(world, "training_job_expected_interruption_seconds", **JOB) == 32_760
+
+
 @pytest.mark.parametrize("without", ["storage", "model"])
 async def test_who_writes_no_checkpoints_of_ours_has_no_interval(world: World, without: str) -> None:
     job = running_job()

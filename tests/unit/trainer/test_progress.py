@@ -43,7 +43,7 @@ def test_a_report_has_the_token_and_the_contracts_names(operator: Operator, star
     assert report.keys() == {
         *("jobUid", "attempt", "phase", "step", "totalSteps", "epoch", "loss", "metrics", "throughput", "worldSize"),
         *("checkpoint", "restoredStep", "firstStepAt", "result", "warning", "restarted"),
-        *("checkpointFailures", "stepSeconds", "joules", "spent"),
+        *("checkpointFailures", "checkpointing", "stepSeconds", "joules", "spent"),
     }
     assert (report["jobUid"], report["attempt"], report["step"], report["totalSteps"]) == ("uid-1", 3, 4, 10)
 

@@ -27,6 +27,11 @@ def test_all_of_training_has_defaults() -> None:
     assert training.async_checkpoints
 
 
+@pytest.mark.parametrize("every", [1, 500, "auto"])
+def test_checkpoints_come_by_number_or_by_themselves(every: object) -> None:
+    assert parse({"checkpointEverySteps": every}).checkpoint_every_steps == every
+
+
 def test_null_means_the_default_as_the_api_server_writes_unset_fields() -> None:
     assert parse({"epochs": None, "seed": None, "loss": None}) == parse()
 
@@ -49,6 +54,8 @@ def test_null_means_the_default_as_the_api_server_writes_unset_fields() -> None:
         ("seed", -1),
         ("labelSmoothing", 1),
         ("checkpointEverySteps", 0),
+        ("checkpointEverySteps", "often"),
+        ("checkpointEverySteps", True),
         ("keepCheckpoints", 0),
         ("keepBest", -1),
         ("bestMetric", ""),

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from tests import builders as b
 from tests.unit.questions.test_answers import NOW, a_job, asked, picture, placed
 from trainyard.api.training_job import TrainingJob
-from trainyard.training.checkpoint_interval import ENOUGH, Advice, advice, young_daly
+from trainyard.nodes.interruptions import PUBLISHED, WEIGHT
+from trainyard.training.checkpoint_interval import (
+    ENOUGH,
+    Advice,
+    advice,
+    interrupted,
+    interruption_seconds,
+    told,
+    trained_hours,
+    young_daly,
+)
 
 
 @given(st.floats(1, 300), st.floats(3600, 1e8))
@@ -107,5 +117,97 @@ def test_why_tells_it_with_the_figures_behind_it() -> None:
     training = b.spec(training={"checkpointEverySteps": 18_000})
     job = a_job("mine", 0, b.gpus(8), placed("n0"), b.storage(), training, b.status(**status), created)
     (helps,) = asked(picture(job), "mine").helps
-    assert helps.startswith("training.checkpointEverySteps: 4")
+    assert helps.startswith("training.checkpointEverySteps: auto in a job like it, or 4")
     assert "an interruption comes every 12" in helps
+
+
+def a_gang(
+    *modifiers: b.Modifier, nodes: int = 4, incidents: Any = (), productive: float = 0.0, lost: float = 0.0
+) -> TrainingJob:
+    """A worker with 8 GPUs on each of so many nodes."""
+    seconds = {"productive": productive, "lostWork": lost}
+    roles = [{"name": "worker", "prefix": "n", "runs": [{"node": str(number), "count": 1} for number in range(nodes)]}]
+    place = {"epoch": 1, "queue": "research", "flavor": "h200", "time": NOW.isoformat(), "roles": roles}
+    ledger = {"current": "productive", "since": NOW.isoformat(), "seconds": seconds}
+    status = b.status(admission=place, ledger=ledger, incidents=list(incidents))
+    created = b.meta(uid="u", creationTimestamp=(NOW - timedelta(hours=10)).isoformat())
+    auto = b.spec(training={"checkpointEverySteps": "auto"})
+    return TrainingJob.model_validate(
+        b.training_job("a", created, b.workers(nodes), b.gpus(8), b.storage(), auto, *modifiers, status)
+    )
+
+
+def test_a_gang_is_interrupted_by_any_of_its_gpus() -> None:
+    small, large = (interruption_seconds(a_gang(nodes=nodes), PUBLISHED, {}, NOW) for nodes in (4, 128))
+    assert small == pytest.approx(3600 / (32 * PUBLISHED))
+    assert large == pytest.approx(small / 32)
+    assert large / 3600 == pytest.approx(49.5, abs=0.1)
+
+
+def test_a_pod_without_a_gpu_is_interrupted_too() -> None:
+    assert interruption_seconds(a_gang(b.gpus(0)), 0.01, {}, NOW) == pytest.approx(3600 / (4 * 0.01))
+
+
+def test_a_node_that_stands_badly_counts_for_several() -> None:
+    assert interruption_seconds(a_gang(), 0.01, {"n1": 30.0, "other": 9.0}, NOW) == pytest.approx(3600 / (0.08 * 33))
+
+
+def test_what_a_job_went_through_itself_counts_more_and_more() -> None:
+    often = [struck(number, 10 - number) for number in range(1, 10)]
+    found = interruption_seconds(a_gang(incidents=often, productive=30_000.0, lost=2_400.0), PUBLISHED, {}, NOW)
+    assert found == pytest.approx(3600 * (WEIGHT / (32 * PUBLISHED) + 9) / (WEIGHT + 9))
+    planned = [struck(number, 10 - number, planned=True) for number in range(1, 10)]
+    quiet = interruption_seconds(a_gang(incidents=planned, productive=30_000.0, lost=2_400.0), PUBLISHED, {}, NOW)
+    assert quiet > 3600 / (32 * PUBLISHED) > 3 * found
+
+
+def test_others_learn_of_hours_and_of_what_might_have_struck_them() -> None:
+    before = a_gang(productive=100.0, incidents=[struck(1, 9)])
+    after = a_gang(
+        productive=1000.0,
+        lost=2700.0,
+        incidents=[
+            struck(1, 9, times=3),
+            struck(2, 5),
+            struck(3, 4, planned=True),
+            struck(4, 3, cause="UserError"),
+            struck(5, 2, cause="Hang", times=2),
+        ],
+    )
+    assert interrupted(before, after) == 2 + 1 + 2
+    assert trained_hours(before, after) == pytest.approx(32.0)
+    assert (interrupted(after, after), trained_hours(after, after)) == (0, 0.0)
+
+
+REPORT = {"everySteps": 420, "seconds": 661.0, "stallSeconds": 1.3, "writeSeconds": 41.0}
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (
+            {"interruptionSeconds": 32_760.0},
+            "every 420 steps (11 min): a checkpoint holds training up for 1.3 s, takes 41 s to be written, this gang is expected to be interrupted every 9.1 h",
+        ),
+        ({"interruptionSeconds": 3e6, "limit": "Most"}, "interrupted every 35 d, at least once an hour"),
+        ({}, "how often this gang is interrupted nobody knows"),
+        ({"limit": "Newer"}, "nobody knows"),
+    ],
+)
+def test_how_often_a_trainer_saves_is_told_with_why(more: dict[str, Any], words: str) -> None:
+    found = told(REPORT | more)
+    assert found is not None
+    assert found.why.endswith(words)
+    assert found.why.startswith("every 420 steps (11 min): ")
+    assert found.every_steps == 420
+
+
+def test_why_tells_how_often_a_trainer_saves() -> None:
+    created = b.meta(uid="mine", creationTimestamp=(NOW - timedelta(hours=10)).isoformat())
+    status = a_status(THRICE)
+    status["progress"]["checkpointing"] = {**REPORT, "why": "every 420 steps (11 min): so it is"}
+    auto = b.spec(training={"checkpointEverySteps": "auto"})
+    job = a_job("mine", 0, b.gpus(8), placed("n0"), b.storage(), auto, b.status(**status), created)
+    answer = asked(picture(job), "mine")
+    assert answer.checkpoints == "every 420 steps (11 min): so it is"
+    assert answer.helps == []

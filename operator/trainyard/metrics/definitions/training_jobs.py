@@ -75,7 +75,25 @@ JOB_CHECKPOINT_TIME = gauge(
 JOB_CHECKPOINT_INTERVAL = gauge(
     "training_job_checkpoint_interval_steps",
     Group.TRAINING,
-    "Steps from one checkpoint to the next, as spec.training says; absent without a claim, and for programs of the user's own.",
+    "Steps from one checkpoint to the next, as spec.training says or its trainer decided; absent without a claim, and for programs of the user's own.",
+    *_JOB,
+)
+JOB_CHECKPOINT_SECONDS = gauge(
+    "training_job_checkpoint_interval_seconds",
+    Group.TRAINING,
+    "Time from one checkpoint to the next as its trainer decided it; absent unless checkpointEverySteps is auto, as the next two.",
+    *_JOB,
+)
+JOB_CHECKPOINT_STALL = gauge(
+    "training_job_checkpoint_stall_seconds",
+    Group.TRAINING,
+    "How long training stands still for a checkpoint, by the median of the last ones.",
+    *_JOB,
+)
+JOB_INTERRUPTION = gauge(
+    "training_job_expected_interruption_seconds",
+    Group.TRAINING,
+    "How far apart unplanned interruptions of the gang were expected to be when its program was started.",
     *_JOB,
 )
 JOB_CHECKPOINT_FAILURES = counter(
