@@ -248,6 +248,7 @@ class App:
             for memory in self._memories:
                 await memory.recall()
             self.outlooks.ended_before(each for each in self.world.training_jobs() if finished(each))
+            self.training.looks.all_noticed(self.world.keys("TrainingJob"))
             self._recall_incidents(self.world.training_jobs())
             log.info(
                 "caches are filled",
@@ -518,7 +519,10 @@ class App:
         for _ in added_to(before.status.stragglers, after.status.stragglers):
             metrics.straggler(queue)
         if finished(after) and not finished(before):
+            foretold = self.outlooks.foretells
             self.outlooks.ended(after)
+            if self.outlooks.foretells and not foretold:
+                self.training.looks.all_noticed(self.world.keys("TrainingJob"))
             if conditions.holds(after.status.conditions, ConditionType.COMPLETE):
                 self._attempt_ended(before, "")
             metrics.completed(

@@ -1,9 +1,12 @@
 """The life of TrainingJobs, with the whole operator on a cluster in memory."""
 
+from datetime import datetime
+
 import pytest
 
 from tests import builders as b
-from tests.simulation.operator_sim import Simulation
+from tests.simulation.fake_faults import Request
+from tests.simulation.operator_sim import CLOCK, Simulation
 from trainyard.api.names import GPU
 from trainyard.cluster.resources import CLAIMS, FLAVORS, NAMESPACES, PODS, QUEUES, SERVICES, TRAINING_JOBS
 
@@ -295,6 +298,32 @@ async def test_a_waiting_job_is_told_when_it_starts_and_what_would_start_it_now(
         assert not sim.status("waiting")["remedies"]
 
 
+async def test_who_waits_longer_than_was_foretold_is_told_another_time() -> None:
+    async with Simulation(nodes=1, gpus=8) as sim:
+        sim.create(b.training_job("running", b.gpus(8)))
+        await sim.until(sim.is_("Running", "running"), 10)
+        sim.create(b.training_job("waiting", b.gpus(8)))
+        await sim.until(lambda: sim.status("waiting").get("eta"), 60)
+        for _ in range(3):
+            likely = datetime.fromisoformat(sim.status("waiting")["eta"]["likely"])
+            await sim.rest((likely - CLOCK.now()).total_seconds() + 45)
+            assert datetime.fromisoformat(sim.status("waiting")["eta"]["likely"]) > CLOCK.now()
+
+
+async def test_a_template_is_refused_although_a_cycle_ran_while_the_api_server_was_asked() -> None:
+    async with Simulation(nodes=1, gpus=8) as sim:
+
+        def asked(request: Request) -> bool:
+            if request.resource != PODS or "dryRun" not in request.query:
+                return False
+            sim.process.app.picture()
+            return True
+
+        sim.api.faults.fail(asked, 422, times=None, reason="Invalid", message="no such field")
+        sim.create(b.training_job("gang", b.workers(2), b.gpus(1)))
+        await sim.until(lambda: sim.is_("Pending", "gang")() and "no such field" in sim.message("gang"), 5)
+
+
 async def test_how_long_jobs_run_is_learned_from_those_that_ended() -> None:
     async with Simulation(nodes=1, gpus=8) as sim:
         sim.create(*(b.training_job(f"early-{number}", b.gpus(1), b.runs(60)) for number in range(24)))
@@ -304,6 +333,20 @@ async def test_how_long_jobs_run_is_learned_from_those_that_ended() -> None:
         outlooks, job = sim.process.app.outlooks, sim.process.app.world.training_jobs()[-1]
         assert job.metadata.name == "late"
         assert 30 < (outlooks.seconds(job) or 0) < 240
+
+
+async def test_what_was_learned_counts_for_those_that_were_there_before() -> None:
+    async with Simulation(nodes=1, gpus=8) as sim:
+        sim.create(b.training_job("long", b.gpus(1), b.runs(5000)))
+        await sim.until(sim.is_("Running", "long"), 10)
+
+        def known() -> set[str]:
+            return {each.key.name for each in sim.process.app.picture().snapshot.workloads if each.duration}
+
+        assert known() == set()
+        sim.create(*(b.training_job(f"early-{number}", b.gpus(1), b.runs(60)) for number in range(24)))
+        await sim.until(lambda: sim.process.app.outlooks.foretells, 600)
+        assert "long" in known()
 
 
 async def test_an_operator_that_starts_anew_knows_how_long_jobs_ran_that_are_gone() -> None:

@@ -171,6 +171,12 @@ class ExternalCache(_Cache):
     ) -> None:
         super().__init__(resource, clock, without_managed_fields, keep, sight)
 
+    @property
+    def last_activity(self) -> float:
+        """As of any cache, but of nothing that is not seen, as nothing is heard of it."""
+        seen = (heard for scope, heard in self._heard.items() if self._sight.whole(scope))
+        return min(seen, default=self._clock.monotonic())
+
     def observe(self, event_type: str | None, obj: Object) -> bool:
         """Take in a watch event (None: part of an initial list), or the object a write returned (MODIFIED).
 

@@ -26,7 +26,7 @@ from trainyard.inference.workload import being_restored, missing, role, wanted
 from trainyard.scheduling.snapshot import Admit, Wait
 from trainyard.workloads import conditions
 from trainyard.workloads.deployments import ready_replicas
-from trainyard.workloads.plan import Delete, Note, Object, Plan, changed, sooner
+from trainyard.workloads.plan import Delete, Note, Object, Plan, changed, sooner, still_good
 from trainyard.workloads.pod_state import PodState
 from trainyard.workloads.times import AVOID_SECONDS, BIND_SECONDS, REFRESH_SECONDS
 
@@ -59,7 +59,7 @@ class _Round:
         status = self._status(replicas)
         before, after = _dump(self.service.status), _dump(status)
         patch = changed(before, after)
-        if patch.keys() <= {"eta"}:  # an estimate moves all the time: it is told with other news
+        if patch.keys() <= {"eta"} and still_good(self.service.status.eta, status.eta):
             patch = {}
         urgent = not patch.keys() <= _CALM or _statements(self.service.status) != _statements(status)
         durable = {each.serial: each for each in self.service.status.admission}

@@ -12,7 +12,7 @@ from trainyard.training.observed import Observed
 from trainyard.training.progress import same_progress
 from trainyard.training.status import Draft
 from trainyard.workloads import conditions
-from trainyard.workloads.plan import Delete, Note, Object, Plan, changed
+from trainyard.workloads.plan import Delete, Note, Object, Plan, changed, still_good
 from trainyard.workloads.pod_state import PodState
 
 
@@ -110,7 +110,7 @@ def difference(old: TrainingJobStatus, new: TrainingJobStatus) -> tuple[dict[str
             **new.progress.model_dump(by_alias=True, mode="json"),
             "metrics": {**gone, **new.progress.metrics},
         }
-    if patch.keys() <= {"eta"}:  # an estimate moves all the time: it is told with other news
+    if patch.keys() <= {"eta"} and still_good(old.eta, new.eta):
         return None, False
     calm = {
         "eta",

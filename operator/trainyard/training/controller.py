@@ -203,6 +203,7 @@ class TrainingController:
         log.warning("pod refused: %s", message, extra={"object": str(_key(observed.job))})
         self._applier.refused(_key(observed.job), message)
         self._refusals.refuse(mark, message)
+        self.looks.noticed(_key(observed.job))  # a cycle may have looked while the API server was asked
         self._decisions.drop(_workload_key(_key(observed.job)))
         self._poke()
 

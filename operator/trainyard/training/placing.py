@@ -9,8 +9,8 @@ from trainyard.training.in_place import NAMED, onto_other_nodes
 from trainyard.training.spares import use_spares
 from trainyard.training.starting import storage
 from trainyard.training.workload import lost_of_place
-from trainyard.workloads.plan import Note, Plan
-from trainyard.workloads.times import BIND_SECONDS, MEND_SECONDS, REFRESH_SECONDS, forgiven
+from trainyard.workloads.plan import Note, Plan, sooner, still_good
+from trainyard.workloads.times import BIND_SECONDS, MEND_SECONDS, REFRESH_SECONDS, forgiven, retell_seconds
 
 
 def without_place(case: Case) -> Plan | None:
@@ -38,8 +38,15 @@ def without_place(case: Case) -> Plan | None:
         case.draft.set(eta=case.observed.outlook.eta, remedies=list(case.observed.outlook.remedies))
     given_up = case.status.nomination is not None and case.draft.fields["nomination"] is None
     notes = (Note(decision.verdict.reason, "nobody is asked to make way any more"),) if given_up else ()
-    again = forgiven(case.status.avoid, case.now)
+    again = sooner(forgiven(case.status.avoid, case.now), _estimate_over(case, decision.position))
     return replace(case.plan(create=storage(case), notes=notes, again=again), takes_turn=not given_up)
+
+
+def _estimate_over(case: Case, position: int) -> float | None:
+    """Seconds until the start that was told should have come, so that nobody reads of a time that is past."""
+    found = case.observed.outlook.eta if case.observed.outlook else None
+    told = case.status.eta if still_good(case.status.eta, found) else found
+    return max(retell_seconds(position), (told.likely - case.now).total_seconds()) if told else None
 
 
 def _nominated(case: Case, decision: Preempt) -> Plan:

@@ -119,6 +119,11 @@ class Outlooks:
             self._observe(told)
             self.unwritten.add(told)
 
+    @property
+    def foretells(self) -> bool:
+        """Whether enough have ended to say how long others will run."""
+        return self._ended >= ENOUGH
+
     def ended_before(self, jobs: Iterable[TrainingJob]) -> None:
         """Jobs that were found over: those that ended later than what is remembered are news."""
         known = self._newest
@@ -157,7 +162,7 @@ class Outlooks:
         if job.spec.expected_seconds is not None:
             return float(job.spec.expected_seconds)
         if job.metadata.uid not in self._expected:
-            if self._ended < ENOUGH:
+            if not self.foretells:
                 return None
             self._expected[job.metadata.uid] = self._durations.predict(_features(job)).expected
         return self._expected[job.metadata.uid]

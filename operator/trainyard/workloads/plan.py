@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from trainyard.api.forecast import StartEstimate
+
 Object = dict[str, Any]
 
 
@@ -48,6 +50,13 @@ class Plan:
 def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     """Top-level fields of `new` that differ from `old`: the merge patch that leads from one to the other."""
     return {name: value for name, value in new.items() if old.get(name) != value}
+
+
+def still_good(told: StartEstimate | None, found: StartEstimate | None) -> bool:
+    """Whether an estimate need not be told anew: it moves all the time, and is told with other news until the likely time is over."""
+    if told is None or found is None:
+        return told is found
+    return found.earliest < told.likely
 
 
 def sooner(*times: float | None) -> float | None:

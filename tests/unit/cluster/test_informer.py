@@ -337,3 +337,14 @@ async def test_a_cache_fed_from_outside_takes_nothing_of_a_namespace_that_is_not
     sight.read("pods", "b")
     await cache.take_in(client, "b")
     assert set(cache.store) == {("a", "j"), ("b", "j")}
+
+
+async def test_a_namespace_that_is_not_seen_does_not_make_a_cache_look_silent() -> None:
+    api, sight = FakeApi(CLOCK), Sight(("a", "b"), ("pods",))
+    cache = ExternalCache(TRAINING_JOBS, CLOCK, sight=sight)
+    sight.read("pods", "a")
+    await asyncio.sleep(700)
+    await cache.repair(ClusterClient(api.connect(), CLOCK, Random(1)))
+    assert CLOCK.monotonic() - cache.last_activity < 1
+    await asyncio.sleep(700)
+    assert CLOCK.monotonic() - cache.last_activity >= 700, "of what is seen"

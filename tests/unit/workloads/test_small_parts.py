@@ -6,12 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainyard.api.admission import AvoidedNode
+from trainyard.api.forecast import StartEstimate
 from trainyard.api.meta import Condition
 from trainyard.api.reasons import ConditionType, Waiting
 from trainyard.scheduling.snapshot import Admit, Assignment, Verdict, Wait, Words, WorkloadKey
 from trainyard.workloads import conditions
 from trainyard.workloads.decisions import Decisions
-from trainyard.workloads.plan import changed, sooner
+from trainyard.workloads.plan import changed, sooner, still_good
 from trainyard.workloads.ration import Ration
 from trainyard.workloads.refusals import REFUSED_SECONDS, Refusals, fingerprint
 from trainyard.workloads.times import REFRESH_SECONDS, forgiven, retell_seconds
@@ -153,3 +154,16 @@ def test_nodes_are_forgiven_by_time_alone_which_somebody_has_to_wait_for() -> No
     assert left is not None
     assert 40 < left < 41
     assert forgiven(avoid[:2], now) is None
+
+
+def test_an_estimate_is_told_when_there_was_none_when_there_is_none_any_more_and_when_its_time_is_over() -> None:
+    def found(waited: int) -> StartEstimate:
+        return StartEstimate(**{name: NOW + timedelta(seconds=waited + left) for name, left in _LEFT.items()})
+
+    assert still_good(None, None)
+    assert not still_good(None, found(0))
+    assert not still_good(found(0), None)
+    assert [still_good(found(0), found(waited)) for waited in (0, 500, 590, 601)] == [True, True, False, False]
+
+
+_LEFT = {"earliest": 10, "likely": 600, "latest": 3600}
