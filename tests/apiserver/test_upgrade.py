@@ -141,10 +141,7 @@ def test_what_ran_and_what_waited_under_the_previous_release_does_so_under_this_
     assert uids(yard) == upgraded.uids
     assert yard.status("waits")["queuePosition"] == 1
     assert yard.kubectl("get", "queue", "default", "-o", "jsonpath={.status.summary}") == "gpu 6/8"
-    assert [yard.status(name)["restarts"] for name in ("runs", "over") if "restarts" in yard.status(name)] in (
-        [],
-        [0, 0],
-    )
+    assert not any(yard.status(name).get("restarts") for name in ("runs", "over"))
 
 
 @pytest.mark.parametrize(
