@@ -1,5 +1,7 @@
 """Settings under which kopf watches and writes nothing: no peering, no progress, no last-seen annotations."""
 
+from collections.abc import Iterator
+from itertools import chain, repeat
 from typing import Any
 
 import kopf
@@ -47,6 +49,13 @@ class NoMemories(ResourceMemories):
         return await super().recall(*arguments, **{**options, "ephemeral": True})
 
 
+class Patience:
+    """Seconds between tries of one request, without end: when they end, kopf gives that watch up for good and nobody hears of it."""
+
+    def __iter__(self) -> Iterator[float]:
+        return chain((1, 1, 2, 3, 5, 8, 13, 21), repeat(30))
+
+
 def settings() -> kopf.OperatorSettings:
     """What kopf runs with."""
     chosen = kopf.OperatorSettings()
@@ -58,6 +67,7 @@ def settings() -> kopf.OperatorSettings:
     chosen.persistence.progress_storage = NoProgress()
     chosen.networking.request_timeout = 30
     chosen.networking.connect_timeout = 5
+    chosen.networking.error_backoffs = Patience()
     chosen.watching.chunk_size = 200
     # A task for each object that changed lives so long after its last event, with that event in it.
     chosen.queueing.idle_timeout = 0.5

@@ -57,7 +57,7 @@ class KindWatch:
         self._thread.start()
 
     def see(self, namespace: str, whole: bool) -> None:
-        """Follow a namespace from now on, or no longer. kopf gives a namespace up for good that it may not read once."""
+        """Follow a namespace from now on, or no longer."""
         self._seen = self._seen | {namespace} if whole else self._seen - {namespace}
         if self._kopfs is not None and not self._stop.is_set():
             loop, changed = self._kopfs

@@ -1,5 +1,7 @@
 """kopf only watches: event handlers, no finalizer, nothing written, no peering."""
 
+from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import aiohttp
@@ -120,3 +122,12 @@ def test_the_settings_write_nothing() -> None:
     assert progress.fetch(key="k") is None
     assert (progress.store(), progress.purge(), progress.touch()) == (None, None, None)
     assert progress.clear(essence={"a": 1}) == {"a": 1}
+
+
+def test_no_request_is_given_up_however_long_it_is_refused() -> None:
+    backoffs = settings().networking.error_backoffs
+    assert isinstance(backoffs, Iterable)
+    for _ in range(2):  # each request begins anew
+        delays = list(islice(backoffs, 1000))
+        assert len(delays) == 1000
+        assert (delays[0], max(delays)) == (1, 30)
