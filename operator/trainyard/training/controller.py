@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from trainyard.api.failure import FailureRow
+from trainyard.api.reasons import Waiting
 from trainyard.api.training_job import TrainingJob
 from trainyard.cluster.client import ClusterClient
 from trainyard.cluster.errors import Forbidden, Invalid, ServerError, Unreachable, WebhookDown
@@ -12,7 +13,7 @@ from trainyard.cluster.resources import PODS, TRAINING_JOBS
 from trainyard.nodes.interruptions import weight
 from trainyard.runtime.clock import Clock
 from trainyard.runtime.work_queue import NEVER, Again
-from trainyard.scheduling.snapshot import Decision, Evict, Resize, WorkloadKey
+from trainyard.scheduling.snapshot import Decision, Evict, Resize, Wait, WorkloadKey
 from trainyard.training import pods
 from trainyard.training.boards import Boards
 from trainyard.training.case import Case
@@ -33,7 +34,7 @@ from trainyard.workloads.outlook import Outlooks
 from trainyard.workloads.plan import sooner
 from trainyard.workloads.pod_state import PodState
 from trainyard.workloads.pod_template import Surroundings
-from trainyard.workloads.refusals import Refusals, fingerprint
+from trainyard.workloads.refusals import REFUSED_SECONDS, Refusals, fingerprint
 from trainyard.workloads.world import World
 
 log = logging.getLogger(__name__)
@@ -213,6 +214,12 @@ class TrainingController:
             return None
         marks = (self._mark(observed), _name_mark(observed.job))
         left = [self._refusals.left(mark) + 0.1 for mark in marks if self._refusals.known(mark)]
+        if (
+            not left
+            and isinstance(observed.decision, Wait)
+            and observed.decision.verdict.reason is Waiting.MISCONFIGURED
+        ):
+            return REFUSED_SECONDS  # another job of the same template may be refused once more, for both
         return max(left, default=None)
 
     def _forget(self, uid: str) -> None:
