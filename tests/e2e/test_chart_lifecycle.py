@@ -18,9 +18,10 @@ from tests.e2e.release import Release
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 SYSTEM = "trainyard-system"
+ACCOUNT, BEYOND = f"{SYSTEM}:trainyard", "beyond-the-previous-release"
 JOB, SERVICE = "trains-on", "answers-on"
 PREVIOUS = Path(__file__).parents[1] / "apiserver" / "previous_release" / "chart.tgz"
-RELEASE = ("--namespace", SYSTEM, "--wait", "--timeout=180s")
+RELEASE = ("--namespace", SYSTEM, "--wait", "--timeout=180s", timeout=200)
 
 
 class Work:
@@ -65,14 +66,20 @@ def _restarts(pod: dict[str, Any]) -> int:
 
 
 @pytest.fixture(scope="module")
-def previous(installed: Cluster, pytestconfig: pytest.Config) -> Cluster:
+def previous(installed: Cluster, pytestconfig: pytest.Config) -> Iterator[Cluster]:
     """With the chart of the release before; with that of now where the operator is confined, which there was not then."""
     if pytestconfig.getoption("namespaced"):
-        return installed
+        yield installed
+        return
     installed.helm("uninstall", "trainyard", *RELEASE)
     tags = [f"--set=images.{name}.tag=dev" for name in images.IMAGES]
-    installed.helm("install", "trainyard", str(PREVIOUS), *RELEASE, *tags)
-    return installed
+    installed.helm("install", "trainyard", str(PREVIOUS), "--namespace", SYSTEM, *tags)
+    # The operator is of now, and needs what the chart before did not grant.
+    installed.kubectl("create", "clusterrole", BEYOND, "--verb=list,watch", "--resource=poddisruptionbudgets.policy")
+    installed.kubectl("create", "clusterrolebinding", BEYOND, f"--clusterrole={BEYOND}", f"--serviceaccount={ACCOUNT}")
+    installed.kubectl("rollout", "status", "deployment/trainyard", "-n", SYSTEM, "--timeout=180s", timeout=200)
+    yield installed
+    installed.kubectl("delete", "clusterrole,clusterrolebinding", BEYOND)
 
 
 @pytest.fixture(scope="module")
