@@ -21,7 +21,7 @@ SYSTEM = "trainyard-system"
 ACCOUNT, BEYOND = f"{SYSTEM}:trainyard", "beyond-the-previous-release"
 JOB, SERVICE = "trains-on", "answers-on"
 PREVIOUS = Path(__file__).parents[1] / "apiserver" / "previous_release" / "chart.tgz"
-RELEASE = ("--namespace", SYSTEM, "--wait", "--timeout=180s", timeout=200)
+RELEASE = ("--namespace", SYSTEM, "--wait", "--timeout=180s")
 
 
 class Work:
