@@ -1,11 +1,14 @@
 """Queues that go, shrink, grow and come back under jobs that run and wait; and specs that change faster than anybody looks."""
 
+from typing import Any
+
 import pytest
 
 from tests import builders as b
 from tests.simulation.operator_sim import CLOCK, Simulation
 from tests.simulation.oracles import judge, running
 from trainyard.cluster.resources import FLAVORS, INFERENCE_SERVICES, QUEUES, TRAINING_JOBS
+from trainyard.scheduling.cycle import Cycle
 
 pytestmark = pytest.mark.looptime
 
@@ -33,6 +36,42 @@ async def test_jobs_of_a_queue_that_is_deleted_run_on_and_count_again_when_it_is
         quota(sim, 4)
         await sim.until(sim.is_("Running", "b"), 30)
         assert alive < running(sim)
+        await judge(sim)
+
+
+@pytest.mark.fault(69)
+async def test_a_place_is_kept_beside_jobs_whose_queue_is_gone() -> None:
+    """For it the ends of all that run are played through."""
+    async with Simulation(nodes=1, gpus=4) as sim:
+        sim.create(b.a_queue("gone", gpus=4))
+        sim.create(b.training_job("old", b.gpus(3), b.queue("gone"), b.runs(100), b.spec(expectedSeconds=100)))
+        await sim.until(sim.is_("Running", "old"), 10)
+        sim.api.remove(QUEUES, None, "gone")
+        await sim.rest(5)
+        sim.create(b.training_job("large", b.gpus(4), b.runs(10)))
+        await sim.until(lambda: sim.phase("large") == "Pending", 10)
+        sim.create(b.training_job("small", b.runs(5), b.spec(expectedSeconds=5)))
+        await sim.until(sim.is_("Complete", "small"), 30)
+        await sim.until(sim.is_("Complete", "large"), 150)
+        await judge(sim)
+
+
+async def test_a_cycle_that_fails_leaves_nobody_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It fails when its engine has given away the places already, and before anybody hears of it."""
+    failures = iter([RuntimeError("once")])
+    run = Cycle.run
+
+    def fails_once(cycle: Cycle, *arguments: Any, **options: Any) -> Any:
+        admitted = run(cycle, *arguments, **options)
+        if admitted and (failure := next(failures, None)) is not None:
+            raise failure
+        return admitted
+
+    monkeypatch.setattr(Cycle, "run", fails_once)
+    async with Simulation(nodes=1, gpus=4) as sim:
+        sim.create(*(b.training_job(f"j{number}") for number in range(4)))
+        await sim.until(sim.is_("Running", *(f"j{number}" for number in range(4))), 60)
+        assert next(failures, None) is None
         await judge(sim)
 
 

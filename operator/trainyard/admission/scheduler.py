@@ -96,6 +96,8 @@ class Scheduler:
                 await self.cycle()
             except Exception:
                 log.exception("admission cycle failed; the next one starts afresh")
+                # What it decided nobody heard of, and its engine would go on counting it.
+                self._follower = Follower(OPERATOR)
             self._took = self._clock.monotonic() - began
 
     async def cycle(self) -> list[Decision]:

@@ -209,7 +209,7 @@ class QuotaTree:
         return twin
 
     def _change(self, queue: str, request: Request, sign: int) -> None:
-        path = self._paths[queue]
+        path = self._paths.get(queue, ())  # of a queue that is gone nothing is counted, while its jobs run on
         for cell, amount in request:
             for node in path:
                 node.total[cell] = node.total.get(cell, 0) + sign * amount
