@@ -1,6 +1,7 @@
 """All of Trainyard's objects are lost, the claim stays: what comes back goes on from its checkpoint, and the others wait in their order."""
 
 import json
+import time
 from functools import partial
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def _let_others_wait(platform: Platform) -> None:
     for position, name in enumerate(WAITING, 1):
         platform.apply(platform.job(name, workers=2, gpus=4, storage=None))
         platform.until(f"{name} waiting", partial(_waits_at, platform, name, position))
+        time.sleep(1)  # of those that came in one second the names decide
 
 
 def _waits_at(platform: Platform, name: str, position: int) -> bool:
