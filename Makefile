@@ -33,8 +33,12 @@ test: $(STAMP) ## every tier, with coverage of the operator; what passes only th
 	$(BIN)/python -m dev.cluster prepare
 	$(BIN)/python -m dev.images load
 	$(BIN)/pytest -n 2 --reruns 1 --check-faults tests/unit tests/simulation --cov=trainyard --cov-report=term --cov-fail-under=90
-	$(BIN)/pytest --reruns 1 --check-faults tests/apiserver
+	$(BIN)/pytest --reruns 1 --check-faults tests/apiserver --ignore=tests/apiserver/test_drills.py
 	$(BIN)/pytest --reruns 1 --check-faults tests/e2e
+
+drills: $(STAMP) ## inject the fault of each alert on a cluster, wait for the alert, run its runbook
+	$(BIN)/python -m dev.cluster prepare
+	$(BIN)/pytest tests/apiserver/test_drills.py
 
 check: $(STAMP) ## lint, types, import contracts, chart
 	$(BIN)/ruff format --check .
@@ -78,4 +82,4 @@ cluster-down: $(STAMP) ## remove it: NAME
 lock: $(STAMP) ## remake locks/ from pyproject.toml
 	$(BIN)/python -m dev.lock
 
-.PHONY: help venv demo test-fast test check generate verify docs sbom bench images cluster-up cluster-down lock
+.PHONY: help venv demo drills test-fast test check generate verify docs sbom bench images cluster-up cluster-down lock

@@ -16,7 +16,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -159,18 +159,19 @@ def prometheus(
     *,
     interval: float = 1.0,
     history: str = "",
+    rules: str = "",
     progress: Progress = print,
 ) -> Iterator[Prometheus]:
     """A server that scrapes `targets` (by job name; a text is HOST:PORT) every `interval` seconds, until the block ends.
 
-    history: OpenMetrics text with times, of what it knows from the beginning.
+    history: OpenMetrics text with times, of what it knows from the beginning. rules: a rules file, evaluated as often.
     """
     if shutil.which("prometheus") is None:
         ensure("prometheus", progress=progress)
     folder = Path(tempfile.mkdtemp(prefix="trainyard-prometheus-"))
     try:
         options = _remember(folder, history) if history else ()
-        server = _start(folder, targets, interval, *options)
+        server = _start(folder, configuration(targets, interval, rules=_kept(folder, rules)), *options)
         try:
             server.wait_until_ready(30)
             yield server
@@ -204,10 +205,17 @@ def _remember(folder: Path, history: str) -> tuple[str, ...]:
     return ("--query.lookback-delta=1m",)
 
 
-def _start(
-    folder: Path, targets: Mapping[str, str | Target | list[Target]], interval: float, *options: str
-) -> Prometheus:
-    (folder / "prometheus.yml").write_text(json.dumps(configuration(targets, interval)))  # JSON is YAML
+def _kept(folder: Path, rules: str) -> tuple[str, ...]:
+    """The files of rules."""
+    if not rules:
+        return ()
+    file = folder / "rules.yaml"
+    file.write_text(rules)
+    return (str(file),)
+
+
+def _start(folder: Path, configured: Mapping[str, Any], *options: str) -> Prometheus:
+    (folder / "prometheus.yml").write_text(json.dumps(configured))  # JSON is YAML
     port, log = HeldPort(), folder / "log"
     argv = [
         "prometheus",
@@ -223,11 +231,14 @@ def _start(
     return Prometheus(process, port, log)
 
 
-def configuration(targets: Mapping[str, str | Target | list[Target]], interval: float) -> dict[str, Any]:
-    """The file that Prometheus reads. A job's targets differ in address and labels alone."""
+def configuration(
+    targets: Mapping[str, str | Target | list[Target]], interval: float, rules: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The file that Prometheus reads. A job's targets differ in address and labels alone. rules: files."""
     every = f"{round(interval * 1000)}ms"
     jobs = [_job(name, _targets(given)) for name, given in targets.items()]
-    return {"global": {"scrape_interval": every, "scrape_timeout": every}, "scrape_configs": jobs}
+    times = {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every}
+    return {"global": times, "rule_files": list(rules), "scrape_configs": jobs}
 
 
 def _targets(given: str | Target | list[Target]) -> list[Target]:

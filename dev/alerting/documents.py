@@ -1,6 +1,6 @@
 """The rules as Prometheus reads them, and their runbooks as people do."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from inspect import cleandoc
 from typing import Any
 
@@ -30,8 +30,13 @@ Each alert has a `severity`, a `summary` with the object's name, this page's sec
 
 """
 _REPLACE = """
-In the commands, NAMESPACE, JOB, SERVICE, QUEUE, FLAVOR, NODE and INVARIANT stand for what the alert's labels say, and trainyard-system for the release's
-namespace. `trainyard` is [the command](cli.md).
+In the commands, NAMESPACE, JOB, SERVICE, QUEUE, FLAVOR, NODE and INVARIANT stand for what the alert's labels say or, where it has no such label, for what
+a command before shows; trainyard-system stands for the release's namespace. `trainyard` is [the command](cli.md).
+"""
+_EXERCISED = """
+Tests inject the fault that an alert is about, wait for it to fire (every duration of the rules divided by the same number), run the commands of its section
+as they are printed, and look for the cause in what they answer. Each section says where that is done.
+
 """
 
 
@@ -54,10 +59,11 @@ def rules_file(groups: Sequence[Group] = GROUPS) -> str:
     return _HEAD + yaml.dump(rules, Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True)
 
 
-def runbooks_page() -> str:
-    """A section for each alert, in Markdown."""
+def runbooks_page(exercised: Callable[[Alert], object], summary: str) -> str:
+    """A section for each alert, in Markdown. exercised: on which cluster tests bring it about. summary: of all in this respect."""
     severities = "".join(f"- `{severity}`: {meaning}\n" for severity, meaning in MEANING.items())
-    return _INTRODUCTION + severities + _REPLACE + "".join(_chapter(each) for each in GROUPS)
+    chapters = "".join(_chapter(each, exercised) for each in GROUPS)
+    return _INTRODUCTION + severities + _REPLACE + _EXERCISED + summary + chapters
 
 
 def _group(group: Group) -> dict[str, Any]:
@@ -90,11 +96,11 @@ def _expression(text: str) -> str:
     return _Lines(clean + "\n") if "\n" in clean else clean
 
 
-def _chapter(group: Group) -> str:
-    return f"\n## {group.name}\n" + "".join(_section(each) for each in group.alerts)
+def _chapter(group: Group, exercised: Callable[[Alert], object]) -> str:
+    return f"\n## {group.name}\n" + "".join(_section(each, exercised(each)) for each in group.alerts)
 
 
-def _section(alert: Alert) -> str:
+def _section(alert: Alert, exercised: object) -> str:
     lasting = "at once" if alert.after == "0m" else f"after {alert.after}"
     commands = "\n".join(alert.diagnosis)
     return f"""
@@ -111,4 +117,6 @@ def _section(alert: Alert) -> str:
 ```
 
 **Mitigation.** {alert.remedy}
+
+**Exercised on.** {exercised}
 """

@@ -28,7 +28,7 @@ _SICK = (
         summary="{{ $value }} nodes of flavor {{ $labels.flavor }} are called broken by a monitor",
         description="A monitor says by a condition of the node that its hardware is broken. It gets no new pods.",
         impact="Less capacity. What runs there goes on, and may fail.",
-        diagnosis=(_NODES, _NODE),
+        diagnosis=(_TOP, _NODES, _NODE),
         remedy="trainyard top names the node and what helps. trainyard approve NODE cordons it and lets jobs leave after a checkpoint; trainyard refuse NODE where the monitor errs. It is used again ten minutes after the condition went; whoever approved uncordons it.",
     ),
     Alert(

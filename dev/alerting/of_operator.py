@@ -4,13 +4,16 @@ from dev.alerting.rule import Alert, Group, Severity
 
 _PODS = "kubectl get pods -n trainyard-system -l app.kubernetes.io/component=operator"
 _LOGS = "kubectl logs -n trainyard-system -l app.kubernetes.io/component=operator --tail=200"
+_ALL_LOGS = "kubectl logs -n trainyard-system -l app.kubernetes.io/component=operator --tail=-1"
 _EARLIER_LOGS = f"{_LOGS} --previous"
 _LEASE = "kubectl get lease trainyard-operator -n trainyard-system -o yaml"
 _API_SERVER = "kubectl get --raw='/readyz?verbose'"
 _FORBIDDEN = 'trainyard_kube_requests_total{code=~"401|403"}'
 _CERTIFICATE_END = "max by (certificate) (trainyard_certificate_expiry_timestamp_seconds)"
 _CERTIFICATE_START = "max by (certificate) (trainyard_certificate_start_timestamp_seconds)"
-_GENERATIONS = "custom-columns=NAMESPACE:.metadata.namespace,NAME:.metadata.name,IS:.metadata.generation,SEEN:.status.observedGeneration"
+_GENERATIONS = (
+    "custom-columns=IN:.metadata.namespace,NAME:.metadata.name,IS:.metadata.generation,SEEN:.status.observedGeneration"
+)
 
 _LEADER = (
     Alert(
@@ -63,8 +66,8 @@ _LEADER = (
         summary="{{ $value }} terms of leadership within an hour",
         description="The leader changed or started anew again and again. An upgrade or a lost node explains one change, not three.",
         impact="Each change costs seconds without decisions and a complete list of all objects; estimates of starts are less exact afterwards.",
-        diagnosis=(_PODS, _EARLIER_LOGS, "kubectl top pods -n trainyard-system", _API_SERVER),
-        remedy="Restarts with reason OOMKilled need a higher operator.resources.limits.memory. 'leadership lost' in the log means a slow API server, or an operator without enough CPU: raise the request, and leave the limit unset.",
+        diagnosis=(_PODS, _LEASE, _EARLIER_LOGS, "kubectl top pods -n trainyard-system", _API_SERVER),
+        remedy="The Lease counts its transitions. Restarts with reason OOMKilled need a higher operator.resources.limits.memory. 'leadership lost' in the log means a slow API server, or an operator without enough CPU: raise the request, and leave the limit unset.",
     ),
 )
 _EYES = (
@@ -119,7 +122,7 @@ _EYES = (
         impact="What needs that request does not happen; the status of the object concerned says so.",
         diagnosis=(
             "kubectl auth can-i --list --as=system:serviceaccount:trainyard-system:trainyard",
-            _LOGS,
+            f"{_ALL_LOGS} | grep forbidden",
         ),
         remedy="Upgrade the chart with the operator, so that both are of one version; with rbac.create=false compare your roles with those of the chart. A ResourceQuota or a policy of one namespace answers 403, too.",
     ),
@@ -139,7 +142,8 @@ _CERTIFICATE = (
         impact="When it has ended, trainers and gateways do not reach the operator: jobs report no progress, and gateways keep the replicas that they know.",
         diagnosis=(
             f"{_LOGS} | grep 'certificate'",
-            "kubectl get secret trainyard-operator-tls -n trainyard-system -o yaml",
+            r"kubectl get secret trainyard-operator-tls -n trainyard-system -o jsonpath='{.data.ca\.crt}' | base64 -d | openssl x509 -noout -enddate",
+            r"kubectl get secret trainyard-operator-tls -n trainyard-system -o jsonpath='{.data.tls\.crt}' | base64 -d | openssl x509 -noout -enddate",
             "kubectl auth can-i patch secrets/trainyard-operator-tls -n trainyard-system --as=system:serviceaccount:trainyard-system:trainyard",
         ),
         remedy="serving: the log says why it could not be stored, usually rights on the Secret; after that restart the operator. authority: delete the Secret and restart the operator, which makes both anew; pods that run trust the old one until they are replaced, so do it in a quiet hour.",
@@ -154,7 +158,7 @@ _WORK = (
         summary="{{ $value | humanizePercentage }} of the reconciles of kind {{ $labels.kind }} end with an error",
         description="More than one reconcile in ten raises an error: many objects are concerned.",
         impact="Those objects are tried again and again, later each time, and do not move on.",
-        diagnosis=(_LOGS, "trainyard get -A", _API_SERVER),
+        diagnosis=(f"{_ALL_LOGS} | grep 'reconcile failed'", "trainyard get -A", _API_SERVER),
         remedy="The log names object and error. One error for all: the API server, or rights. Errors that began with an upgrade: roll it back (helm rollback trainyard -n trainyard-system) and report them.",
     ),
     Alert(
@@ -165,7 +169,7 @@ _WORK = (
         summary="Some {{ $labels.kind }} has failed to be reconciled for most of an hour",
         description="There was an error in each quarter of an hour. Few objects are concerned, or TrainyardReconcilesFail would fire.",
         impact="At least one object does not move on.",
-        diagnosis=(_LOGS,),
+        diagnosis=(f"{_ALL_LOGS} | grep 'reconcile failed'",),
         remedy="The log names object and error. Correct or delete the object; if it is as it should be, report the error.",
     ),
     Alert(
@@ -203,7 +207,7 @@ _WORK = (
         summary="The operator's event loop is late by {{ $value | humanizeDuration }}",
         description="One wake-up in a hundred of the operator comes more than a second late: it is short of CPU, or something computes where it should not.",
         impact="Everything that the operator does is late, and its probes may fail.",
-        diagnosis=("kubectl top pods -n trainyard-system", _LOGS),
+        diagnosis=("kubectl top pods -n trainyard-system", f"{_ALL_LOGS} | grep 'event loop was late'"),
         remedy="Raise operator.resources.requests.cpu and remove a limit on CPU. If CPU is free, report it with the number of objects (trainyard_cache_objects).",
     ),
     Alert(
@@ -225,7 +229,7 @@ _WORK = (
         summary="Something in queue {{ $labels.queue }} has not been looked at for 15 minutes",
         description="The scheduler looks at everything that waits within seconds and says why it waits. Here it has not, for a quarter of an hour.",
         impact="Jobs or replicas of the queue do not start although they perhaps could.",
-        diagnosis=("trainyard get -A", _LOGS, _PODS),
+        diagnosis=("trainyard get -A", "kubectl get tyi -A", _LOGS, _PODS),
         remedy="Restart the operator: kubectl rollout restart deployment -n trainyard-system -l app.kubernetes.io/component=operator. If it comes back, the log has an error for an object that cannot be read; correct that object. New replicas of a rollout that wait for quota are counted here, too: trainyard why tyi/SERVICE says so, and then nothing is wrong with the scheduler.",
     ),
 )
@@ -252,7 +256,7 @@ _PROMISES = (
         summary="A place that was kept for somebody who waits went to another",
         description="A place is kept for the first that waits, and others may use it only until its time. It was moved later for another reason than a job that ran longer than expected.",
         impact="A large job waits longer than it was told.",
-        diagnosis=("trainyard get -A", "trainyard top", _LOGS),
+        diagnosis=("trainyard get -A", "trainyard top", "kubectl get nodes -o wide", _LOGS),
         remedy="Nodes that left or quotas that were lowered at that time explain it and need nothing. Otherwise please report it.",
     ),
     Alert(
@@ -263,7 +267,10 @@ _PROMISES = (
         summary="Kubernetes Events are dropped, {{ $value | humanize }} a second",
         description="Events were over the rate at which they are written, or the API server refused them, for half an hour without a pause.",
         impact="Users see fewer events; conditions and metrics are complete.",
-        diagnosis=("kubectl get events -A --sort-by=.lastTimestamp", _LOGS),
+        diagnosis=(
+            "kubectl get events -A --sort-by=.lastTimestamp",
+            f"{_ALL_LOGS} | grep 'event could not be written'",
+        ),
         remedy="Look for what repeats itself in the events; an object that restarts in a loop is the usual reason.",
     ),
     Alert(

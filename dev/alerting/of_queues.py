@@ -45,7 +45,7 @@ _WAIT = (
         summary="{{ $value }} wait in queue {{ $labels.queue }}, which uses less than half of its guarantee",
         description="For an hour something has waited for GPUs although its queue uses less than half of what it is guaranteed in each flavor.",
         impact="The queue does not get what it was promised.",
-        diagnosis=(_TOP, _WAITING, _WHY),
+        diagnosis=(_TOP, _WAITING, _WHY, "kubectl get nodes -o wide"),
         remedy="WaitingForPreemptedWorkloads: pods that make way do not end; look for them with kubectl get pods -A --field-selector status.phase=Running. TopologyPlacementFailed: free GPUs are spread over nodes; wait, or relax spec.topology. WaitingForQuota: one gang larger than what is free of the guarantee, or nodes are missing.",
     ),
     Alert(

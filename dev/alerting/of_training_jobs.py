@@ -135,6 +135,7 @@ _FAIL = (
         description="The trainer could not write a checkpoint, and went on without it.",
         impact="A restart would begin at an older checkpoint, and lose all since then.",
         diagnosis=(
+            _GET,
             "trainyard logs JOB -n NAMESPACE --rank 0 --tail 100",
             "kubectl exec -n NAMESPACE JOB-worker-1-0 -- df -h",
             "kubectl get pvc -n NAMESPACE",

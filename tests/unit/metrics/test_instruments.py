@@ -145,7 +145,10 @@ async def test_a_full_scrape_is_valid_open_metrics_and_shows_the_world_of_its_mo
 
 
 @pytest.mark.fault(40)
-async def test_a_blocked_event_loop_is_noticed() -> None:
+async def test_a_blocked_event_loop_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("trainyard.metrics.loop_lag.LATE_SECONDS", 0.05)
     lags: list[float] = []
     watcher = asyncio.create_task(watch_event_loop(lags.append, every=0.01))
     await asyncio.sleep(0)
@@ -155,6 +158,7 @@ async def test_a_blocked_event_loop_is_noticed() -> None:
     await asyncio.sleep(0.02)
     watcher.cancel()
     assert max(lags) >= 0.08
+    assert "the event loop was late" in caplog.text
 
 
 def test_an_incident_is_counted_by_its_class_and_a_planned_one_is_not() -> None:

@@ -1,0 +1,44 @@
+"""Of the alerts about callers and users who try what they may not, and about the audit trail."""
+
+from tests import builders as b
+from tests.drills.drill import Drill
+from tests.drills.ground import Ground
+from tests.drills.voices import call, token_of
+
+_GUESSES, _TEMPLATES = 60, 12
+_FORGED = {"attempt": 1, "phase": "training", "step": 999, "jobUid": "00000000-0000-0000-0000-000000000000"}
+
+
+def _tokens_are_guessed(ground: Ground) -> None:
+    ground.keeps(lambda: [call(ground, "/v1/progress", {}, f"guess-{number}") for number in range(_GUESSES)])
+
+
+def _pod_speaks_for_another_job(ground: Ground) -> None:
+    ground.lay_out()
+    ground.job("liar")
+    ground.until_phase("liar", "Running", 90)
+    token = token_of(ground, ground.pods("liar")[0])
+    ground.keeps(lambda: call(ground, "/v1/progress", _FORGED, token))
+
+
+def _privileges_are_asked_for(ground: Ground) -> None:
+    ground.lay_out()
+    ground.kubectl("label", "namespace", ground.namespace, "pod-security.kubernetes.io/enforce=restricted")
+    for number in range(_TEMPLATES):
+        ground.job(f"root-{number}", b.template(spec={"hostNetwork": True, "hostname": f"h{number}"}))
+
+
+def _volume_of_the_trail_is_full(ground: Ground) -> None:
+    """/dev/full takes nothing, as a volume without room does."""
+    ground.audit_file.unlink()
+    ground.audit_file.symlink_to("/dev/full")
+    ground.lay_out()
+    ground.job("decides")
+
+
+DRILLS = (
+    Drill("TrainyardTokensRefused", _tokens_are_guessed, shows=("TokenRefused", '"from": {"127.0.0.1":')),
+    Drill("TrainyardForgedReports", _pod_speaks_for_another_job, shows=("belongs to TrainingJob liar",)),
+    Drill("TrainyardPrivilegesRefused", _privileges_are_asked_for, shows=("privilegesrefused/root-", "hostNetwork")),
+    Drill("TrainyardAuditStalled", _volume_of_the_trail_is_full, shows=("No space left on device",)),
+)
