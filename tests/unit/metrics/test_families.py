@@ -40,5 +40,6 @@ def test_a_target_may_need_a_token_and_an_authority() -> None:
     assert "authorization" not in job[1]
 
 
-def test_the_interval_is_the_timeout_too() -> None:
-    assert configuration({}, 0.5)["global"] == {"scrape_interval": "500ms", "scrape_timeout": "500ms"}
+def test_the_interval_is_the_timeout_too_and_that_of_rules() -> None:
+    times = configuration({}, 0.5)["global"]
+    assert times == dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), "500ms")
