@@ -45,8 +45,11 @@ def find_parent(observed: Observed) -> ParentModel | Verdict | None:
         return known
     if asked.training_job is not None:
         return _of_job(asked.training_job, observed)
-    assert asked.claim_name is not None
-    assert asked.path is not None
+    if asked.claim_name is None or asked.path is None:  # the CRD's rules forbid it, and an older CRD may not have them
+        return Verdict(
+            Waiting.MISCONFIGURED,
+            f"{_FIELD} names no model, expected trainingJob, or claimName with path: delete the job and create it anew",
+        )
     if not observed.parent.claim_exists:
         return Verdict(
             Waiting.MODEL_NOT_READY,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests import builders as b
-from trainyard.api.compression import ParentModel
+from trainyard.api.compression import CompressionParent, ParentModel
 from trainyard.api.reasons import Waiting
 from trainyard.api.training_job import TrainingJob
 from trainyard.scheduling.snapshot import Admit, Assignment, Verdict, WorkloadKey
@@ -129,3 +129,16 @@ def test_variants_are_measured_by_one_process() -> None:
     assert seen.blocked.message.startswith(
         "spec.workers.resources.limits[nvidia.com/gpu]: 2 is too many with spec.compression, expected at most 1"
     )
+
+
+@pytest.mark.parametrize("parent", [{}, {"path": "digits/1"}, {"claimName": "models"}])
+def test_a_parent_that_an_older_crd_let_through_is_told_by_its_field(parent: dict[str, str]) -> None:
+    child = job(b.compresses(claimName="models", path="digits/1"))
+    compression = child.spec.compression
+    assert compression is not None
+    asked = compression.model_copy(update={"parent": CompressionParent.model_validate(parent)})
+    child = child.model_copy(update={"spec": child.spec.model_copy(update={"compression": asked})})
+    found = find_parent(observed(child))
+    assert isinstance(found, Verdict)
+    assert found.reason is Waiting.MISCONFIGURED
+    assert "spec.compression.parent names no model" in found.message
