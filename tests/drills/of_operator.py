@@ -16,6 +16,7 @@ from trainyard.api.names import OPERATOR_TLS
 from trainyard.endpoint.certificates import AUTHORITY_DAYS, up_to_date
 
 _MANY = 8
+_BETWEEN_COPIES = 10.0
 
 
 def _limit(ground: Ground, **hard: str) -> None:
@@ -95,15 +96,20 @@ def _queue_cannot_be_written(ground: Ground) -> None:
 
 
 def _two_of_a_rank(ground: Ground) -> None:
-    """Somebody copies a worker's pod."""
-    ground.lay_out()
-    ground.job("doubled")
-    ground.until_phase("doubled", "Running", 90)
-    (pod,) = ground.pods("doubled")
+    """Somebody copies a worker's pod, of one job after the other."""
+    ground.lay_out(4)
+    numbers = count(1)
+    ground.keeps(lambda: _double(ground, f"doubled-{next(numbers)}"), _BETWEEN_COPIES)
+
+
+def _double(ground: Ground, job: str) -> None:
+    ground.job(job)
+    ground.until_phase(job, "Running", 90)
+    (pod,) = ground.pods(job)
     meta = pod["metadata"]
     kept = {key: meta[key] for key in ("namespace", "labels", "annotations", "ownerReferences") if key in meta}
     spec = {key: value for key, value in pod["spec"].items() if key not in ("nodeName", "hostname")}
-    ground.create({"apiVersion": "v1", "kind": "Pod", "metadata": kept | {"name": "copy"}, "spec": spec})
+    ground.create({"apiVersion": "v1", "kind": "Pod", "metadata": kept | {"name": f"{job}-copy"}, "spec": spec})
 
 
 def _authority_is_old(_: Ground) -> None:
@@ -153,6 +159,6 @@ DRILLS = (
         "TrainyardInvariantViolated",
         _two_of_a_rank,
         {"invariant": "TwoOfARank"},
-        ("invariantviolated/doubled has two pods of rank 0",),
+        ("invariantviolated/doubled-1 has two pods of rank 0",),
     ),
 )

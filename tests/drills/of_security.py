@@ -1,11 +1,15 @@
 """Of the alerts about callers and users who try what they may not, and about the audit trail."""
 
+from itertools import count
+
 from tests import builders as b
 from tests.drills.drill import Drill
 from tests.drills.ground import Ground
 from tests.drills.voices import call, token_of
 
 _GUESSES, _TEMPLATES = 60, 12
+_PAST_A_QUIET_MINUTE = 75.0
+"""Refusals are put on record when a minute has passed without another."""
 _FORGED = {"attempt": 1, "phase": "training", "step": 999, "jobUid": "00000000-0000-0000-0000-000000000000"}
 
 
@@ -24,8 +28,16 @@ def _pod_speaks_for_another_job(ground: Ground) -> None:
 def _privileges_are_asked_for(ground: Ground) -> None:
     ground.lay_out()
     ground.kubectl("label", "namespace", ground.namespace, "pod-security.kubernetes.io/enforce=restricted")
-    for number in range(_TEMPLATES):
-        ground.job(f"root-{number}", b.template(spec={"hostNetwork": True, "hostname": f"h{number}"}))
+    rounds = count(1)
+
+    def ask() -> None:
+        this = next(rounds)
+        for number in range(_TEMPLATES):
+            template = b.template(spec={"hostNetwork": True, "hostname": f"h{this}-{number}"})
+            ground.job(f"root-{this}-{number}", template)
+
+    ask()
+    ground.keeps(ask, _PAST_A_QUIET_MINUTE)
 
 
 def _volume_of_the_trail_is_full(ground: Ground) -> None:
