@@ -426,7 +426,7 @@ class App:
         """A job or service as the world knows it; None for one that is gone, or of another kind."""
         if kind not in _OWNERS or obj is None:
             return None
-        thing = self.world.get(Key(kind, obj["metadata"].get("namespace", ""), obj["metadata"]["name"]))
+        thing = self.world.get(_key(kind, obj["metadata"]))
         assert thing is None or isinstance(thing, TrainingJob | InferenceService)
         return thing
 
@@ -434,8 +434,7 @@ class App:
         """A job or service as it was when it could last be read."""
         if kind not in _OWNERS or obj is None:
             return None
-        key = Key(kind, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
-        return self._unread.pop(key, None) or self._owner(kind, obj)
+        return self._unread.pop(_key(kind, obj["metadata"]), None) or self._owner(kind, obj)
 
     def _put_on_record(self, was: TrainingJob | InferenceService, now: TrainingJob | InferenceService | None) -> None:
         """What changed of its place, whether or not the write that changed it was answered."""
@@ -443,6 +442,10 @@ class App:
         if key in self.world.unreadable:  # it has its place still; when it can be read again, or is gone, one sees
             self._unread[key] = was
             return
+        if now is not None and all(
+            getattr(was.status, each, None) == getattr(now.status, each, None) for each in TELLS
+        ):
+            return  # mostly it is progress or a count that changed
         for entry in decided(key, _of_place(was), None if now is None else _of_place(now)):
             self.ground.record(entry)
 
@@ -536,7 +539,7 @@ class App:
 
     def _job_deleted(self, metadata: Mapping[str, Any]) -> None:
         """Its status goes with it: what interrupted it is remembered, as the world still knows it and no cache does."""
-        job = self.world.get(Key("TrainingJob", metadata.get("namespace", ""), metadata["name"]))
+        job = self.world.get(_key("TrainingJob", metadata))
         if isinstance(job, TrainingJob):
             self.incidents.over(of_deleted(job, self.ground.clock.now()))
 
@@ -550,7 +553,7 @@ class App:
             self.queue.add_after(node_key(failed), 0.0)
 
     def _unreadable(self, obj: Mapping[str, Any], why: str) -> None:
-        key = Key(obj["kind"], obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+        key = _key(obj["kind"], obj["metadata"])
         log.error("object cannot be read and is left alone", extra={"object": str(key), "why": why})
         self.post(obj, Reason.UNREADABLE, f"left alone, with its pods, until it is mended: {why}", warning=True)
 
@@ -572,6 +575,10 @@ def _asks(thing: Mapping[str, Any]) -> tuple[object, bool]:
 
 def _all(obj: dict[str, Any]) -> dict[str, Any]:
     return obj
+
+
+def _key(kind: str, metadata: Mapping[str, Any]) -> Key:
+    return Key(kind, metadata.get("namespace", ""), metadata["name"])
 
 
 def _of_place(thing: TrainingJob | InferenceService) -> dict[str, Any]:

@@ -41,14 +41,14 @@ class Decisions:
         old = self._standing.get(decision.key)
         if old is not None and old.decision is decision and old.verdict is verdict and old.attempt == attempt:
             return None
-        self._standing[decision.key] = _Standing(decision, attempt, verdict)
+        new = self._standing[decision.key] = _Standing(decision, attempt, verdict)
         if not isinstance(decision, Wait):
             self._acting.add(decision.key)
         elif self._acting:
             self._acting.discard(decision.key)
         if isinstance(decision, Evict):
             self._asked.add(decision.key)
-        if old is None or old.attempt != attempt or _gist(old) != _gist(self._standing[decision.key]):
+        if old is None or old.attempt != attempt or _gist(old) != _gist(new):
             return 0.0
         if not isinstance(old.decision, Wait) or not isinstance(decision, Wait):
             return None
