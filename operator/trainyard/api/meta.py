@@ -94,6 +94,16 @@ def immutable(path: str) -> dict[str, Any]:
     return rules(kept(path))
 
 
+def stay(path: str, *names: str) -> tuple[str, str, str]:
+    """A rule by which optional fields neither come nor go, since a rule at a field that is not there is not asked."""
+    unchanged = " && ".join(f"has(self.{name}) == has(oldSelf.{name})" for name in names)
+    first = f"'{names[-1]}'"
+    for name in reversed(names[:-1]):
+        first = f"(has(self.{name}) != has(oldSelf.{name}) ? '{name}' : {first})"
+    message = "is immutable: delete the job and create it anew"
+    return unchanged, f"{path}: {', '.join(names)} neither come nor go", f"'{path}.' + {first} + ' {message}'"
+
+
 def list_map(*keys: str) -> dict[str, Any]:
     """`json_schema_extra` of a list whose entries are identified by `keys`, so that two appliers can own different entries."""
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}

@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import groupby
 
 from trainyard.api.reasons import Reason
-from trainyard.api.training_job_spec import Dependency
+from trainyard.api.training_gang import Dependency
 from trainyard.training import pods as children
 from trainyard.training.case import Case, alarms
 from trainyard.training.making_way import left_to_run

@@ -19,7 +19,7 @@ from trainyard.api.names import (
     WORKER,
 )
 from trainyard.api.training_job import TrainingJob
-from trainyard.api.training_job_spec import Entrypoint
+from trainyard.api.training_program import Entrypoint
 from trainyard.scheduling.resources import parse
 from trainyard.training.compressing import compression_recipe, parent_mount, parent_volume
 from trainyard.training.observed import CONTAINER, Observed

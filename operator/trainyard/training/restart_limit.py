@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from trainyard.api.restart import Restart
 from trainyard.api.training_job import TrainingJob
-from trainyard.api.training_job_spec import Restart
 
 REMEMBERED = 64
 """Times that the status holds at most: as many as a limit with a window may count."""

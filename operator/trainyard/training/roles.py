@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from trainyard.api.names import WORKER
+from trainyard.api.training_gang import Dependency
 from trainyard.api.training_job import TrainingJob
-from trainyard.api.training_job_spec import Dependency, TrainingJobSpec
+from trainyard.api.training_job_spec import TrainingJobSpec
 from trainyard.workloads.pod_state import PodState
 
 
