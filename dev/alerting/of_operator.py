@@ -9,6 +9,7 @@ _EARLIER_LOGS = f"{_LOGS} --previous"
 _LEASE = "kubectl get lease trainyard-operator -n trainyard-system -o yaml"
 _API_SERVER = "kubectl get --raw='/readyz?verbose'"
 _FORBIDDEN = 'trainyard_kube_requests_total{code=~"401|403"}'
+_ACCOUNT = "--as=system:serviceaccount:trainyard-system:trainyard"
 _CERTIFICATE_END = "max by (certificate) (trainyard_certificate_expiry_timestamp_seconds)"
 _CERTIFICATE_START = "max by (certificate) (trainyard_certificate_start_timestamp_seconds)"
 _GENERATIONS = (
@@ -121,10 +122,26 @@ _EYES = (
         description="The API server refuses what the operator asks: its rights are not those that its version needs, or an admission controller forbids it.",
         impact="What needs that request does not happen; the status of the object concerned says so.",
         diagnosis=(
-            "kubectl auth can-i --list --as=system:serviceaccount:trainyard-system:trainyard",
+            f"kubectl auth can-i --list {_ACCOUNT}",
             f"{_ALL_LOGS} | grep forbidden",
         ),
         remedy="Upgrade the chart with the operator, so that both are of one version; with rbac.create=false compare your roles with those of the chart. A ResourceQuota or a policy of one namespace answers 403, too.",
+    ),
+    Alert(
+        name="TrainyardNamespaceUnseen",
+        severity=Severity.WARNING,
+        expr='max by (namespace, state) (trainyard_namespace_view{state!="seen"}) > 0',
+        after="5m",
+        summary="The operator does not see namespace {{ $labels.namespace }}: it is {{ $labels.state }}",
+        description="The operator is confined to some namespaces, and this one is missing (deleted, or never made), refused (its Role was taken away, or lacks a right), or still unread.",
+        impact="In a namespace that is missing there is nothing to do. In one that is refused what runs goes on, and nobody admits, restarts, scales or rolls out anything; its status stays as it was. Other namespaces are not touched.",
+        diagnosis=(
+            "kubectl get namespaces --show-labels",
+            f"kubectl auth can-i --list -n NAMESPACE {_ACCOUNT}",
+            f"{_ALL_LOGS} | grep -e 'a namespace cannot be seen' -e 'may not be read in this namespace'",
+            f"{_LOGS} | grep 'cannot follow the kind'",
+        ),
+        remedy="missing: create the namespace and upgrade the chart, which makes the Role in it, or take it out of operator.namespaces. refused: upgrade the chart, or with rbac.create=false give the Role back that docs/chart.md describes; trainyard doctor names the rights that lack. unread for minutes: the API server does not answer for it. It counts again within half a minute of being readable.",
     ),
 )
 _CERTIFICATE = (
@@ -144,7 +161,7 @@ _CERTIFICATE = (
             f"{_LOGS} | grep 'certificate'",
             r"kubectl get secret trainyard-operator-tls -n trainyard-system -o jsonpath='{.data.ca\.crt}' | base64 -d | openssl x509 -noout -enddate",
             r"kubectl get secret trainyard-operator-tls -n trainyard-system -o jsonpath='{.data.tls\.crt}' | base64 -d | openssl x509 -noout -enddate",
-            "kubectl auth can-i patch secrets/trainyard-operator-tls -n trainyard-system --as=system:serviceaccount:trainyard-system:trainyard",
+            f"kubectl auth can-i patch secrets/trainyard-operator-tls -n trainyard-system {_ACCOUNT}",
         ),
         remedy="serving: the log says why it could not be stored, usually rights on the Secret; after that restart the operator. authority: delete the Secret and restart the operator, which makes both anew; pods that run trust the old one until they are replaced, so do it in a quiet hour.",
     ),

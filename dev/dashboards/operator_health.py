@@ -136,6 +136,18 @@ _SIGHT = (
         limits=growing(300, 600),
     ),
     Panel(
+        "Which namespaces does it not see?",
+        "Namespaces to which it is confined that are missing, refused to it, or not read yet. In them nothing is admitted, restarted or scaled.",
+        Unit.COUNT,
+        (
+            Query(
+                top(f"max by (namespace, state) ({_S.series(d.NAMESPACE_VIEW, state='missing|refused|unread')})"),
+                "{{namespace}}: {{state}}",
+            ),
+        ),
+        empty="none",
+    ),
+    Panel(
         "Which statuses are behind?",
         "Objects whose status does not describe their newest spec, by kind.",
         Unit.COUNT,

@@ -34,6 +34,7 @@ from trainyard.api.names import (
 )
 from trainyard.api.node_health import HealthLevel
 from trainyard.api.reasons import ConditionType, Reason
+from trainyard.api.sight import View
 from trainyard.api.training_job import TrainingJob
 from trainyard.cluster.client import ClusterClient
 from trainyard.cluster.errors import ClusterError, Conflict
@@ -313,7 +314,13 @@ class App:
             events=self.events,
             reports=self.reports.of,
             vitals=self.vitals,
+            views=self.views,
         )
+
+    def views(self) -> dict[str, View]:
+        """How each of the namespaces stands to which the operator is confined."""
+        shown = self.informers["Namespace"]
+        return {each: self.sight.view(each, shown=shown.get(None, each) is not None) for each in self.sight.namespaces}
 
     def picture(self) -> Picture:
         """The cluster at this moment, as the scheduler sees it."""

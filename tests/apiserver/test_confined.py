@@ -137,3 +137,8 @@ def test_a_namespace_that_is_missing_is_told_and_disturbs_nobody(confined: Opera
     assert told["ok"], told
     assert told["checks"]["unseen"].startswith(f"namespace {MISSING}: ")
     assert "cannot" in told["checks"]["unseen"]
+    with urlopen(f"{confined.url}/metrics", timeout=5) as answer:
+        views = [line for line in answer.read().decode().splitlines() if line.startswith("trainyard_namespace_view{")]
+    # No ClusterRole names it, so nobody knows whether it is there.
+    assert f'trainyard_namespace_view{{namespace="{MISSING}",state="refused"}} 1.0' in views
+    assert sum('state="seen"' in each for each in views) == 2

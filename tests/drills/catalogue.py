@@ -47,6 +47,7 @@ _SERVER = "it takes model servers that answer requests, which no simulated pod d
 PROMTOOL_ONLY: Mapping[str, str] = {
     "TrainyardLeaderChangesOften": "four terms of leadership take longer than a quarter of a minute, which an hour of the rules becomes",
     "TrainyardWatchStale": "a healthy API server is silent for longer than the seconds that ten minutes become",
+    "TrainyardNamespaceUnseen": "it takes an operator that is confined to some namespaces, and that of the drills looks after all: `tests/simulation/test_confined.py` and `tests/apiserver/test_confined.py` have one",
     "TrainyardReconcileLate": "objects wait for a worker only where thousands of them change at once",
     "TrainyardKeptPlaceBroken": "only a fault of the scheduler moves a place that it keeps: when nodes go, it promises anew",
     "TrainyardAdmissionSlow": "a cycle stops deciding after half a second, so only a starved machine makes one of five",

@@ -3,11 +3,14 @@
 from collections.abc import Callable
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from tests import builders as b
 from tests.simulation.fake_faults import Fault, Request
 from tests.simulation.operator_sim import Simulation
+from trainyard.api.sight import View
 from trainyard.cluster.resources import EVENTS, NAMESPACES, PODS, TRAINING_JOBS, Object, Resource
+from trainyard.metrics.definitions import NAMESPACE_VIEW
 from trainyard.scheduling.snapshot import UNSEEN
 
 pytestmark = pytest.mark.looptime
@@ -36,6 +39,14 @@ def refuse(sim: Simulation, *resources: Resource) -> Fault:
     )
     sim.api.faults.break_watches()
     return found
+
+
+def scraped(sim: Simulation, *, leads: bool = True) -> dict[str, str]:
+    """How the operator says that it sees each namespace, in its metrics."""
+    registry = CollectorRegistry()
+    registry.register(sim.process.app.collector(lambda: leads))
+    views = (family for family in registry.collect() if family.name == NAMESPACE_VIEW.name)
+    return {each.labels["namespace"]: each.labels["state"] for family in views for each in family.samples}
 
 
 async def test_no_list_or_watch_of_a_kind_that_lives_in_namespaces_goes_beyond_them() -> None:
@@ -119,3 +130,24 @@ async def test_what_was_in_a_namespace_that_is_gone_holds_nothing() -> None:
         assert sim.phase("a") != "Running", "nobody could tell that they are gone"
         sim.api.remove(NAMESPACES, None, OTHER)
         await sim.until(sim.is_("Running", "a"), 60)
+
+
+async def test_a_namespace_that_vanishes_or_whose_rights_are_withdrawn_is_in_the_metrics_until_it_is_back() -> None:
+    async with Simulation(namespaces=("team", OTHER)) as sim:
+        await sim.until(lambda: scraped(sim) == {"team": View.SEEN, OTHER: View.MISSING}, 60)
+        sim.create(b.a_namespace(OTHER))
+        await sim.until(lambda: scraped(sim) == {"team": View.SEEN, OTHER: View.SEEN}, 60)
+        fault = refuse(sim, PODS)
+        await sim.until(lambda: scraped(sim) == {"team": View.SEEN, OTHER: View.REFUSED}, 60)
+        sim.api.faults.script.remove(fault)
+        await sim.until(lambda: scraped(sim) == {"team": View.SEEN, OTHER: View.SEEN}, 60)
+        sim.api.remove(NAMESPACES, None, OTHER)
+        await sim.until(lambda: scraped(sim) == {"team": View.SEEN, OTHER: View.MISSING}, 60)
+        assert scraped(sim, leads=False) == {}, "a standby sees nothing, and that is as it should be"
+
+
+async def test_an_operator_for_all_namespaces_names_none_in_its_metrics() -> None:
+    async with Simulation() as sim:
+        sim.create(b.training_job("a"))
+        await sim.until(sim.is_("Running", "a"), 60)
+        assert scraped(sim) == {}

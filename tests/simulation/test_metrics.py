@@ -22,6 +22,7 @@ from trainyard.metrics.definitions import (
     AUDIT_STALLED,
     CERTIFICATE_END,
     CERTIFICATE_START,
+    NAMESPACE_VIEW,
     SERIES_DROPPED,
     VIOLATIONS,
 )
@@ -34,6 +35,7 @@ pytestmark = pytest.mark.looptime
 ELSEWHERE = {
     AUDIT_RECORDS_LOST.name: "of the process, whose audit file would have to fail: tests/unit/runtime/test_audit.py",
     AUDIT_STALLED.name: "the same: tests/unit/runtime/test_audit_file.py",
+    NAMESPACE_VIEW.name: "only of an operator that is confined to some: tests/simulation/test_confined.py",
     SERIES_DROPPED.name: "no family comes near to its cap: tests/unit/metrics/test_bounds.py",
     VIOLATIONS.name: "a promise would have to be broken: tests/simulation/test_conformance.py has the auditor find such",
     CERTIFICATE_START.name: "of the process, which a simulation has none of: tests/unit/endpoint/test_certificates.py",

@@ -6,6 +6,9 @@ read, and nothing is done there while some of it is refused. One namespace that 
 
 from collections.abc import Callable, Collection, Iterator
 
+from trainyard.api.sight import View
+from trainyard.cluster.resources import NAMESPACES
+
 OnSight = Callable[[str, bool], object]
 """Namespace, and whether it is seen whole from now on."""
 
@@ -53,6 +56,14 @@ class Sight:
             elif not self.whole(namespace):
                 missing = ", ".join(sorted(self._needed - self._read[namespace]))
                 yield namespace, f"not read yet: {missing}"
+
+    def view(self, namespace: str, *, shown: bool) -> View:
+        """How it stands with one of them. shown: whether there is such a Namespace, as far as these were read."""
+        if not shown and NAMESPACES.plural in self._read[namespace]:
+            return View.MISSING
+        if self._refused[namespace]:
+            return View.REFUSED
+        return View.SEEN if self.whole(namespace) else View.UNREAD
 
     def told(self) -> str | None:
         """The problems in one text; None if there are none."""

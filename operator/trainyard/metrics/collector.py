@@ -10,6 +10,7 @@ from prometheus_client.metrics_core import Metric as Family
 from trainyard.admission.vitals import Vitals
 from trainyard.api.inference_service import InferenceService
 from trainyard.api.queue import Queue
+from trainyard.api.sight import View
 from trainyard.api.training_job import TrainingJob
 from trainyard.metrics.of_inference_services import inference_service_samples
 from trainyard.metrics.of_ledgers import ledger_samples
@@ -30,6 +31,8 @@ _PATIENCE_SECONDS = 8.0
 """A scrape waits this long for a busy event loop; Prometheus itself gives up after ten."""
 Reports = Callable[[str], Report | None]
 """The newest report of the job with this uid."""
+Views = Callable[[], Mapping[str, View]]
+"""Of the namespaces to which the operator is confined."""
 
 
 class WorldCollector:
@@ -48,12 +51,13 @@ class WorldCollector:
         events: EventCounts | None = None,
         reports: Reports = lambda _uid: None,
         vitals: Vitals | None = None,
+        views: Views = dict,
         cap: int = CAP,
     ) -> None:
         """caches: all of them, by resource; ours: those of our kinds, by kind."""
         self._world, self._clock, self._leader, self._pod = world, clock, leader, pod
         self._backlog, self._caches, self._ours = backlog, caches or {}, ours or {}
-        self._events, self._reports, self._vitals, self._cap = events, reports, vitals, cap
+        self._events, self._reports, self._vitals, self._views, self._cap = events, reports, vitals, views, cap
         self._loop = _running_loop()
 
     def describe(self) -> list[Family]:
@@ -101,7 +105,13 @@ class WorldCollector:
 
     def _operator(self) -> tuple[Sample, ...]:
         found = operator_samples(
-            self._pod, self._leader(), self._caches, self._backlog, self._events, self._clock.monotonic()
+            self._pod,
+            self._leader(),
+            self._caches,
+            self._backlog,
+            self._events,
+            self._views(),
+            self._clock.monotonic(),
         )
         return tuple(found)
 

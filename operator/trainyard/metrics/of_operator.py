@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
+from trainyard.api.sight import View
 from trainyard.metrics import definitions as d
 from trainyard.metrics.picture import Object, Picture
 from trainyard.metrics.sample import Sample
@@ -42,15 +43,19 @@ def operator_samples(
     caches: Mapping[str, Cache],
     backlog: Backlog | None,
     events: EventCounts | None,
+    views: Mapping[str, View],
     monotonic: float,
 ) -> Iterator[Sample]:
-    """caches: by resource. monotonic: seconds on the clock that the caches use."""
+    """caches: by resource. views: of the namespaces to which it is confined. monotonic: seconds on the clock that the caches use."""
     yield Sample(d.LEADER, (pod,), float(leads))
     for resource, cache in sorted(caches.items()):
         yield Sample(d.CACHE_OBJECTS, (resource,), len(cache.store))
         yield Sample(d.CACHE_REPAIRED, (resource,), cache.repaired)
         if cache.synced.is_set():
             yield Sample(d.WATCH_AGE, (resource,), max(0.0, monotonic - cache.last_activity))
+    if leads:  # a standby reads nothing
+        for namespace, view in views.items():
+            yield Sample(d.NAMESPACE_VIEW, (namespace, view.value), 1)
     if backlog is not None:
         yield from _backlog(backlog)
     if events is not None:

@@ -16,6 +16,10 @@ def _reconciles(result: str) -> str:
     return series("reconcile_total", kind="TrainingJob", result=result)
 
 
+def _view(state: str) -> str:
+    return series("namespace_view", namespace="research", state=state)
+
+
 def _certificate(name: str, since_days: int, until_days: int) -> dict[str, str]:
     """Of a certificate that is valid from then until then; the rules are tried on the first day of 1970."""
     days = {"start": since_days, "expiry": until_days}
@@ -70,6 +74,13 @@ CASES = (
         fires={_CACHE: "0x20", LEADER: "1x20"},
         quiet=({_CACHE: "0x20", LEADER: "0x20"}, {_CACHE: "7x20", _AGE: "1x20", LEADER: "1x20"}),
         labels={"resource": "pods"},
+    ),
+    Case(
+        "TrainyardNamespaceUnseen",
+        at="20m",
+        fires={_view("refused"): "_x9 1x30", _view("seen"): "1x8 stale"},
+        quiet=({_view("unread"): "1x3 stale", _view("seen"): "_x4 1x30"}, {_view("seen"): "1x30"}, {}),
+        labels={"namespace": "research", "state": "refused"},
     ),
     Case(
         "TrainyardApiServerErrors",

@@ -18,6 +18,7 @@ _RECORDED = re.compile(r"\w+:trainyard_\w+:\w+")
 _KINDS = {
     *(
         "pods",
+        "namespaces",
         "nodes",
         "node",
         "events",

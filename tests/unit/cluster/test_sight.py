@@ -1,5 +1,8 @@
 """Which namespaces an operator that is confined to some sees whole, and what it says of the others."""
 
+import pytest
+
+from trainyard.api.sight import View
 from trainyard.cluster.sight import Sight
 
 
@@ -69,6 +72,30 @@ def test_problems_name_the_namespace_the_kind_and_the_api_servers_words() -> Non
         "a": "pods cannot be read, nor 1 other kinds: pods is forbidden",
         "b": "not read yet: services",
     }
+
+
+@pytest.mark.parametrize(
+    ("read", "refused", "shown", "view"),
+    [
+        (("namespaces", "pods", "services"), (), True, View.SEEN),
+        (("namespaces", "pods"), (), True, View.UNREAD),
+        ((), (), False, View.UNREAD),
+        (("namespaces", "pods", "services"), ("trainingjobs",), True, View.REFUSED),
+        (("namespaces",), ("pods",), True, View.REFUSED),
+        (("namespaces",), ("pods",), False, View.MISSING),
+        (("namespaces", "pods", "services"), (), False, View.MISSING),
+        ((), ("namespaces", "pods"), False, View.REFUSED),
+    ],
+)
+def test_how_it_stands_with_a_namespace(
+    read: tuple[str, ...], refused: tuple[str, ...], shown: bool, view: View
+) -> None:
+    watched = Watched()
+    for kind in read:
+        watched.read("a", kind)
+    for kind in refused:
+        watched.sight.refused(kind, "a", "no right")
+    assert watched.sight.view("a", shown=shown) is view
 
 
 def test_an_operator_is_blind_while_it_sees_no_namespace_at_all() -> None:

@@ -14,6 +14,7 @@ from trainyard.api.incident import Incident
 from trainyard.api.invariants import Invariant
 from trainyard.api.names import ATTEMPT_LABEL, FLAVOR_LABEL, GPU, QUEUE_LABEL, ROLE_LABEL
 from trainyard.api.node_health import NodeState
+from trainyard.api.sight import View
 from trainyard.metrics.collector import WorldCollector
 from trainyard.metrics.instruments import Metrics
 from trainyard.scheduling.engine import Counters
@@ -354,6 +355,7 @@ def collector_of(world: World, *, report: Report | None = None, **options: Any) 
         events=EventCounts(),
         reports=lambda uid: report if uid == "uid-digits" else None,
         vitals=seen_vitals(),
+        views=lambda: {"team": View.SEEN, "left": View.REFUSED},
         **options,
     )
 

@@ -2,6 +2,7 @@
 
 from trainyard.api.audit import Action
 from trainyard.api.invariants import Invariant
+from trainyard.api.sight import View
 from trainyard.metrics.definitions.metric import Group, counter, gauge, histogram
 
 _SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -29,6 +30,15 @@ CACHE_REPAIRED = counter(
     Group.OPERATOR,
     "Objects that a list found different from the cache: changes that the watch had missed.",
     "resource",
+)
+NAMESPACE_VIEW = gauge(
+    "namespace_view",
+    Group.OPERATOR,
+    "1 for how the leader sees a namespace to which it is confined, the first of these that holds; no series for the others, and none "
+    "at all without operator.namespaces. In one that is not seen nothing is done.",
+    "namespace",
+    "state",
+    state=tuple(each.value for each in View),
 )
 KINDS = ("Flavor", "InferenceService", "Queue", "TrainingJob")
 RECONCILED = (*KINDS, "Node")
