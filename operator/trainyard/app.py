@@ -377,22 +377,25 @@ class App:
             )
 
     async def _take_in(self) -> None:
-        """Read our kinds of namespaces that came into sight."""
+        """Read our kinds of namespaces that came into sight; one that cannot be read holds up no other."""
         while True:
             namespace = await self._sighted.get()
+            if not self.sight.whole(namespace):
+                continue  # it is told of anew when it comes back
             try:
-                for kind, cache in self.caches.items():
-                    if OURS[kind].namespaced:
-                        await cache.take_in(self.ground.client, namespace)
-                self._recall_incidents(
-                    each for each in self.world.training_jobs() if each.metadata.namespace == namespace
-                )
+                taken = [
+                    await cache.take_in(self.ground.client, namespace)
+                    for kind, cache in self.caches.items()
+                    if OURS[kind].namespaced
+                ]
             except ClusterError as error:
                 log.warning(
                     "a namespace could not be read; tried again", extra={"namespace": namespace, "error": str(error)}
                 )
-                await asyncio.sleep(_UNSEEN_SECONDS)
-                self._sighted.put_nowait(namespace)
+                taken = [False]
+            self._recall_incidents(each for each in self.world.training_jobs() if each.metadata.namespace == namespace)
+            if not all(taken):
+                asyncio.get_running_loop().call_later(_UNSEEN_SECONDS, self._sighted.put_nowait, namespace)
 
     def _forget(self, namespace: str) -> None:
         """It is gone, and everything in it; the watches that would say so may have been refused before."""
@@ -459,6 +462,8 @@ class App:
     def _node_stands(self, beside: set[Key]) -> None:
         """A node stands otherwise than before: those beside it look, and so does the scheduler."""
         for key in beside:
+            if key.kind in self._looks:
+                self._looks[key.kind].noticed(key)
             self.queue.add_after(key, 0.0)
         self.scheduler.poke()
 

@@ -121,6 +121,12 @@ class Process:
         self._tasks = [asyncio.create_task(each.run()) for each in self._feeds]
         self.work = asyncio.create_task(self.app.run(self._stop))
 
+    async def silence_kopf(self) -> None:
+        """Nothing of our kinds is told any more, but by what the operator reads itself."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
     async def stop(self) -> None:
         """As after SIGTERM."""
         self._stop.set()

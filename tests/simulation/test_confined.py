@@ -102,6 +102,20 @@ async def test_a_namespace_that_may_not_be_read_disturbs_no_other_and_counts_onc
         assert sim.process.app.sight.told() is None
 
 
+async def test_jobs_of_a_namespace_in_sight_that_may_not_be_read_yet_are_read_as_soon_as_they_may() -> None:
+    async with Simulation(namespaces=("team", OTHER)) as sim:
+        everything, jobs = refuse(sim), refuse(sim, TRAINING_JOBS)
+        sim.create(b.a_namespace(OTHER), other("b"))
+        await sim.until(lambda: sim.process.app.synced, 60)
+        await sim.process.silence_kopf()
+        sim.api.faults.script.remove(everything)
+        await sim.until(lambda: sim.process.app.sight.whole(OTHER), 60)
+        await sim.rest(20)
+        assert "status" not in sim.job("b", OTHER)
+        sim.api.faults.script.remove(jobs)
+        await sim.until(lambda: sim.phase("b", OTHER) == "Running", 30)
+
+
 async def test_of_a_namespace_whose_pods_alone_may_not_be_read_nothing_is_touched() -> None:
     async with Simulation(namespaces=("team", OTHER)) as sim:
         sim.create(b.a_namespace(OTHER), other("b"))

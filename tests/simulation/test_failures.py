@@ -10,7 +10,9 @@ from tests.simulation.fake_nodes import Behaviour, annotated, node
 from tests.simulation.operator_sim import CLOCK, Simulation
 from trainyard.cluster.resources import NODES, PODS, QUEUES, TRAINING_JOBS, Object
 from trainyard.metrics.definitions import FAILURES
+from trainyard.scheduling.snapshot import Decision
 from trainyard.workloads.keys import Key
+from trainyard.workloads.world import LOST_SECONDS
 
 pytestmark = pytest.mark.looptime
 
@@ -259,6 +261,27 @@ async def test_an_operator_that_starts_anew_mends_a_place_too() -> None:
         await sim.until(sim.is_("Running", "a"), 60)
         assert sim.nodes("a")[:2] == before[:2]
         assert sim.nodes("a")[2] not in before
+
+
+async def test_a_cycle_looks_as_soon_as_a_node_counts_as_lost_though_no_status_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with Simulation(nodes=2, gpus=1) as sim:
+        sim.create(b.training_job("a"))
+        await sim.until(lambda: sim.status("a").get("admission"), 10, step=0.01)
+        (role,) = sim.status("a")["admission"]["roles"]
+        scheduler, looked = sim.process.app.scheduler, list[float]()
+        cycle = scheduler.cycle
+
+        async def noted() -> list[Decision]:
+            looked.append(CLOCK.monotonic() - silent)
+            return await cycle()
+
+        monkeypatch.setattr(scheduler, "cycle", noted)
+        sim.stop_node(role["prefix"] + role["runs"][0]["node"])
+        silent = CLOCK.monotonic()
+        await sim.rest(LOST_SECONDS + 2)
+        assert any(LOST_SECONDS <= each < LOST_SECONDS + 1 for each in looked), looked
 
 
 async def test_a_lost_node_is_noticed_also_when_a_report_had_set_an_earlier_time_to_look() -> None:

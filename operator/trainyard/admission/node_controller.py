@@ -61,6 +61,8 @@ class NodeController:
         self._world, self._client, self._applier, self._clock = world, client, applier, clock
         self._level, self._learn, self._changed, self._told, self._lemons = level, learn, changed, told, lemons
         self._records: dict[str, Record] = {}
+        self._lost: set[str] = set()
+        """Nodes that are silent for so long that they counted as lost when they were last looked at."""
         self._noticed: dict[str, dict[str, datetime]] = {}
         self._breakers: set[bool] = set()
         """Those that are open: that of nodes with GPUs, that of nodes without."""
@@ -71,6 +73,7 @@ class NodeController:
         if node is None:
             self._records.pop(name, None)
             self._noticed.pop(name, None)
+            self._lost.discard(name)
             return NEVER
         now = self._clock.now()
         looked = self._look(name, node, now)
@@ -87,6 +90,7 @@ class NodeController:
             beside := self._world.stand(name, care.standing(after, looked, self._lemons.of(name, now), risk))
         ) is not None:
             self._changed(beside)
+        self._tell_of_silence(name, now)
         waits = after.state is NodeState.DRAINING or (
             after.state is NodeState.QUARANTINED and (self._level is HealthLevel.ACT or self._breakers)
         )
@@ -96,6 +100,7 @@ class NodeController:
                 look_again(after, looked, now),
                 _WATCH_SECONDS if waits else None,
                 _FADE_SECONDS if fades.risk or fades.lemon else None,
+                self._world.next_loss((name,), now),
             )
         )
 
@@ -112,6 +117,14 @@ class NodeController:
             if sign.code is not None and (known or {}).get(sign.event) is None and not _old(sign, known, now):
                 self._told.xid(sign.code)
         return replace(looked, noticed=tuple(self._noticed[name].items()))
+
+    def _tell_of_silence(self, name: str, now: datetime) -> None:
+        """That a node is lost is brought about by time alone: nobody else tells the scheduler when it is."""
+        lost = bool(self._world.lost((name,), now))
+        if lost is (name in self._lost):
+            return
+        self._lost ^= {name}
+        self._changed(self._world.beside(name))
 
     def _too_many(self, key: Key, now: datetime) -> bool:
         """Whether the breaker is open for the node; who finds it open first says so.

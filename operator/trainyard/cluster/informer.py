@@ -196,9 +196,9 @@ class ExternalCache(_Cache):
                 await self._read(client, scope)
         self.synced.set()
 
-    async def take_in(self, client: ClusterClient, namespace: str) -> None:
-        """Read a namespace that has come into sight."""
-        await self._read(client, self._scope((namespace, "")))
+    async def take_in(self, client: ClusterClient, namespace: str) -> bool:
+        """Read a namespace that has come into sight. False if this kind may not be read there, which is told to `sight`."""
+        return await self._read(client, self._scope((namespace, ""))) is not None
 
 
 @dataclass(slots=True)

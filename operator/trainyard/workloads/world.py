@@ -201,6 +201,10 @@ class World:
         self._standings[name] = standing
         return self._node(name, node)
 
+    def beside(self, name: str) -> set[Key]:
+        """Whose pods are on the node."""
+        return set(self._at.get(name, {}).values())
+
     def occupied(self, name: str) -> bool:
         """Whether pods of ours are on the node and have not ended."""
         return any(not self._pods[place].finished for place in self._at.get(name, ()))
@@ -321,7 +325,7 @@ class World:
         same = view is not None and _stays(view) == (_stays(before) if before else (False, ""))
         if view is not None and view.ready and since is None and same:
             return set()
-        return set(self._at.get(name, {}).values())
+        return self.beside(name)
 
     def _own(self, key: Key, new: Object | None) -> set[Key]:
         if new is None:
