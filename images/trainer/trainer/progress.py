@@ -125,6 +125,7 @@ class Reporter:
         self._checkpoint_wanted = False
         self._stop_at_step: int | None = None
         self._workers: int | None = None
+        self._interruption_seconds: float | None = None
         self._spent: Callable[[], dict[str, float]] | None = None
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
 
@@ -160,6 +161,11 @@ class Reporter:
     def stop_at_step(self) -> int | None:
         """The step after which the operator wants training to stop, if it does."""
         return self._stop_at_step
+
+    @property
+    def interruption_seconds(self) -> float | None:
+        """From one interruption of the gang to the next, as the operator expects it now; None if it has not said so."""
+        return self._interruption_seconds
 
     def close(self, timeout: float = 2 * _TIMEOUT_SECONDS) -> None:
         """Send the last state and end the thread; gives up after the timeout."""
@@ -228,6 +234,9 @@ class Reporter:
         stop = command.get("stopAtStep")
         if isinstance(stop, int) and not isinstance(stop, bool):
             self._stop_at_step = stop
+        expected = command.get("interruptionSeconds")
+        if isinstance(expected, int | float) and not isinstance(expected, bool) and 0 < expected < math.inf:
+            self._interruption_seconds = float(expected)
 
     def _leave_size(self, workers: int) -> None:
         """For the agent: so many pods shall train."""

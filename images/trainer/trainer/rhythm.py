@@ -3,6 +3,9 @@
 Nothing is known when the program starts, so the first checkpoint comes a minute after the first step, and is measured. From then on
 each one that became durable says how far off the next one is (see cadence.py). The other workers hear at a boundary that one is due,
 by a flag among those that are added up there anyway: so all save after the same step, and no operation is added to a step.
+
+How often the gang is interrupted stands in the environment of its pods, and in the operator's answers once that is another thing: after
+a change of size, or when more is known. Then what was measured last decides anew.
 """
 
 import time
@@ -32,7 +35,7 @@ class Checkpoints(Protocol):
 
 
 class Rhythm:
-    """Rank 0's. interruption_seconds: from one interruption of the gang to the next, as the operator expects it; None if it does not say."""
+    """Rank 0's. interruption_seconds: from one interruption of the gang to the next, as the operator expected it; None if it did not say."""
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class Rhythm:
         self._wait_until: float | None = None
         """While that time counts, rather than steps."""
         self._heard: Taken | None = None
+        self._measured: Measured | None = None
 
     def is_due(self, step: int) -> bool:
         """Whether all are to save after this step; asked at each boundary after the first step."""
@@ -63,7 +67,12 @@ class Rhythm:
         return step - self._saver.begun >= self.cadence.steps
 
     def hear(self, step: int) -> None:
-        """Learn from a checkpoint that has come to its end since the last call, if one has."""
+        """Learn from a checkpoint that has come to its end since the last call, if one has, and from what the operator expects now."""
+        expected = self._reporter.interruption_seconds if self._reporter is not None else None
+        if expected is not None and expected != self._mtbf:
+            self._mtbf = expected
+            if self._measured is not None:
+                self._decide(self._measured)
         taken, now = self._saver.last, self._clock()
         if taken is None or taken is self._heard or self._mark is None:
             return
@@ -77,12 +86,13 @@ class Rhythm:
         made, since = step - self._mark[0], now - self._mark[1]
         if made > 0:
             self._mark = (step, now)
-            self._decide(max(_LEAST_STEP, (since - taken.stood_still) / made))
+            step_seconds = max(_LEAST_STEP, (since - taken.stood_still) / made)
+            self._decide(Measured(median(self._stalls), median(self._writes), step_seconds))
         elif self.cadence is None:
             self._wait_until = now + FIRST_SECONDS  # saved after the first step: of steps nothing is known yet
 
-    def _decide(self, step_seconds: float) -> None:
-        measured = Measured(median(self._stalls), median(self._writes), step_seconds)
+    def _decide(self, measured: Measured) -> None:
+        self._measured = measured
         self.cadence = found = cadence(measured, self._mtbf, self.cadence)
         if self._reporter is not None:
             told: dict[str, object] = {

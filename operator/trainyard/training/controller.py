@@ -79,6 +79,7 @@ class TrainingController:
             return NEVER
         self._uids[key] = observed.job.metadata.uid
         self.looks.noticed(key)
+        self._reports.expect(observed.job.metadata.uid, observed.interruption_seconds)
         observed = await self._try_template(observed)
         plan = plan_training_job(observed, self._clock.now())
         try:

@@ -165,6 +165,10 @@ class ReportBoard:
         found = self.of(job.metadata.uid)
         return self._orders.of(job, found.body) if found is not None else []
 
+    def expect(self, uid: str, interruption_seconds: float | None) -> None:
+        """How far apart interruptions of the job are expected to be now, for the answers to its reports."""
+        self._orders.expect(uid, interruption_seconds)
+
     def forget(self, uid: str) -> None:
         self._reports.pop(uid, None)
         self._orders.forget(uid)

@@ -192,6 +192,23 @@ def test_after_a_checkpoint_that_failed_another_is_tried_in_a_minute() -> None:
     assert gaps(job.saved)[-1] == pytest.approx(MOST_SECONDS, rel=0.01)
 
 
+def test_the_interval_follows_what_the_operator_expects_now() -> None:
+    job = Training(mtbf=20_000, stall=4.0)
+    job.train(900)
+    job.reporter._obey({"interruptionSeconds": 5000.0})
+    job.train(901)
+    assert job.told["interruptionSeconds"] == 5000.0, "it does not wait for the next checkpoint to decide"
+    job.train(3000)
+    assert gaps(job.saved)[-1] == pytest.approx(young_daly(4.0, 5000), rel=0.03)
+
+
+def test_a_program_that_starts_anew_goes_by_what_it_is_told_and_not_by_its_pods_environment() -> None:
+    job = Training(mtbf=20_000, stall=4.0)
+    job.reporter._obey({"interruptionSeconds": 5000.0})
+    job.train(1500)
+    assert gaps(job.saved)[-1] == pytest.approx(young_daly(4.0, 5000), rel=0.03)
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests have no minutes."""

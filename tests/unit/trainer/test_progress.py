@@ -84,12 +84,14 @@ def test_a_warning_is_sent_once(operator: Operator, start: Start) -> None:
 
 
 def test_commands_in_the_reply_are_heard(operator: Operator, start: Start) -> None:
-    operator.commands = [{"checkpoint": True}, {"stopAtStep": 12}, {"danceAtStep": 3}, "nonsense"]  # type: ignore[list-item]
+    expected = [{"interruptionSeconds": each} for each in (7200.5, 0, "often", True)]
+    operator.commands = [{"checkpoint": True}, *expected, {"stopAtStep": 12}, {"danceAtStep": 3}, "nonsense"]  # type: ignore[list-item]
     reporter = start(client(operator))
     limit = time.monotonic() + 10
     while reporter.stop_at_step is None and time.monotonic() < limit:
         time.sleep(0.01)
     assert reporter.stop_at_step == 12
+    assert reporter.interruption_seconds == 7200.5
     assert reporter.take_checkpoint_request()
     assert not reporter.take_checkpoint_request()
 

@@ -93,7 +93,7 @@ JOB_CHECKPOINT_STALL = gauge(
 JOB_INTERRUPTION = gauge(
     "training_job_expected_interruption_seconds",
     Group.TRAINING,
-    "How far apart unplanned interruptions of the gang were expected to be when its program was started.",
+    "How far apart unplanned interruptions of the gang are expected to be, as its trainer was told last.",
     *_JOB,
 )
 JOB_CHECKPOINT_FAILURES = counter(
