@@ -1,6 +1,7 @@
 """The router as a process of its own, in front of real model servers and of servers that fail."""
 
 import asyncio
+import gzip
 import json
 import os
 import signal
@@ -186,6 +187,43 @@ async def test_a_target_that_answers_nonsense_is_502(answer: str, words: str) ->
     assert status == 502
     assert reply["error"].startswith("stage 'odd': ")
     assert words in reply["error"]
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["of-a-length", "in-chunks"])
+async def test_an_answer_longer_than_a_request_may_be_is_502_and_not_read_to_its_end(told: bool) -> None:
+    left = asyncio.Event()
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        length = {"Content-Length": str(2**40)} if told else {}
+        response = web.StreamResponse(headers={"Content-Type": "application/json", **length})
+        await response.prepare(request)
+        try:
+            while True:
+                await response.write(b" " * 65_536)
+        finally:
+            left.set()
+
+    async with (
+        standing(endless) as target,
+        routing({"name": "long", "target": target}, TRAINYARD_MAX_BODY_BYTES="100000") as router,
+    ):
+        status, reply = await router.infer(asking())
+        await left.wait()
+    assert status == 502
+    said = str(2**40) if told else "more"
+    assert reply == {"error": f"stage 'long': {target['url']} answers {said} bytes; expected at most 100000"}
+
+
+async def test_an_answer_that_would_unfold_to_more_is_not_unfolded() -> None:
+    async def folded(request: web.Request) -> web.Response:
+        assert request.headers["Accept-Encoding"] == "identity"
+        body = gzip.compress(b" " * 10_000_000)
+        return web.Response(body=body, headers={"Content-Encoding": "gzip", "Content-Type": "application/json"})
+
+    async with standing(folded) as target, routing({"name": "folded", "target": target}) as router:
+        status, reply = await router.infer(asking())
+    assert status == 502
+    assert "answered no tensors" in reply["error"]
 
 
 async def test_a_target_that_is_not_there_is_502() -> None:

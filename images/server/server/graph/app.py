@@ -46,7 +46,9 @@ class Router:
 
     async def _connections(self, _app: web.Application):  # type: ignore[no-untyped-def] # noqa: ANN202 - aiohttp's
         connector = aiohttp.TCPConnector(limit=0)  # requests in flight are bounded, and so are connections
-        async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout()) as self._session:
+        async with aiohttp.ClientSession(
+            connector=connector, timeout=aiohttp.ClientTimeout(), auto_decompress=False
+        ) as self._session:
             yield
 
     async def _live(self, _request: web.Request) -> web.Response:
@@ -93,7 +95,8 @@ class Router:
         terms = terms_of(request.headers, timeout_of(fields.get("parameters")))
         until = received + min(terms.seconds, self.settings.request_seconds)
         assert self._session is not None
-        asker = Asker(self._session, self.metrics, request.headers, until, _depth(request))
+        most = self.settings.max_body_bytes
+        asker = Asker(self._session, self.metrics, request.headers, until, _depth(request), most)
         outputs = await through(self.settings.stages, asker, tensors_of(fields.get("inputs"), "inputs"))
         reply = {"model_name": self.settings.name, "model_version": "1", "outputs": _asked_for(fields, outputs)}
         return ok(reply | ({"id": fields["id"]} if isinstance(fields.get("id"), str) else {}))

@@ -18,6 +18,7 @@ from server.terms import DEADLINE_HEADER, PRIORITY_HEADER
 DEPTH_HEADER = "X-Trainyard-Graph-Depth"
 FORWARDED = (PRIORITY_HEADER, "X-Request-Id", "traceparent", "tracestate")
 _OK, _FAILED = 200, 400
+_AT_ONCE = 64 * 1024
 _SHOWN = 500
 
 
@@ -31,13 +32,17 @@ class StageFailed(RequestError):  # noqa: N818 - named like its siblings
 
 @dataclass(frozen=True)
 class Asker:
-    """Of one request. until: its deadline on the loop's clock; depth: graphs that it has come through."""
+    """Of one request.
+
+    until: its deadline on the loop's clock; depth: graphs that it has come through; most_bytes: of an answer, as of a request.
+    """
 
     session: aiohttp.ClientSession
     metrics: RouterMetrics
     headers: Mapping[str, str]
     until: float
     depth: int
+    most_bytes: int
 
     async def ask(self, stage: str, target: Target, inputs: Tensors) -> dict[str, Tensor]:
         """Outputs by name. Raises StageFailed; a caller that leaves ends the request to the target, too."""
@@ -59,7 +64,7 @@ class Asker:
         body = orjson.dumps({"inputs": [tensor.as_json(name) for name, tensor in inputs.items()]})
         try:
             async with asyncio.timeout(left), self._posted(target, body, left) as response:
-                answer = await response.read()
+                answer = await self._read(stage, target, response)
         except TimeoutError as error:
             raise StageFailed(stage, 504, f"the deadline passed while {target.url} was asked") from error
         except aiohttp.ClientError as error:
@@ -74,12 +79,25 @@ class Asker:
         except (RequestError, ValueError) as error:
             raise StageFailed(stage, 502, f"{target.url} answered no tensors: {error}") from error
 
+    async def _read(self, stage: str, target: Target, response: aiohttp.ClientResponse) -> bytes:
+        """The answer, of which no more is held than a request may have. What is longer is not read to its end, and its connection closed."""
+        answer, length = bytearray(), response.content_length or 0
+        while length <= self.most_bytes and (part := await response.content.read(_AT_ONCE)):
+            answer += part
+            length = max(length, len(answer))
+        if length <= self.most_bytes:
+            return bytes(answer)
+        response.close()
+        said = response.content_length or "more"
+        raise StageFailed(stage, 502, f"{target.url} answers {said} bytes; expected at most {self.most_bytes}")
+
     def _posted(self, target: Target, body: bytes, left: float) -> Any:
         told = {name: self.headers[name] for name in FORWARDED if name in self.headers}
         told |= {
             DEADLINE_HEADER: str(max(1, int(left * 1e3))),
             DEPTH_HEADER: str(self.depth + 1),
             "Content-Type": "application/json",
+            "Accept-Encoding": "identity",  # a few bytes may unfold to any number
         }
         url = f"{target.url}/v2/models/{target.model}/infer"
         return self.session.post(url, data=body, headers=told, allow_redirects=False)
