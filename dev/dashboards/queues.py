@@ -107,7 +107,7 @@ _WAITING = (
     ),
     Panel(
         "What becomes of kept places?",
-        "Places kept for somebody who waits: made; moved_later because a job ran longer than expected; broken must stay 0.",
+        "Places kept for somebody who waits: made; moved_later because a job ran longer than expected; broken because pods stood in it that no job accounts for.",
         Unit.COUNT,
         (Query(_S.increase(d.KEPT_PLACES, ["result"], "$__interval"), "{{result}}"),),
         Look.BARS,

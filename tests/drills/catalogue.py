@@ -49,7 +49,7 @@ PROMTOOL_ONLY: Mapping[str, str] = {
     "TrainyardWatchStale": "a healthy API server is silent for longer than the seconds that ten minutes become",
     "TrainyardNamespaceUnseen": "it takes an operator that is confined to some namespaces, and that of the drills looks after all: `tests/simulation/test_confined.py` and `tests/apiserver/test_confined.py` have one",
     "TrainyardReconcileLate": "objects wait for a worker only where thousands of them change at once",
-    "TrainyardKeptPlaceBroken": "only a fault of the scheduler moves a place that it keeps: when nodes go, it promises anew",
+    "TrainyardKeptPlaceBroken": "a place is kept for hours before pods of others can stand in it: `tests/unit/scheduling/test_kept_places.py` has each cause",
     "TrainyardAdmissionSlow": "a cycle stops deciding after half a second, so only a starved machine makes one of five",
     "TrainyardSeriesLeftOut": "it takes 50,000 series of one family",
     "TrainyardNodeLemon": "what fails on a node within five minutes is one failure, and several are needed",

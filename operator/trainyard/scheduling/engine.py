@@ -75,7 +75,7 @@ class Counters:
     moved_later: int = 0
     """Because somebody over-ran."""
     broken: int = 0
-    """Moved later though nobody over-ran: this must stay 0."""
+    """Moved later though nobody over-ran: pods stand there that no expected end accounts for, those of others or some that go on ending."""
     preemptions: int = 0
     """Sets of victims that were decided on."""
     preemptions_refused: int = 0
@@ -377,7 +377,7 @@ class Engine:
             other.drop_plan(kept.key)
 
     def forget_plans(self) -> None:
-        """Nothing is kept for anybody, nothing was promised; whoever waits is asked again."""
+        """Nothing is kept for anybody, nothing was promised; whoever waits is asked again. What was promised before is not held against anybody."""
         self.reservations, self.promised, self.slipped = [], {}, set()
         self.everything_changed = True
 

@@ -1,7 +1,8 @@
 """A place kept for a workload that cannot start yet: when, on which nodes, and what others may use until then.
 
 EASY backfill (Lifka 1995; Mu'alem and Feitelson 2001) with nodes instead of a count: whoever starts now must either be expected
-to end before the kept place is needed, or fit beside it. A reservation only ever moves because a job over-ran its expectation.
+to end before the kept place is needed, or fit beside it. A reservation only moves because a job over-ran its expectation, or
+because pods that are nobody's workload stand where it should begin; when nodes or quotas change, all are made anew.
 Neighbours: `engine` makes one for the first that is blocked and asks each that starts behind it.
 """
 

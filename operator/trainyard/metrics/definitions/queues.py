@@ -80,7 +80,7 @@ QUEUE_BUDGET_USED = gauge(
 KEPT_PLACES = counter(
     "kept_places",
     Group.QUEUES,
-    "Places kept for somebody who waits: made; moved later because a job ran longer than expected; moved later for no such reason, which must stay 0.",
+    "Places kept for somebody who waits: made; moved later because a job ran longer than expected; broken, since pods stood in it that no job accounts for.",
     "result",
     result=("made", "moved_later", "broken"),
 )
