@@ -17,6 +17,9 @@ from tests.unit.gateway.rig import until
 
 A_SPAN = Span("infer", Ids(7, 8), 1_000, 2_000, 9, attributes={"n": 1, "s": "t", "b": True}, links=(Ids(1, 2),))
 
+LONG = 120.0
+"""Whoever waits for a collector does for so many seconds. On busy cores a thread is not let run for several."""
+
 
 @pytest.fixture
 def hanging() -> Iterator[int]:
@@ -56,17 +59,19 @@ async def test_all_that_is_queued_arrives_at_the_end() -> None:
 
 
 @pytest.mark.fault(93)
-async def test_a_collector_that_refuses_or_is_away_costs_the_spans_only() -> None:
+async def test_a_collector_that_refuses_or_is_away_costs_the_spans_only(monkeypatch: pytest.MonkeyPatch) -> None:
     async with collector() as found:
         found.status = 400
         await sent(found, 1200)
         assert found.spans == []
+    monkeypatch.setattr(export, "_SEND_SECONDS", LONG)
     started = time.monotonic()
     nobody = HeldPort()
     exporter = Exporter(f"http://127.0.0.1:{nobody}", "digits", {})
     exporter.send(A_SPAN)
     await asyncio.to_thread(exporter.close)
-    assert time.monotonic() - started < 4, "the end of a process does not wait for a collector"
+    assert time.monotonic() - started < LONG / 2, "the end of a process does not wait for a collector"
+    exporter._queue.span_exporter.shutdown()
 
 
 def test_a_collector_that_is_away_is_told_of_once_a_minute() -> None:
@@ -77,18 +82,19 @@ def test_a_collector_that_is_away_is_told_of_once_a_minute() -> None:
 
 
 @pytest.mark.fault(93)
-async def test_nobody_waits_and_the_queue_is_bounded_while_a_collector_hangs(hanging: int) -> None:
+async def test_nobody_waits_and_the_queue_is_bounded_while_a_collector_hangs(
+    hanging: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "_SEND_SECONDS", LONG)
     exporter = Exporter(f"http://127.0.0.1:{hanging}", "digits", {})
-    worst = 0.0
-    for _ in range(3 * export.QUEUE_SPANS):
-        started = time.perf_counter()
-        exporter.send(A_SPAN)
-        worst = max(worst, time.perf_counter() - started)
-    assert worst < 4  # on busy cores a thread is not let run for seconds; a wait for the collector would be five
-    assert len(exporter._queue._batch_processor._queue) <= export.QUEUE_SPANS
     started = time.monotonic()
+    for _ in range(3 * export.QUEUE_SPANS):
+        exporter.send(A_SPAN)
+        assert time.monotonic() - started < LONG / 2
+    assert len(exporter._queue._batch_processor._queue) <= export.QUEUE_SPANS
     await asyncio.to_thread(exporter.close)
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < LONG / 2
+    exporter._queue.span_exporter.shutdown()  # its thread goes on for no other test
 
 
 async def test_spans_go_on_when_the_collector_is_back() -> None:
