@@ -7,6 +7,10 @@ import os
 import signal
 import socket
 import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from random import Random
 from typing import NoReturn
 
@@ -47,6 +51,8 @@ _CERTIFICATE_CHECK_SECONDS = 3600.0
 _HEARTBEAT_SECONDS = 60.0
 _COLLECT = (20_000, 20, 50)
 """Thresholds of the garbage collector: what refers to itself is rare here, and looking for it through all caches is not cheap."""
+_LAST_WORDS_SECONDS = 0.5
+"""An event loop that is busy for longer is not waited for when leadership is lost."""
 _TURN_SECONDS = 0.001
 """How long a thread that computes keeps the event loop from the interpreter."""
 
@@ -81,6 +87,8 @@ class Process:
         self.bundle: Bundle | None = None
         self.serving = False
         """Whether the endpoint listens, which only a leader's does."""
+        self.settle: list[Callable[[], None]] = []
+        """Put on record what is gathered for the audit trail."""
 
     async def run(self) -> None:
         """Follow until elected, then lead."""
@@ -90,7 +98,7 @@ class Process:
         lease = LeaseThread(
             self._connect_plain,
             self.clock,
-            _lost,
+            partial(self._lost, loop),
             namespace=self.config.namespace,
             name=OPERATOR_LEASE,
             identity=self.identity,
@@ -131,6 +139,8 @@ class Process:
 
     async def _lead(self, app: App, client: ClusterClient) -> None:
         bundle = await self._renewed(client)
+        alarms = Alarms(self._record)
+        self.settle = [app.applier.settle, alarms.settle]
         callers = Callers(TokenReviewer(client, self.clock), app.informers["Pod"].get)
         endpoint = Endpoint(
             self.config.host,
@@ -143,7 +153,7 @@ class Process:
             app.inference.membership,
             app.look_in,
             Questions(People(client), app.picture, app.incidents.all),
-            Alarms(self._record),
+            alarms,
         )
         endpoint.use(bundle)
         await endpoint.start()
@@ -253,6 +263,23 @@ class Process:
         """Whether this process is as ready as one that does not lead can be: the Service goes by the label then."""
         return bool(self.config.pod and lease.holder) and not lease.is_leader
 
+    def _lost(self, loop: asyncio.AbstractEventLoop, reason: str) -> NoReturn:
+        """Another process may lead by now: nothing of ours may be written any more, but what is gathered into the log. In the election's thread."""
+        self.audit.leave_file()
+        settled = threading.Event()
+
+        def settle() -> None:
+            for each in self.settle:
+                each()
+            settled.set()
+
+        with suppress(RuntimeError):  # the loop has ended, and settled before
+            loop.call_soon_threadsafe(settle)
+            settled.wait(_LAST_WORDS_SECONDS)
+        log.critical("leadership lost, the process ends", extra={"reason": reason})
+        logging.shutdown()
+        os._exit(1)
+
     async def _connect_plain(self) -> ClusterClient:
         """A client of its own for the election's thread."""
         transport = await KubeTransport.connect(self.config.kubeconfig)
@@ -269,10 +296,3 @@ async def _beat(heartbeat: Heartbeat) -> None:
     while True:
         heartbeat.beat()
         await asyncio.sleep(1)
-
-
-def _lost(reason: str) -> NoReturn:
-    """Another process may lead by now: nothing of ours may be written any more."""
-    log.critical("leadership lost, the process ends", extra={"reason": reason})
-    logging.shutdown()
-    os._exit(1)

@@ -61,6 +61,11 @@ class AuditLog:
         if self._writer is not None:
             await self._writer.end(patience)
 
+    def leave_file(self) -> None:
+        """A successor may write to the file by now: what comes stands in the log alone."""
+        if self._writer is not None:
+            self._writer.give_up()
+
     @property
     def stalled(self) -> float:
         """Seconds for which the file has not taken what waits for it; 0 when nothing waits."""

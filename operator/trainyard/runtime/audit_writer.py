@@ -57,6 +57,10 @@ class FileWriter:
             self._ending = True
             self._changed.notify_all()
         await asyncio.to_thread(self._thread.join, patience)
+        self.give_up()
+
+    def give_up(self) -> None:
+        """Begin no further write: the file is a successor's."""
         with self._changed:
             self._given_up = True
             self._changed.notify_all()

@@ -22,8 +22,8 @@ def running(name: str, node: str, seconds: float) -> Workload:
 
 
 def a_pod(job: str, node: str, *, of_ours: bool) -> PodView:
-    queue = {"queue": "q", "flavor": "f", "owner_uid": f"uid-{job}"} if of_ours else {}
-    return PodView(f"pod-{job}", "team", f"{job}-0", node, {GPU: 8000}, role="worker", **queue)
+    pod = PodView(f"pod-{job}", "team", f"{job}-0", node, {GPU: 8000}, role="worker")
+    return replace(pod, queue="q", flavor="f", owner_uid=f"uid-{job}") if of_ours else pod
 
 
 WAITS = a_job("waits", gpus=8)
@@ -77,4 +77,6 @@ def test_only_pods_that_stand_in_a_kept_place_break_it(
     (kept,) = follower.engine.reservations
     assert kept.time == NOW.timestamp() + DUE
     follower.decide(then(FULL), NOW + timedelta(seconds=DUE + 1))
-    assert follower.engine.counters == Counters(made=1 + (moved_later + broken == 0), moved_later=moved_later, broken=broken)
+    assert follower.engine.counters == Counters(
+        made=1 + (moved_later + broken == 0), moved_later=moved_later, broken=broken
+    )
