@@ -193,6 +193,7 @@ class App:
             self.reports,
             ground.surroundings,
             self.scheduler.poke,
+            self.queue.add_after,
             ground.epoch,
             self.outlooks,
             self._job_changed,
@@ -470,8 +471,12 @@ class App:
     def _spread(self, kind: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
         """Who else should look: the scheduler when something may start now, queues and flavors whose numbers change."""
         thing = new or old or {}
+        if kind == "Namespace":
+            self.training.templates.namespace_changed(thing["metadata"]["name"])
+        elif kind == "Pod" and (new is None or _over(new)):
+            self.training.templates.pod_ended(thing["metadata"]["namespace"])
         if (
-            kind in ("Flavor", "Queue", "Namespace")
+            kind in ("Flavor", "Queue", "Namespace", "PersistentVolumeClaim")
             or (kind == "Node" and _node_gist(old) != _node_gist(new))
             or (
                 kind == "Pod"

@@ -93,7 +93,7 @@ async def test_a_tenant_whose_pods_are_refused_without_end_does_not_flood_the_tr
     async with Simulation() as sim:
         sim.refuse_pods('pods "a" is forbidden: violates PodSecurity "restricted:latest"')
         for number in range(40):
-            sim.create(b.training_job(f"a{number}"))
+            sim.create(b.training_job(f"a{number}", b.annotated(template=str(number))))
         await sim.rest(600)
         found = [each for each in sim.records if each.action == Action.PRIVILEGES_REFUSED]
         assert sum(each.facts["times"] for each in found) > 40

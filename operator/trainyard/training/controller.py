@@ -5,15 +5,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from trainyard.api.failure import FailureRow
-from trainyard.api.reasons import Waiting
 from trainyard.api.training_job import TrainingJob
 from trainyard.cluster.client import ClusterClient
-from trainyard.cluster.errors import Forbidden, Invalid, ServerError, Unreachable, WebhookDown
-from trainyard.cluster.resources import PODS, TRAINING_JOBS
+from trainyard.cluster.resources import TRAINING_JOBS
 from trainyard.nodes.interruptions import weight
 from trainyard.runtime.clock import Clock
 from trainyard.runtime.work_queue import NEVER, Again
-from trainyard.scheduling.snapshot import Decision, Evict, Resize, Wait, WorkloadKey
+from trainyard.scheduling.snapshot import Decision, Evict, Resize, WorkloadKey
 from trainyard.training import pods
 from trainyard.training.boards import Boards
 from trainyard.training.case import Case
@@ -24,6 +22,7 @@ from trainyard.training.parent import seen_in
 from trainyard.training.plan import plan_training_job
 from trainyard.training.reports import ReportBoard
 from trainyard.training.status import stopping
+from trainyard.training.templates import Templates
 from trainyard.training.workload import finished, place_of, workload
 from trainyard.workloads.applier import Applier, RefusedError, TakenError
 from trainyard.workloads.decisions import Decisions
@@ -34,7 +33,7 @@ from trainyard.workloads.outlook import Outlooks
 from trainyard.workloads.plan import sooner
 from trainyard.workloads.pod_state import PodState
 from trainyard.workloads.pod_template import Surroundings
-from trainyard.workloads.refusals import REFUSED_SECONDS, Refusals, fingerprint
+from trainyard.workloads.refusals import Refusals
 from trainyard.workloads.world import World
 
 log = logging.getLogger(__name__)
@@ -56,6 +55,7 @@ class TrainingController:
         reports: ReportBoard,
         surroundings: Callable[[], Surroundings],
         poke: Callable[[], None],
+        wake: Callable[[Key, float], None],
         epoch: Callable[[], int],
         outlooks: Outlooks,
         listener: Listener = lambda _old, _new: None,
@@ -63,24 +63,27 @@ class TrainingController:
     ) -> None:
         self._world, self._cluster, self._applier, self._clock = world, cluster, applier, clock
         self._decisions, self._reports, self._surroundings = decisions, reports, surroundings
-        self._poke, self._epoch, self._outlooks, self._listener = poke, epoch, outlooks, listener
+        self._poke, self._wake, self._epoch, self._outlooks, self._listener = poke, wake, epoch, outlooks, listener
         self._failure_table = failure_table
-        self._refusals, self._boards = Refusals(clock), Boards(world, applier, clock)
+        self._names, self._boards = Refusals(clock), Boards(world, applier, clock)
+        """Names that others took, each held against one job and none like it, by its uid."""
         self._uids: dict[Key, str] = {}
-        self._marks: dict[str, str] = {}
+        self.templates = Templates(cluster, clock, wake, self._refused, self._answered)
         self.looks = Looks(self._look)
 
     async def reconcile(self, key: Key) -> Again:
         observed = self._observe(key)
         if observed is None:
             self._applier.forget(key)
+            self.templates.leave(key)
             self._forget(self._uids.pop(key, ""))
             self._poke()
             return NEVER
         self._uids[key] = observed.job.metadata.uid
         self.looks.noticed(key)
         self._reports.expect(observed.job.metadata.uid, observed.interruption_seconds)
-        observed = await self._try_template(observed)
+        words = await self.templates.ask(observed)
+        observed = observed if observed.taken else replace(observed, refusal=words)
         plan = plan_training_job(observed, self._clock.now())
         try:
             held_back = await self._applier.apply(key, TRAINING_JOBS, plan)
@@ -91,7 +94,9 @@ class TrainingController:
             self._settle(key, observed.job, after)
         loss = self._world.next_loss(_nodes(observed.job, observed.pods, observed.board), self._clock.now())
         shown = await self._boards.keep(key, observed)
-        return Again(sooner(plan.again, held_back, self._retry(observed), loss, shown))
+        name = self._names.left(observed.job.metadata.uid)
+        retry = sooner(self.templates.again(key), name + 0.1 if name else None)
+        return Again(sooner(plan.again, held_back, retry, loss, shown))
 
     def _look(self, key: Key) -> Found:
         observed = self._observe(key)
@@ -133,8 +138,8 @@ class TrainingController:
         )
         if job.status.admission is not None:
             return observed
-        taken = self._refusals.known(_name_mark(job)) or ""
-        return replace(observed, refusal=taken or self._refusals.known(self._mark(observed)) or "", taken=bool(taken))
+        taken = self._names.known(meta.uid)
+        return replace(observed, refusal=taken or self.templates.refusal(observed), taken=taken is not None)
 
     def _decision(self, key: Key, job: TrainingJob) -> Decision | None:
         """The scheduler's last word. A request to make way counts only while the status of whom it is for says so."""
@@ -160,40 +165,14 @@ class TrainingController:
         rate = self._outlooks.interruptions(job.status.admission.flavor)
         return interruption_seconds(job, rate, heavy, self._clock.now())
 
-    def _mark(self, observed: Observed) -> str:
-        """Fingerprint of the job's pods; the parts of the spec that make it never change."""
-        uid = observed.job.metadata.uid
-        if uid not in self._marks:
-            self._marks[uid] = "+".join(dict.fromkeys(map(fingerprint, pods.samples(observed))))
-        return self._marks[uid]
-
-    async def _try_template(self, observed: Observed) -> Observed:
-        """Ask the API server whether it would take a worker, once per template and namespace; a single pod is simply tried."""
-        job = observed.job
-        if job.status.admission is not None or job.spec.suspend or finished(job) or job.spec.pods() == 1:
-            return observed
-        mark = self._mark(observed)
-        if self._refusals.known(mark) is not None:
-            return observed
-        try:
-            for sample in pods.samples(observed):
-                await self._cluster.create(PODS, sample, dry_run=True)
-        except (Forbidden, Invalid, WebhookDown) as error:
-            self._refuse(observed, mark, error.message)
-            return replace(observed, refusal=error.message)
-        except (Unreachable, ServerError) as error:
-            # The real pods will tell; meanwhile the status says what is known.
-            log.warning(
-                "whether the pod template is accepted is not known yet: %s", error, extra={"object": str(_key(job))}
-            )
-            return observed
-        self._refusals.accept(mark)
-        return observed
-
     async def _undo(self, key: Key, observed: Observed, error: RefusedError) -> float | None:
         """A pod could not be created for good: give the place back and say why."""
-        mark, message = self._mark(observed), str(error)
-        self._refuse(observed, _name_mark(observed.job) if isinstance(error, TakenError) else mark, message)
+        message = str(error)
+        if isinstance(error, TakenError):
+            self._names.refuse(observed.job.metadata.uid, message)
+            self._refused(key, message)
+        else:
+            self.templates.refused(observed, message)
         job = self._world.get(key)
         if not isinstance(job, TrainingJob) or job.status.admission is None:
             return None
@@ -201,31 +180,24 @@ class TrainingController:
         case.draft.undone(Ended(Consequence.UNDO, message))
         return await self._applier.apply(key, TRAINING_JOBS, case.plan())
 
-    def _refuse(self, observed: Observed, mark: str, message: str) -> None:
-        log.warning("pod refused: %s", message, extra={"object": str(_key(observed.job))})
-        self._applier.refused(_key(observed.job), message)
-        self._refusals.refuse(mark, message)
-        self.looks.noticed(_key(observed.job))  # a cycle may have looked while the API server was asked
-        self._decisions.drop(_workload_key(_key(observed.job)))
+    def _refused(self, key: Key, message: str) -> None:
+        """The API server does not take the job's pods."""
+        log.warning("pod refused: %s", message, extra={"object": str(key)})
+        self._applier.refused(key, message)
+        self.looks.noticed(key)  # a cycle may have looked while the API server was asked
+        self._decisions.drop(_workload_key(key))
         self._poke()
 
-    def _retry(self, observed: Observed) -> float | None:
-        """A refused template is tried again: the namespace's quota or policy may have changed."""
-        if observed.job.status.admission is not None or finished(observed.job):
-            return None
-        marks = (self._mark(observed), _name_mark(observed.job))
-        left = [self._refusals.left(mark) + 0.1 for mark in marks if self._refusals.known(mark)]
-        if (
-            not left
-            and isinstance(observed.decision, Wait)
-            and observed.decision.verdict.reason is Waiting.MISCONFIGURED
-        ):
-            return REFUSED_SECONDS  # another job of the same template may be refused once more, for both
-        return max(left, default=None)
+    def _answered(self, keys: Iterable[Key]) -> None:
+        """The API server takes their pods now, or says something else of them."""
+        self.looks.all_noticed(keys)
+        for key in keys:
+            self._wake(key, 0.0)
+        self._poke()
 
     def _forget(self, uid: str) -> None:
         """The job is over or gone."""
-        self._marks.pop(uid, None)
+        self.templates.forget(uid)
         self._reports.forget(uid)
         self._outlooks.forget(uid)
 
@@ -271,15 +243,6 @@ def _gist(job: TrainingJob) -> tuple[object, ...]:
         stopping(status),
         replacing,
     )
-
-
-def _name_mark(job: TrainingJob) -> str:
-    """Of names that others took, among the refusals: they are held against this job and none like it."""
-    return f"{job.metadata.uid}/name"
-
-
-def _key(job: TrainingJob) -> Key:
-    return Key("TrainingJob", job.metadata.namespace, job.metadata.name)
 
 
 def _workload_key(key: Key) -> WorkloadKey:

@@ -1,4 +1,4 @@
-"""Whether the API server takes pods of a template in a namespace: asked once by a dry run, remembered for a while."""
+"""What the API server refused, remembered for a while; and what makes two pods alike to whoever refuses."""
 
 import hashlib
 from collections.abc import Mapping
@@ -10,7 +10,6 @@ from trainyard.api.names import GROUP
 from trainyard.runtime.clock import Clock
 from trainyard.workloads.plan import Object
 
-ACCEPTED_SECONDS = 600.0
 REFUSED_SECONDS = 60.0
 
 
@@ -36,14 +35,14 @@ def _ours(variable: Mapping[str, Any]) -> bool:
 
 
 class Refusals:
-    """Answers by fingerprint: accepted, refused with a message, or not known."""
+    """Messages by what was refused."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._answers: dict[str, tuple[str, float]] = {}
 
     def known(self, mark: str) -> str | None:
-        """The message of a refusal, "" if accepted, None if nobody asked lately."""
+        """The message of a refusal, None if there was none lately."""
         found = self._answers.get(mark)
         if found is None or found[1] <= self._clock.monotonic():
             self._answers.pop(mark, None)
@@ -51,17 +50,11 @@ class Refusals:
         return found[0]
 
     def left(self, mark: str) -> float:
-        """Seconds until the answer is asked for again."""
+        """Seconds until it is tried again; 0 for what was not refused."""
         found = self._answers.get(mark)
         return max(0.0, found[1] - self._clock.monotonic()) if found else 0.0
 
-    def accept(self, mark: str) -> None:
-        self._put(mark, "", ACCEPTED_SECONDS)
-
     def refuse(self, mark: str, message: str) -> None:
-        self._put(mark, message, REFUSED_SECONDS)
-
-    def _put(self, mark: str, message: str, seconds: float) -> None:
         if len(self._answers) >= 4096:  # noqa: PLR2004
             self._answers.clear()
-        self._answers[mark] = (message, self._clock.monotonic() + seconds)
+        self._answers[mark] = (message, self._clock.monotonic() + REFUSED_SECONDS)
