@@ -39,6 +39,20 @@ SECURITY = Group(
             remedy="The record's address is that of the pod: kubectl get pods -A -o wide shows whose it is. Ask its owner what it is for; take away the right to create pods in that namespace if there is no good answer.",
         ),
         Alert(
+            name="TrainyardJobStrays",
+            severity=Severity.WARNING,
+            expr=f"{_refused('Strayed', '1h')} > 0",
+            after="0m",
+            summary="Programs of jobs touched files of other jobs that they do not name ({{ $value | humanize }} reports)",
+            description="On a claim that several jobs share, a program opened, listed or changed files in the folder of another job, and its own job's manifest names no such path. Seen are Python's own file operations in pods that run Trainyard's agent.",
+            impact="Nothing is hindered: whoever may create jobs in a namespace may use its claims. It may be a mistake that spoils another job's checkpoints or results, or somebody who collects what is not theirs.",
+            diagnosis=(
+                "kubectl get events -A --field-selector reason=Strayed",
+                f"{_LOGS} | grep Strayed",
+            ),
+            remedy="The event names job, pod and paths; ask its owner. A path that is wanted belongs into the manifest, in spec.dataset, the command or a variable, and is no stray then. Teams that must not read each other's files need a claim each, or namespaces of their own.",
+        ),
+        Alert(
             name="TrainyardPrivilegesRefused",
             severity=Severity.INFO,
             expr=f"{_refused('PrivilegesRefused', '1h')} > 5",

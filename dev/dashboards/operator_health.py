@@ -7,6 +7,7 @@ from trainyard.metrics import definitions as d
 
 _VARIABLES = (CLUSTERS,)
 _S = scope(*_VARIABLES)
+_REFUSALS = "TokenRefused|CallForbidden|Forged|Strayed|PrivilegesRefused|PodsRefused"
 
 _NOW = (
     number(
@@ -206,10 +207,20 @@ _SIGHT = (
         colors={"never written": Color.BAD},
     ),
 )
+_ALARMS = (
+    Panel(
+        "Who tries what is not allowed?",
+        "What was put on record of refused callers, refused pods, and programs that touch files of other jobs, by action; docs/security.md says what each means, and the records who it was.",
+        Unit.COUNT,
+        (Query(_S.increase(d.AUDIT_RECORDS, ["action"], "$__interval", action=_REFUSALS), "{{action}}"),),
+        Look.BARS,
+        empty="nobody",
+    ),
+)
 BOARD = Board(
     OPERATOR,
     "Operator",
     "Does an operator lead, does it see the cluster, and does it keep up?",
     _VARIABLES,
-    (Row("Now", _NOW), Row("Work", _WORK), Row("Sight", _SIGHT)),
+    (Row("Now", _NOW), Row("Work", _WORK), Row("Sight", _SIGHT), Row("Alarms", _ALARMS)),
 )

@@ -297,6 +297,11 @@ class App:
         self.events.record(dict(obj), kind, reason, message)
         self.ground.metrics.event(kind, reason)
 
+    def strayed(self, key: Key, message: str) -> None:
+        """A program of the job touched files of others."""
+        if (obj := self.world.identity(key)) is not None:
+            self.post(obj, Reason.STRAYED, message, warning=True)
+
     def by_resource(self) -> dict[str, ExternalCache | Informer]:
         """All caches by the name under which requests are counted too."""
         ours = {OURS[kind].plural: cache for kind, cache in self.caches.items()}

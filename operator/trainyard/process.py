@@ -139,7 +139,7 @@ class Process:
 
     async def _lead(self, app: App, client: ClusterClient) -> None:
         bundle = await self._renewed(client)
-        alarms = Alarms(self._record)
+        alarms = Alarms(self._record, app.strayed)
         self.settle = [app.applier.settle, alarms.settle]
         callers = Callers(TokenReviewer(client, self.clock), app.informers["Pod"].get)
         endpoint = Endpoint(

@@ -11,6 +11,7 @@ _GUESSES, _TEMPLATES = 60, 12
 _PAST_A_QUIET_MINUTE = 75.0
 """Refusals are put on record when a minute has passed without another."""
 _FORGED = {"attempt": 1, "phase": "training", "step": 999, "jobUid": "00000000-0000-0000-0000-000000000000"}
+_OTHERS = "digits-0a1b2c3d/exports/attempt-1/model.safetensors"
 
 
 def _tokens_are_guessed(ground: Ground) -> None:
@@ -23,6 +24,17 @@ def _pod_speaks_for_another_job(ground: Ground) -> None:
     ground.until_phase("liar", "Running", 90)
     token = token_of(ground, ground.pods("liar")[0])
     ground.keeps(lambda: call(ground, "/v1/progress", _FORGED, token))
+
+
+def _program_reads_another_jobs_files(ground: Ground) -> None:
+    ground.lay_out()
+    ground.job("curious")
+    ground.until_phase("curious", "Running", 90)
+    found = ground.get("TrainingJob", "curious")
+    assert found is not None
+    strayed = {"jobUid": found["metadata"]["uid"], "attempt": 1, "times": 2, "paths": [_OTHERS]}
+    token = token_of(ground, ground.pods("curious")[0])
+    ground.keeps(lambda: call(ground, "/v1/strays", strayed, token))
 
 
 def _privileges_are_asked_for(ground: Ground) -> None:
@@ -51,6 +63,7 @@ def _volume_of_the_trail_is_full(ground: Ground) -> None:
 DRILLS = (
     Drill("TrainyardTokensRefused", _tokens_are_guessed, shows=("TokenRefused", '"from": {"127.0.0.1":')),
     Drill("TrainyardForgedReports", _pod_speaks_for_another_job, shows=("belongs to TrainingJob liar",)),
+    Drill("TrainyardJobStrays", _program_reads_another_jobs_files, shows=("trainingjob/curious", _OTHERS)),
     Drill("TrainyardPrivilegesRefused", _privileges_are_asked_for, shows=("privilegesrefused/root-", "hostNetwork")),
     Drill("TrainyardAuditStalled", _volume_of_the_trail_is_full, shows=("No space left on device",)),
 )

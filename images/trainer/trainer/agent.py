@@ -25,6 +25,8 @@ from trainer.outcome import Outcome, decide, forget_outcomes, has_outcomes, reco
 from trainer.processes import Supervisor, describe_code
 from trainer.rendezvous import wait_for_master
 from trainer.specification import parse_specification
+from trainer.strays.grounds import NOTES_FILE, grounds_of, hooked
+from trainer.strays.telling import Telling
 
 log = logging.getLogger("trainer.agent")
 
@@ -100,13 +102,24 @@ def _supervise(environment: Environment, command: list[str], supervisor: Supervi
     variables[env.RUN_DIRECTORY] = str(environment.run_directory)
     variables.setdefault("PYTHONUNBUFFERED", "1")
     variables.setdefault("OMP_NUM_THREADS", str(_threads(environment)))
-    program = command or [sys.executable, "-m", "trainer.launch"]
     gang = Gang(environment, supervisor)
     if environment.joins:
         taken_in = gang.join()
         if taken_in is None:
             return Outcome(ExitCode.STOPPED, "was not taken in by those who train")
         variables |= _of_round(environment, taken_in)
+    grounds, notes = grounds_of(environment, command, os.environ), environment.run_directory / NOTES_FILE
+    if grounds is None:
+        return _rounds(environment, command, supervisor, gang, variables)
+    with Telling(environment, notes, grounds.roots):
+        return _rounds(environment, command, supervisor, gang, variables | hooked(variables, grounds, notes))
+
+
+def _rounds(
+    environment: Environment, command: list[str], supervisor: Supervisor, gang: Gang, variables: dict[str, str]
+) -> Outcome:
+    """Every start of the program."""
+    program = command or [sys.executable, "-m", "trainer.launch"]
     while True:
         log.info("starting %s", " ".join(program))
         gang.starting()

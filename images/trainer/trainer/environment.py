@@ -37,6 +37,7 @@ CONTROL_PORT: Final = "TRAINYARD_CONTROL_PORT"  # where pod 0's agent listens fo
 ELASTIC: Final = "TRAINYARD_ELASTIC"  # 1 where the number of pods may change while they stay
 JOINS: Final = "TRAINYARD_JOINS"  # 1 in a pod that comes to others who train: it waits until they take it in
 ROUND: Final = "TRAINYARD_ROUND"  # the agent: which start of the program this is, from 1
+GROUNDS: Final = "TRAINYARD_GROUNDS"  # the agent, for strays/hook: which files are the job's
 RANK: Final = "RANK"  # set by torchrun in a worker
 LOCAL_RANK: Final = "LOCAL_RANK"  # set by torchrun in a worker
 WORLD_SIZE: Final = "WORLD_SIZE"  # set by torchrun in a worker

@@ -20,6 +20,7 @@ class Action(StrEnum):
     TOKEN_REFUSED = "TokenRefused"  # noqa: S105  a word, not a token
     CALL_FORBIDDEN = "CallForbidden"
     FORGED = "Forged"
+    STRAYED = "Strayed"
     PRIVILEGES_REFUSED = "PrivilegesRefused"
     PODS_REFUSED = "PodsRefused"
 
@@ -39,6 +40,7 @@ MEANING = {
     Action.TOKEN_REFUSED: "a caller of the endpoint has no token, or none that is good; with how many since the last such record",
     Action.CALL_FORBIDDEN: "a caller may not do what it asks for; with how many",
     Action.FORGED: "a pod spoke for a job or service that is not its own; with how many",
+    Action.STRAYED: "a job's program touched files of other jobs on its claim that the job does not name; with how many reports",
     Action.PRIVILEGES_REFUSED: "Pod Security of the namespace refused what a template asks for",
     Action.PODS_REFUSED: "the API server refused a pod for another reason: a quota, a webhook, a mistake in the template",
 }

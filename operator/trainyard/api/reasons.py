@@ -79,6 +79,7 @@ class Reason(StrEnum):
     )
     STATUS_MENDED = "StatusMended"  # a part of the status that this version cannot read was taken out and is made anew
     UNREADABLE = "Unreadable"  # this version cannot read the object; it is left alone, with its pods
+    STRAYED = "Strayed"  # its program touched files of other jobs on the claim that it does not name
     WARNING = "TrainerWarning"  # the trainer reported something a user should know
     ACTIVE = "Active"  # a queue takes jobs, or a flavor has nodes
     NO_NODES = "NoNodes"  # no node fits the flavor's selector

@@ -1,4 +1,4 @@
-"""POST /v1/progress of trainers, POST /v1/gateways of load balancers, and the questions of people, over TLS."""
+"""POST /v1/progress and /v1/strays of trainers, POST /v1/gateways of load balancers, and the questions of people, over TLS."""
 
 import logging
 import ssl
@@ -18,6 +18,7 @@ from trainyard.endpoint.alarms import Alarms, Forged
 from trainyard.endpoint.callers import Callers, Object, refused
 from trainyard.endpoint.certificates import Bundle
 from trainyard.endpoint.questions import Questions
+from trainyard.endpoint.strays import parse_strays
 from trainyard.inference.board import BadSync, GatewayBoard, parse_sync
 from trainyard.inference.membership import Membership
 from trainyard.runtime.clock import Clock
@@ -65,6 +66,7 @@ class Endpoint:
         """The application, for tests without TLS."""
         app = web.Application(client_max_size=MAX_BODY, middlewares=[_errors, self._alarms.middleware()])
         app.router.add_post("/v1/progress", self._progress)
+        app.router.add_post("/v1/strays", self._strays)
         app.router.add_post("/v1/gateways", self._sync)
         self._questions.add_to(app.router)
         return app
@@ -95,6 +97,25 @@ class Endpoint:
             self._alarms.settle()
 
     async def _progress(self, request: web.Request) -> web.Response:
+        _, key, job, body = await self._from_job(request)
+        try:
+            news = self._reports.put(body, self._clock.now())
+        except BadReport as error:
+            raise refused(web.HTTPBadRequest, str(error)) from None
+        self._wake(key, 0.0 if news else LATER_SECONDS)
+        return _json({"commands": self._reports.answer(job)})
+
+    async def _strays(self, request: web.Request) -> web.Response:
+        pod, key, _, body = await self._from_job(request)
+        try:
+            report = parse_strays(body)
+        except BadReport as error:
+            raise refused(web.HTTPBadRequest, str(error)) from None
+        self._alarms.strayed(key, pod["metadata"]["name"], report)
+        return _json({})
+
+    async def _from_job(self, request: web.Request) -> tuple[Object, Key, TrainingJob, dict[str, Any]]:
+        """The pod that calls, its job, and what it says of that; of no other job is it believed anything."""
         pod = await self._callers.pod(request)
         body = await _body(request)
         kind, name, uid = _owner(pod)
@@ -108,12 +129,7 @@ class Endpoint:
         if not isinstance(job, TrainingJob) or job.metadata.uid != uid:
             # Its pods are about to go: nobody would ever forget what they say.
             raise refused(web.HTTPNotFound, f"there is no TrainingJob {key.namespace}/{name} with uid {uid}")
-        try:
-            news = self._reports.put(body, self._clock.now())
-        except BadReport as error:
-            raise refused(web.HTTPBadRequest, str(error)) from None
-        self._wake(key, 0.0 if news else LATER_SECONDS)
-        return _json({"commands": self._reports.answer(job)})
+        return pod, key, job, body
 
     async def _sync(self, request: web.Request) -> web.Response:
         pod = await self._callers.pod(request)

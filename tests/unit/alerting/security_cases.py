@@ -21,6 +21,12 @@ CASES = (
         quiet=({_records("Forged"): "0x20"}, {_records("CallForbidden"): "0+1x20"}),
     ),
     Case(
+        "TrainyardJobStrays",
+        at="10m",
+        fires={_records("Strayed"): "0x5 1x20"},
+        quiet=({_records("Strayed"): "0x20"}, {_records("Forged"): "0x5 1x20"}),
+    ),
+    Case(
         "TrainyardPrivilegesRefused",
         at="30m",
         fires={_records("PrivilegesRefused"): "0+1x40"},

@@ -61,7 +61,7 @@ class Rig:
             lambda service: membership(service, ()),
             lambda key, _seconds: self.woken.append(key),
             Questions(People(client), lambda: take(self.world, CLOCK.now()), tuple),
-            Alarms(lambda _: None),
+            Alarms(lambda _: None, lambda _key, _message: None),
         )
         self.http: TestClient[Any, Any] = TestClient(TestServer(endpoint.app()))
 

@@ -79,6 +79,8 @@ class Rig:
         self.world.observe("InferenceService", None, SERVICE)
         self.reports, self.gateways = ReportBoard(), GatewayBoard()
         self.records: list[Entry] = []
+        self.told: list[tuple[Key, str]] = []
+        """Events of jobs."""
         self.woken: list[tuple[Key, float]] = []
         client = ClusterClient(self.api.connect(), CLOCK, Random(1))
         self.endpoint = Endpoint(
@@ -92,7 +94,7 @@ class Rig:
             lambda service: membership(service, ()),
             lambda key, seconds: self.woken.append((key, seconds)),
             Questions(People(client), lambda: take(self.world, CLOCK.now()), tuple),
-            Alarms(self.records.append),
+            Alarms(self.records.append, lambda key, message: self.told.append((key, message))),
         )
         self.http: TestClient[Any, Any] = TestClient(TestServer(self.endpoint.app()))
 
@@ -257,6 +259,48 @@ async def test_who_is_refused_is_on_record(
     assert (record.action, record.about, record.facts["times"]) == (action, path, 1)
     assert record.facts["from"] == {"127.0.0.1": 1}
     assert "error" in record.facts["why"]
+
+
+def strayed(**fields: object) -> dict[str, object]:
+    return {"jobUid": "job", "attempt": 1, "times": 3, "paths": ["b-0a1b2c3d/log", "b-0a1b2c3d"], **fields}
+
+
+async def test_a_program_that_touches_files_of_other_jobs_is_on_record_and_an_event_of_its_job(rig: Rig) -> None:
+    assert await rig.post("/v1/strays", strayed(), "a-worker-0-1") == (200, {})
+    (record,) = rig.records
+    assert (record.action, record.about, record.facts["from"]) == (
+        Action.STRAYED,
+        "Namespace team",
+        {"TrainingJob team/a": 1},
+    )
+    assert record.facts["why"] == (
+        "pod a-worker-0-1: files of other jobs were touched that this job does not name, 3 times at least: b-0a1b2c3d/log, b-0a1b2c3d"
+    )
+    assert rig.told == [(Key("TrainingJob", "team", "a"), record.facts["why"])]
+
+
+@pytest.mark.parametrize(
+    ("token", "body", "status"),
+    [
+        (None, strayed(), 401),
+        ("forged", strayed(), 401),
+        ("stranger", strayed(), 403),
+        ("a-worker-0-1", strayed(jobUid="other"), 403),
+        ("a-worker-0-1", strayed(times=0), 400),
+        ("a-worker-0-1", strayed(paths=[]), 400),
+        ("a-worker-0-1", strayed(paths=["x"] * 9), 400),
+        ("a-worker-0-1", strayed(paths=["x" * 257]), 400),
+        ("a-worker-0-1", strayed(paths=["\x1b[2J"]), 400),
+        ("a-worker-0-1", strayed(paths=["a\nb"]), 400),
+        ("a-worker-0-1", strayed(paths="x"), 400),
+    ],
+)
+async def test_strays_are_believed_of_the_own_job_alone_and_as_far_as_they_make_sense(
+    rig: Rig, token: str | None, body: object, status: int
+) -> None:
+    assert (await rig.post("/v1/strays", body, token))[0] == status
+    assert rig.told == []
+    assert [each for each in rig.records if each.action == Action.STRAYED] == []
 
 
 async def test_what_was_in_order_or_is_only_a_mistake_is_on_no_record(rig: Rig) -> None:

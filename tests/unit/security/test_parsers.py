@@ -30,6 +30,7 @@ from trainer.checkpoint_store import (
 )
 from trainer.durable import sha256_of
 from trainer.rounds import parse_failure
+from trainer.strays.telling import parse_notes
 
 from tests import builders as b
 from tests.simulation.fake_api import FakeApi
@@ -38,6 +39,7 @@ from trainyard.cli.simulation.files import parse_jobs
 from trainyard.cluster.client import ClusterClient
 from trainyard.cluster.credentials import chosen
 from trainyard.cluster.tokens import TokenRejected, TokenReviewer
+from trainyard.endpoint.strays import parse_strays
 from trainyard.inference.board import BadSync, GatewayBoard, parse_sync
 from trainyard.runtime import audit_chain
 from trainyard.runtime.clock import SystemClock
@@ -99,6 +101,7 @@ REPORT: dict[str, Any] = {
     "stepSeconds": {"p50": 1.0, "slowest": 2.0, "slowestRank": 1},
     "restarted": {"round": 2, "index": 0, "exitCode": 1, "at": 1.0},
 }
+STRAYED: dict[str, Any] = {"jobUid": "job", "attempt": 1, "times": 3, "paths": ["b-0a1b2c3d/log"]}
 SYNC: dict[str, Any] = {
     "namespace": "team",
     "service": "s",
@@ -134,6 +137,12 @@ def test_a_progress_report(body: dict[str, Any]) -> None:
     board.put(REPORT, NOW)
     with suppress(BadReport):
         board.put(body, NOW)
+
+
+@given(spoilt(STRAYED))
+def test_a_report_of_strays(body: dict[str, Any]) -> None:
+    with suppress(BadReport):
+        assert str(parse_strays(body)).isprintable()
 
 
 @given(spoilt(REPORT))
@@ -255,6 +264,20 @@ def test_a_line_of_haproxy(data: st.DataObject) -> None:
 
 
 # The trainer.
+
+
+@given(
+    st.binary(max_size=200)
+    | st.lists(
+        st.tuples(st.integers() | st.text(max_size=3), st.integers() | st.text(max_size=3), st.text(max_size=20))
+    ).map(lambda lines: "\n".join(" ".join(map(str, line)) for line in lines).encode(errors="replace"))
+)
+def test_the_notes_of_a_program(notes: bytes) -> None:
+    found = parse_notes(notes, [Path("/c")])
+    assert (found.times >= 0, len(found.paths) <= 8) == (True, True)
+    if found.times:
+        parse_strays({"jobUid": "job", "attempt": 1, "times": found.times, "paths": list(found.paths)})
+
 
 MANIFEST: dict[str, Any] = {"format": 1, "files": {"a": {"sha256": "0" * 64, "bytes": 3}}}
 STATE: dict[str, Any] = {"savedAt": "2026-11-30T00:00:00", "metrics": {"loss": 1.0}, "evaluatedStep": 3, "step": 3}

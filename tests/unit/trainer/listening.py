@@ -27,6 +27,8 @@ class Operator:
     authority: str
     token_file: Path
     received: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    routes: list[str] = dataclasses.field(default_factory=list)
+    """Where each of those was sent."""
     tokens: list[str] = dataclasses.field(default_factory=list)
     commands: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     status: int = 200
@@ -62,6 +64,7 @@ def listening_operator(folder: Path) -> Iterator[Operator]:
             if answers.hang is not None:
                 answers.hang.wait(30)
             answers.tokens.append(self.headers["Authorization"].removeprefix("Bearer "))
+            answers.routes.append(self.path)
             answers.received.append(json.loads(content))
             commands, answers.commands = answers.commands, []
             body = json.dumps({"commands": commands}).encode()
