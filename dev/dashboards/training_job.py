@@ -170,9 +170,12 @@ _PROGRESS = (
     ),
     Panel(
         "How good is it on held-out data?",
-        "Measures on held-out data as the trainer reports them, such as accuracy or mse.",
+        "Measures on held-out data as the trainer reports them, such as accuracy or mse; the first 16 names that it ever told.",
         Unit.COUNT,
-        (Query(top(f"max by (name) ({_S.series(d.JOB_METRIC)})"), "{{name}}"),),
+        (
+            Query(top(f"max by (name) ({_S.series(d.JOB_METRIC)})"), "{{name}}"),
+            Query(f"max ({_S.once(d.JOB_MEASURES_LEFT_OUT)})", "names left out"),
+        ),
     ),
     Panel(
         "How long did its first step take to come?",

@@ -1,7 +1,7 @@
 """A TrainingJob in numbers: from its status, its pods, and what its trainer said since the status was written."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from trainyard.api.training_job import Progress, TrainingJob
@@ -10,13 +10,13 @@ from trainyard.metrics.picture import Picture
 from trainyard.metrics.sample import Sample
 from trainyard.training.budget import used_gpu_hours
 from trainyard.training.observed import Report
+from trainyard.training.reports import MOST_MEASURES
 from trainyard.training.status import Draft
 from trainyard.training.stragglers import current
 from trainyard.workloads.pod_state import PodState
 
 _LONGEST = 256
 """Characters of a label's value: no name of Kubernetes is longer, an image reference may be."""
-_MEASURES = 16
 _HOUR = 3600.0
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
@@ -93,11 +93,20 @@ def _progress(name: tuple[str, str], job: TrainingJob, report: Report | None, no
         yield Sample(d.JOB_LOSS, name, progress.loss)
     if progress.throughput is not None and job.status.phase == "Running":
         yield Sample(d.JOB_THROUGHPUT, name, progress.throughput)
-    for measure in sorted(progress.metrics)[:_MEASURES]:
-        yield Sample(d.JOB_METRIC, (*name, measure), progress.metrics[measure])
+    yield from _measures(name, progress.metrics, report)
     if progress.eta:
         since = (now - progress.updated_at).total_seconds()
         yield Sample(d.JOB_ETA, name, max(0.0, seconds_of(progress.eta) - max(0.0, since)))
+
+
+def _measures(name: tuple[str, str], told: Mapping[str, float], report: Report | None) -> Iterator[Sample]:
+    """Those with a series of their own, and how many others there are. What the status alone tells of, from before we were, comes last."""
+    places = report.measures if report is not None else ()
+    shown = [each for each in (*places, *sorted(told.keys() - places))[:MOST_MEASURES] if each in told]
+    for each in shown:
+        yield Sample(d.JOB_METRIC, (*name, each), told[each])
+    if left_out := len(told) - len(shown):
+        yield Sample(d.JOB_MEASURES_LEFT_OUT, name, left_out)
 
 
 def _checkpoint_interval(job: TrainingJob, progress: Progress) -> float | None:

@@ -43,6 +43,8 @@ class Report:
     body: Mapping[str, Any]
     paces: tuple[Pace, ...] = ()
     """How its workers compared with each other lately, in order."""
+    measures: tuple[str, ...] = ()
+    """Names of measures that have a series of their own: the first that the job told in its life, lest it invent new ones for ever."""
 
 
 @dataclass(frozen=True, slots=True)

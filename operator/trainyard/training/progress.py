@@ -8,6 +8,7 @@ from trainyard.api.training_job import Progress
 from trainyard.training.checkpoint_interval import told
 
 _LONGEST_ETA = 366 * 86_400.0
+_LONGEST_NAME = 64
 
 
 def same_progress(old: Progress | None, new: Progress | None) -> bool:
@@ -18,9 +19,7 @@ def same_progress(old: Progress | None, new: Progress | None) -> bool:
 
 
 def progress_of(body: Mapping[str, Any], old: Progress | None, now: datetime) -> Progress:
-    metrics = {str(name)[:64]: float(value) for name, value in (body.get("metrics") or {}).items()} or (
-        old.metrics if old else {}
-    )
+    metrics = measures_of(body) or (old.metrics if old else {})
     step, total, rate = int(body.get("step") or 0), body.get("totalSteps"), _step_rate(body, old, now)
     return Progress(
         phase=str(body.get("phase", ""))[:64],
@@ -40,6 +39,11 @@ def progress_of(body: Mapping[str, Any], old: Progress | None, now: datetime) ->
         checkpointing=told(body.get("checkpointing")) or (old.checkpointing if old else None),
         updated_at=now,
     )
+
+
+def measures_of(body: Mapping[str, Any]) -> dict[str, float]:
+    """Measures on held-out data, by names that are not too long."""
+    return {str(name)[:_LONGEST_NAME]: float(value) for name, value in (body.get("metrics") or {}).items()}
 
 
 def _step_rate(body: Mapping[str, Any], old: Progress | None, now: datetime) -> float | None:

@@ -1,6 +1,6 @@
 """What the trainers reported last, and the check that a report may be believed. In memory: the next report is seconds away."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -11,10 +11,13 @@ from trainyard.api.meta import Model, problems
 from trainyard.api.training_job import TrainingJob
 from trainyard.training.observed import Report
 from trainyard.training.orders import Orders
+from trainyard.training.progress import measures_of
 from trainyard.training.stragglers import Pace, added, pace
 
 _INT64 = 2**63 - 1
 _LATEST = 4_102_444_800.0
+MOST_MEASURES = 16
+"""Of one job that have series of their own."""
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
@@ -156,7 +159,8 @@ class ReportBoard:
         body = parsed.model_dump(by_alias=True, mode="json")
         before = old.paces if old is not None and _run(old.body) == _run(body) else ()
         paces = added(before, _pace(parsed, now))
-        self._reports[parsed.job_uid] = Report(parsed.attempt, now, body, paces)
+        measures = _placed(old.measures if old is not None else (), measures_of(body))
+        self._reports[parsed.job_uid] = Report(parsed.attempt, now, body, paces, measures)
         known = old is not None and (old.attempt, old.body.get("phase")) == (parsed.attempt, parsed.phase)
         return not known or bool(parsed.warning)
 
@@ -172,6 +176,12 @@ class ReportBoard:
     def forget(self, uid: str) -> None:
         self._reports.pop(uid, None)
         self._orders.forget(uid)
+
+
+def _placed(before: tuple[str, ...], told: Iterable[str]) -> tuple[str, ...]:
+    """Names with a series, those that had one first."""
+    left = MOST_MEASURES - len(before)
+    return before if left <= 0 else (*before, *sorted(set(told).difference(before))[:left])
 
 
 def _run(body: Mapping[str, Any]) -> tuple[int, int, object]:

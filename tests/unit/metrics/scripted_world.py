@@ -210,7 +210,7 @@ def running_job() -> Object:
                 "step": 100,
                 "totalSteps": 1000,
                 "loss": 0.5,
-                "metrics": {"accuracy": 0.9},
+                "metrics": {"accuracy": 0.9, **{f"recall-at-{number}": 0.5 for number in range(16)}},
                 "throughput": 640.0,
                 "eta": "3m20s",
                 "checkpointing": {

@@ -1,8 +1,11 @@
 """No user can make the number of series grow without end."""
 
+from datetime import timedelta
+
 from prometheus_client import CollectorRegistry
 
 from tests.unit.metrics.scripted_world import (
+    NOW,
     collector_of,
     full_registry,
     running_job,
@@ -14,6 +17,7 @@ from tests.unit.metrics.scripted_world import (
 from trainyard.metrics.definitions import ALL, SERIES_DROPPED
 from trainyard.metrics.instruments import OTHER, Metrics
 from trainyard.metrics.of_queues import UNKNOWN_QUEUE
+from trainyard.training.reports import MOST_MEASURES, ReportBoard
 
 
 async def test_a_label_with_known_values_has_no_others() -> None:
@@ -75,8 +79,34 @@ async def test_a_job_shows_a_bounded_number_of_measures() -> None:
     world, job = scripted_world(), running_job()
     job["status"]["progress"]["metrics"] = {f"m{number:02}": float(number) for number in range(32)}
     world.observe("TrainingJob", job, job)
-    found = [name for name, _ in values(full_registry(world)) if name == "trainyard_training_job_metric"]
+    registry = full_registry(world)
+    found = [name for name, _ in values(registry) if name == "trainyard_training_job_metric"]
     assert len(found) == 16
+    assert value(registry, "trainyard_training_job_measures_left_out", namespace="team", training_job="digits") == 16
+
+
+async def test_a_job_that_invents_names_of_measures_has_no_more_series_in_its_life() -> None:
+    world, job, board = scripted_world(), running_job(), ReportBoard()
+    world.observe("TrainingJob", job, job)
+    seen: set[str] = set()
+    for number in range(60):
+        measures = {"accuracy": 0.9, f"invented-{number}": 1.0}
+        attempt = 2 + number // 30
+        body = {"jobUid": "uid-digits", "attempt": attempt, "step": number + 200, "metrics": measures}
+        board.put(body, NOW + timedelta(seconds=number))
+        job = running_job()
+        job["status"]["attempt"] = attempt
+        world.observe("TrainingJob", job, job)
+        registry = full_registry(world, report=board.of("uid-digits"))
+        shown = [dict(labels)["name"] for name, labels in values(registry) if name == "trainyard_training_job_metric"]
+        assert "accuracy" in shown
+        seen |= set(shown)
+    assert len(seen) == MOST_MEASURES
+    assert value(registry, "trainyard_training_job_measures_left_out", namespace="team", training_job="digits") == 1
+    board.forget("uid-digits")
+    board.put({"jobUid": "uid-digits", "attempt": 1, "metrics": {"mse": 1.0}}, NOW)
+    assert (again := board.of("uid-digits")) is not None
+    assert again.measures == ("mse",)
 
 
 async def test_a_family_at_its_cap_says_how_many_series_it_left_out() -> None:

@@ -39,9 +39,15 @@ JOB_THROUGHPUT = gauge(
 JOB_METRIC = gauge(
     "training_job_metric",
     Group.TRAINING,
-    "A measure on held-out data as the trainer reports it, such as accuracy or mse; at most 16 a job.",
+    "A measure on held-out data as the trainer reports it, such as accuracy or mse; of each job the first 16 names that it ever told.",
     *_JOB,
     "name",
+)
+JOB_MEASURES_LEFT_OUT = gauge(
+    "training_job_measures_left_out",
+    Group.TRAINING,
+    "Measures of the last report that have no series, since the job told 16 other names before; absent where there are none.",
+    *_JOB,
 )
 JOB_ETA = gauge(
     "training_job_eta_seconds",
