@@ -11,7 +11,7 @@ _GUESSES, _TEMPLATES = 60, 12
 _PAST_A_QUIET_MINUTE = 75.0
 """Refusals are put on record when a minute has passed without another."""
 _FORGED = {"attempt": 1, "phase": "training", "step": 999, "jobUid": "00000000-0000-0000-0000-000000000000"}
-_OTHERS = "digits-0a1b2c3d/exports/attempt-1/model.safetensors"
+_OTHERS = "digits-0a1b2c3d/model/attempt-1/model.safetensors"
 
 
 def _tokens_are_guessed(ground: Ground) -> None:

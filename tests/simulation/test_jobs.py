@@ -8,7 +8,8 @@ from tests import builders as b
 from tests.simulation.fake_faults import Request
 from tests.simulation.operator_sim import CLOCK, Simulation
 from trainyard.api.names import GPU
-from trainyard.cluster.resources import CLAIMS, FLAVORS, NAMESPACES, PODS, QUEUES, SERVICES, TRAINING_JOBS
+from trainyard.cluster.resources import CLAIMS, EVENTS, FLAVORS, NAMESPACES, PODS, QUEUES, SERVICES, TRAINING_JOBS
+from trainyard.workloads.keys import Key
 
 pytestmark = pytest.mark.looptime
 
@@ -23,6 +24,19 @@ async def test_a_job_trains_and_completes() -> None:
         assert sim.status("a")["workers"]["succeeded"] == 2
         await sim.rest(2)
         assert sim.events("a") == ["Admitted", "Running", "Completed"]
+
+
+async def test_files_of_other_jobs_that_its_program_touches_are_told_on_the_job_and_of_one_that_is_gone_nothing_is() -> (
+    None
+):
+    async with Simulation() as sim:
+        sim.create(b.training_job("a", b.storage(), b.runs(60)))
+        await sim.until(sim.is_("Running", "a"), 10)
+        sim.process.app.strayed(Key("TrainingJob", "team", "a"), "pod a-worker-0-1: b-0a1b2c3d/log")
+        sim.process.app.strayed(Key("TrainingJob", "team", "gone"), "pod gone-worker-0-1: b-0a1b2c3d/log")
+        await sim.until(lambda: "Strayed" in sim.events("a"), 10)
+        (told,) = [each for each in sim.api.all(EVENTS) if each["reason"] == "Strayed"]
+        assert (told["type"], told["message"]) == ("Warning", "pod a-worker-0-1: b-0a1b2c3d/log")
 
 
 @pytest.mark.fault(78)

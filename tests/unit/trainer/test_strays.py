@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -369,6 +370,33 @@ def test_a_program_that_reads_another_jobs_file_is_told_to_the_operator_and_goes
     told = operator.received[operator.routes.index("/v1/strays")]
     assert told == {"jobUid": "u-1", "attempt": 1, "times": 1, "paths": [f"{OTHERS}/export/weights"]}
     assert f"that this job does not name: {OTHERS}/export/weights" in output
+
+
+def test_a_program_that_goes_on_is_told_of_at_once_and_then_of_all_at_its_end(
+    claim: Claim, run_agent: StartAgent, operator: Operator
+) -> None:
+    (claim.mine / "own").write_text(str(claim.others))
+    script = f"""
+import os, time
+others = open({str(claim.mine / "own")!r}).read()
+for number in range(5):
+    open(others + f"/new-{{number}}", "w").close()
+    while not number and not os.path.exists({str(claim.root / "go-on")!r}): time.sleep(0.02)
+    time.sleep(0.15)
+"""
+
+    def go_on() -> None:
+        operator.wait_for(lambda report: "times" in report)
+        (claim.root / "go-on").touch()
+
+    with ThreadPoolExecutor(1) as beside:
+        waited = beside.submit(go_on)
+        code, output = run_agent("--", sys.executable, "-c", script, **operator.variables())
+        waited.result()
+    assert code == 0, output
+    told = [each for each, route in zip(operator.received, operator.routes, strict=True) if route == "/v1/strays"]
+    assert [each["times"] for each in told] == [1, 5]
+    assert told[1]["paths"] == [f"{OTHERS}/new-{number}" for number in range(5)]
 
 
 def test_an_operator_that_is_away_or_knows_nothing_of_it_holds_nobody_up(

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ log = logging.getLogger("trainer.agent")
 
 _PROGRESS: Final = "/progress"
 _ROUTE: Final = "/strays"
+_AGAIN_SECONDS: Final = 60.0
+"""Between two tellings of a program that goes on; each is an event of its job, which has others to tell of."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ def parse_notes(content: bytes, roots: Iterable[Path]) -> Strays:
 
 
 class Telling:
-    """While the program runs: looks into the notes now and then, and once more at the end."""
+    """While the program runs: tells of the first at once, of more each minute, and of the rest at the end."""
 
     def __init__(self, environment: Environment, notes: Path, roots: Iterable[Path]) -> None:
         self._job = {"jobUid": environment.job_uid, "attempt": environment.attempt}
@@ -51,7 +54,7 @@ class Telling:
         self._client = _client(environment)
         self._told = 0
         """Bytes of the notes that were told of."""
-        self._logged = False
+        self._logged, self._not_before = False, 0.0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="strays", daemon=True)
 
@@ -66,7 +69,8 @@ class Telling:
 
     def _run(self) -> None:
         while not self._over.wait(self._every):
-            self._look()
+            if time.monotonic() >= self._not_before:
+                self._look()
 
     def _look(self) -> None:
         try:
@@ -87,7 +91,7 @@ class Telling:
             log.warning(
                 "the program touches files of other jobs that this job does not name: %s", ", ".join(found.paths)
             )
-        self._logged = True
+        self._logged, self._not_before = True, time.monotonic() + _AGAIN_SECONDS
         if self._client is None:
             return True
         try:
