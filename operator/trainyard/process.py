@@ -18,7 +18,7 @@ import uvloop
 from prometheus_client import CollectorRegistry
 
 from trainyard.api.names import OPERATOR_LEASE
-from trainyard.app import OURS, App, Ground
+from trainyard.app import App, Ground
 from trainyard.cluster.client import ClusterClient
 from trainyard.cluster.leader_label import LeaderLabel
 from trainyard.cluster.lease_thread import LeaseThread
@@ -43,6 +43,7 @@ from trainyard.runtime.audit_log import AuditLog
 from trainyard.runtime.clock import SystemClock
 from trainyard.runtime.health import HealthServer, Heartbeat
 from trainyard.runtime.memory import share_heap
+from trainyard.workloads.caches import OURS
 from trainyard.workloads.pod_template import Surroundings
 
 log = logging.getLogger(__name__)
@@ -141,7 +142,7 @@ class Process:
         bundle = await self._renewed(client)
         alarms = Alarms(self._record, app.strayed)
         self.settle = [app.applier.settle, alarms.settle]
-        callers = Callers(TokenReviewer(client, self.clock), app.informers["Pod"].get)
+        callers = Callers(TokenReviewer(client, self.clock), app.caches.informers["Pod"].get)
         endpoint = Endpoint(
             self.config.host,
             self.config.https_port,
@@ -163,7 +164,7 @@ class Process:
             asyncio.create_task(watch_event_loop(self.metrics.loop_lag), name="loop-lag"),
             asyncio.create_task(self.audit.watch(), name="audit"),
         ]
-        takers = {resource.plural: app.caches[kind].observe for kind, resource in OURS.items()}
+        takers = {resource.plural: app.caches.ours[kind].observe for kind, resource in OURS.items()}
         confined = bool(self.config.namespaces)
         watch = KindWatch(takers, self.config.kubeconfig, self.stop.set, self.metrics.kube_call, confined=confined)
         app.sight.on_change(watch.see)
@@ -249,7 +250,7 @@ class Process:
             lambda: (
                 None
                 if app.synced or self._may_stand_by(lease)
-                else f"not filled yet: {', '.join(kind for kind, each in app.informers.items() if not each.synced.is_set()) or TRAINYARD_GROUP}"
+                else f"not filled yet: {', '.join(kind for kind, each in app.caches.informers.items() if not each.synced.is_set()) or TRAINYARD_GROUP}"
             ),
         )
         if self.config.pod:

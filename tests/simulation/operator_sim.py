@@ -27,7 +27,7 @@ from tests.simulation.fake_verbs import Refused
 from trainyard.api.inference_service import InferenceService
 from trainyard.api.node_health import HealthLevel
 from trainyard.api.training_job import TrainingJob
-from trainyard.app import OURS, App, Ground
+from trainyard.app import App, Ground
 from trainyard.cluster.client import ClusterClient
 from trainyard.cluster.informer import ExternalCache, Informer
 from trainyard.cluster.resources import (
@@ -50,6 +50,7 @@ from trainyard.metrics.definitions import VIOLATIONS, Metric
 from trainyard.metrics.instruments import Metrics
 from trainyard.runtime.audit_chain import Entry
 from trainyard.runtime.clock import LoopClock
+from trainyard.workloads.caches import OURS
 from trainyard.workloads.keys import Key
 from trainyard.workloads.pod_template import Surroundings
 
@@ -146,7 +147,7 @@ class Process:
     def _feed(self, client: ClusterClient, kind: str, resource: Resource, number: int) -> Informer:
         sight = self.app.sight if resource.namespaced else None
         informer = Informer(client, resource, CLOCK, Random(number), sight=sight)
-        informer.on_change(partial(_hand_over, self.app.caches[kind]))
+        informer.on_change(partial(_hand_over, self.app.caches.ours[kind]))
         return informer
 
 

@@ -149,7 +149,7 @@ async def test_watches_that_fall_silent_are_noticed_by_their_age_and_opened_anew
         await sim.until(sim.is_("Running", "a", "b"), 20)
         sim.api.faults.silence_watches()
         await sim.rest(60)
-        caches = sim.process.app.by_resource()
+        caches = sim.process.app.caches.by_resource()
         assert min(CLOCK.monotonic() - caches[each].last_activity for each in ("pods", "nodes")) > 50
         assert sim.phase("b") == "Running", "nobody told"
         await sim.until(sim.is_("Complete", "b"), 120)

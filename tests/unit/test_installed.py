@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from trainyard.app import OURS
 from trainyard.endpoint.certificates import SERVING_DAYS, up_to_date
 from trainyard.installed import KINDS, Installation, certificate_wrong, kinds_missing, main, not_ready, problems
+from trainyard.workloads.caches import OURS
 
 SERVED = {"resources": [{"name": name} for kind in KINDS for name in (kind, f"{kind}/status")]}
 READY = {"ok": True, "checks": {"leader": "ok"}}

@@ -12,10 +12,10 @@ from aiohttp.test_utils import TestServer
 from kopf._cogs.structs.bodies import RawBody
 from yarl import URL
 
-from trainyard.app import OURS
 from trainyard.handlers.kinds import register
 from trainyard.handlers.session import CountedLogin, named
 from trainyard.handlers.settings import NoDiffBase, NoMemories, NoProgress, settings
+from trainyard.workloads.caches import OURS
 
 
 def registry_of(taken: list[Any]) -> kopf.OperatorRegistry:

@@ -7,8 +7,8 @@ import pytest
 
 from tests import builders as b
 from tests.simulation.fake_nodes import node
+from trainyard.admission.following import asks, node_gist, over
 from trainyard.api.names import API_VERSION, RESTORING
-from trainyard.app import _asks, _node_gist, _over
 from trainyard.metrics.of_operator import _unobserved
 from trainyard.workloads.kept import KEPT, identity
 from trainyard.workloads.keys import Key
@@ -74,15 +74,15 @@ def test_the_world_understands_as_much_from_what_is_kept(name: str) -> None:
 
 def test_whether_a_change_matters_can_be_told_from_what_is_kept() -> None:
     for phase in ("Running", "Failed"):
-        assert _over(KEPT["Pod"](a_pod(phase))) == _over(a_pod(phase))
+        assert over(KEPT["Pod"](a_pod(phase))) == over(a_pod(phase))
     broken = node("n0", 8)
     broken["status"]["conditions"].append({"type": "GPUMissing", "status": "True"})
     for each in (node("n0", 8), broken):
-        assert _node_gist(KEPT["Node"](each)) == _node_gist(each)
+        assert node_gist(KEPT["Node"](each)) == node_gist(each)
     restoring = b.training_job("a", b.meta(generation=2, annotations={RESTORING: "x", "other": "y"}))
     for each in (JOB, restoring, b.training_job("a", b.status(observedGeneration=1), b.meta(generation=1))):
         assert KEPT["TrainingJob"](each)["spec"]["queue"] == "research"
-        assert _asks(KEPT["TrainingJob"](each)) == _asks(each)
+        assert asks(KEPT["TrainingJob"](each)) == asks(each)
         assert _unobserved(KEPT["TrainingJob"](each)) == _unobserved(each)
 
 
