@@ -6,10 +6,12 @@ import os
 import sys
 from collections.abc import Sequence
 
+from trainyard import __version__
 from trainyard.cli.errors import CliError
 from trainyard.cli.output import plain
 
 _INTERRUPTED = 130
+_A_SHELL_ASKS = "_ARGCOMPLETE"
 _QUESTIONS = "trainyard.cli.questions"
 _COMMANDS = {
     "submit": "trainyard.cli.submit",
@@ -27,6 +29,8 @@ _COMMANDS = {
     "doctor": "trainyard.cli.doctor.command",
     "bundle": "trainyard.cli.bundle.command",
     "audit": "trainyard.cli.audit",
+    "version": "trainyard.cli.version",
+    "completion": "trainyard.cli.completion",
 }
 """Where each is. What is not asked for is not loaded: it would take longer than the answer."""
 
@@ -37,6 +41,9 @@ def parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         prog="trainyard",
         description="Submits jobs and tells of them, and asks Trainyard's scheduler: why a job waits, whether one would start, who holds what, and how a trace would go.",
     )
+    made.add_argument("--version", action="version", version=f"trainyard {__version__}")
+    if arguments[:1] == ["--version"]:
+        return made
     commands = made.add_subparsers(required=True, metavar="COMMAND")
     wanted = [_COMMANDS[each] for each in arguments[:1] if each in _COMMANDS] or list(dict.fromkeys(_COMMANDS.values()))
     for module in wanted:
@@ -47,6 +54,8 @@ def parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, 1 if it could not be done, 2 for a wrong call."""
     words = sys.argv[1:] if arguments is None else arguments
+    if _A_SHELL_ASKS in os.environ:
+        importlib.import_module("trainyard.cli.completion").answer(_COMMANDS, parser)
     options = parser(words).parse_args(words)
     try:
         options.run(options)

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from trainyard.api.names import SYSTEM_NAMESPACE
+from trainyard.cli import patience
 from trainyard.cli.errors import CliError
 from trainyard.cluster.credentials import Chosen, chosen
 from trainyard.cluster.errors import NoClusterError
@@ -64,9 +65,10 @@ def add_system_namespace_to(parser: argparse.ArgumentParser) -> None:
 
 
 def add_kubeconfig_to(parser: argparse.ArgumentParser) -> None:
-    """Options that name a cluster."""
+    """Options that name a cluster, and how long it may take to answer."""
     parser.add_argument("--kubeconfig", type=Path, metavar="FILE", help="kubeconfig to use instead of your own")
     parser.add_argument("--context", help="context of the kubeconfig")
+    patience.add_to(parser)
 
 
 def access(kubeconfig: Path | None, context: str | None) -> Access:

@@ -19,6 +19,7 @@ import orjson
 
 from trainyard.cli.access import Access, access, is_address
 from trainyard.cli.errors import CliError
+from trainyard.cli.patience import REQUEST_SECONDS, Waiting, unanswered
 from trainyard.cluster.errors import (
     ClusterError,
     Forbidden,
@@ -31,7 +32,6 @@ from trainyard.cluster.errors import (
 from trainyard.cluster.resources import Object
 
 CONNECT_SECONDS = 10.0
-ANSWER_SECONDS = 30.0
 _PAGE = 500
 _CHUNK = 65536
 MERGE_PATCH = "application/merge-patch+json"
@@ -43,9 +43,15 @@ _REDIRECT = 300
 class ApiServer:
     """Answers one question at a time on a connection of its own; may be asked by several threads."""
 
-    def __init__(self, reached: Access, renew: Callable[[], Access] | None = None) -> None:
-        """renew: asked once more who one is when the server does not know it; tokens of plugins end after minutes."""
-        self._access, self._renew = reached, renew
+    def __init__(
+        self, reached: Access, renew: Callable[[], Access] | None = None, patience: float = REQUEST_SECONDS
+    ) -> None:
+        """renew: asked once more who one is when the server does not know it; tokens of plugins end after minutes.
+
+        patience: so many seconds the server may be silent.
+        """
+        self._access, self._renew, self._patience = reached, renew, patience
+        self._waiting = Waiting(f"the cluster at {reached.url}", patience)
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> "ApiServer":
@@ -54,7 +60,7 @@ class ApiServer:
         def reached() -> Access:
             return access(options.kubeconfig, options.context)
 
-        return cls(reached(), reached)
+        return cls(reached(), reached, options.request_timeout)
 
     @property
     def url(self) -> str:
@@ -91,7 +97,8 @@ class ApiServer:
 
     def time(self) -> datetime | None:
         """The server's own clock, to a second; None where a proxy leaves it out. Raises ClusterError."""
-        connection, response = self._exchange("GET", "/version", {}, None)
+        with self._waiting.answer_to("GET /version"):
+            connection, response = self._exchange("GET", "/version", {}, None, self._patience)
         with closing(connection), closing(response):
             told = response.getheader("Date")
         try:
@@ -99,30 +106,38 @@ class ApiServer:
         except ValueError:
             return None
 
-    def lines(self, path: str, query: Mapping[str, str], *, silence: float | None = ANSWER_SECONDS) -> Iterator[str]:
-        """Lines of a text as they come, without their ends. silence: the longest, in seconds; None for any. Raises ClusterError."""
-        connection, response = self._exchange("GET", path, query, None)
+    def lines(self, path: str, query: Mapping[str, str]) -> Iterator[str]:
+        """Lines of a text, without their ends. Raises ClusterError."""
+        with self._waiting.answer_to(f"GET {path}"):
+            connection, response = self._exchange("GET", path, query, None, self._patience)
+        yield from self._lines(path, connection, response)
+
+    def lines_as_they_come(self, path: str, query: Mapping[str, str]) -> Iterator[str]:
+        """The same of a text that goes on: who writes it may be silent for hours, before the first line too. Raises ClusterError."""
+        yield from self._lines(path, *self._exchange("GET", path, query, None, None))
+
+    def _lines(self, path: str, connection: "_Connection", response: HTTPResponse) -> Iterator[str]:
         rest = b""
         with closing(connection), closing(response):
             try:
-                connection.bear(silence)
                 while chunk := response.read1(_CHUNK):
                     *whole, rest = (rest + chunk).split(b"\n")
                     yield from (line.decode(errors="replace") for line in whole)
             except (OSError, HTTPException) as error:
-                raise Unreachable(_described(error), doing=f"GET {path}") from None
+                raise Unreachable(self._described(error), doing=f"GET {path}") from None
         if rest:
             yield rest.decode(errors="replace")
 
     def _object(self, method: str, path: str, query: Mapping[str, str], body: Object | None) -> Object:
-        connection, response = self._exchange(method, path, query, body)
-        with closing(connection), closing(response):
-            try:
-                found: Any = orjson.loads(response.read())
-            except (OSError, HTTPException) as error:
-                raise Unreachable(_described(error), doing=f"{method} {path}") from None
-            except orjson.JSONDecodeError:
-                found = None
+        with self._waiting.answer_to(f"{method} {path}"):
+            connection, response = self._exchange(method, path, query, body, self._patience)
+            with closing(connection), closing(response):
+                try:
+                    found: Any = orjson.loads(response.read())
+                except (OSError, HTTPException) as error:
+                    raise Unreachable(self._described(error), doing=f"{method} {path}") from None
+                except orjson.JSONDecodeError:
+                    found = None
         if not isinstance(found, dict):
             raise Unreachable(
                 "what answers there is no API server: expected an object as JSON", doing=f"{method} {path}"
@@ -130,15 +145,15 @@ class ApiServer:
         return found
 
     def _exchange(
-        self, method: str, path: str, query: Mapping[str, str], body: Object | None
+        self, method: str, path: str, query: Mapping[str, str], body: Object | None, silence: float | None
     ) -> tuple["_Connection", HTTPResponse]:
-        """An answer that is none of an error, to be read and closed."""
-        connection, response = self._send(method, path, query, body)
+        """An answer that is none of an error, to be read and closed. silence: the longest, in seconds; None for any."""
+        connection, response = self._send(method, path, query, body, silence)
         if response.status == UNKNOWN_USER and self._renew is not None:
             response.close()
             connection.close()
             self._access = self._renew()
-            connection, response = self._send(method, path, query, body)
+            connection, response = self._send(method, path, query, body, silence)
         if response.status < _REDIRECT:
             return connection, response
         with closing(connection), closing(response):
@@ -150,10 +165,10 @@ class ApiServer:
         raise error or Unreachable(f"it sends elsewhere, to {response.getheader('Location')}", doing=f"{method} {path}")
 
     def _send(
-        self, method: str, path: str, query: Mapping[str, str], body: Object | None
+        self, method: str, path: str, query: Mapping[str, str], body: Object | None, silence: float | None
     ) -> tuple["_Connection", HTTPResponse]:
         here = self._access
-        connection = _Connection(here)
+        connection = _Connection(here, self._patience)
         target = f"{urlsplit(here.url).path}{path}" + (f"?{urlencode(query)}" if query else "")
         content = MERGE_PATCH if method == "PATCH" else "application/json"
         headers = {"Accept": "application/json, */*", "Content-Type": content, "User-Agent": "trainyard"}
@@ -162,23 +177,31 @@ class ApiServer:
         try:
             connection.connect()
             connection.request(method, target, None if body is None else orjson.dumps(body), headers)
+            connection.sock.settimeout(silence)
             return connection, connection.getresponse()
         except (OSError, HTTPException) as error:
             connection.close()
-            raise Unreachable(_described(error), doing=f"{method} {path}") from None
+            raise Unreachable(self._described(error), doing=f"{method} {path}") from None
+
+    def _described(self, error: Exception) -> str:
+        if isinstance(error, TimeoutError):
+            return f"nothing came for {self._patience:g} s"
+        return str(error) or type(error).__name__
 
 
 class _Connection(HTTPConnection):
     """TCP, through a proxy if there is one, then TLS."""
 
-    def __init__(self, to: Access) -> None:
+    def __init__(self, to: Access, patience: float) -> None:
+        """patience: seconds that anything may take until the request is sent."""
+        self._patience, connecting = patience, min(patience, CONNECT_SECONDS)
         parts = urlsplit(to.url)
         self._trusted, host = to.trusted, str(parts.hostname)
         port = parts.port or (443 if to.trusted else 80)
         self._server_name = to.server_name or host
         proxy = to.proxy or ("" if proxy_bypass(host) else getproxies().get(parts.scheme, ""))
         if not proxy:
-            super().__init__(host, port, timeout=CONNECT_SECONDS)
+            super().__init__(host, port, timeout=connecting)
             return
         proxy = proxy if "://" in proxy else f"http://{proxy}"
         if not is_address(proxy, "http"):
@@ -186,7 +209,7 @@ class _Connection(HTTPConnection):
             shown = proxy.rpartition("@")[2]
             raise CliError(f"the proxy {shown} cannot be used; expected http://HOST:PORT")
         by = urlsplit(proxy)
-        super().__init__(str(by.hostname), by.port or 80, timeout=CONNECT_SECONDS)
+        super().__init__(str(by.hostname), by.port or 80, timeout=connecting)
         proof = (
             base64.b64encode(f"{unquote(by.username)}:{unquote(by.password or '')}".encode()) if by.username else b""
         )
@@ -196,23 +219,16 @@ class _Connection(HTTPConnection):
         super().connect()
         # A peer that vanishes is noticed, also where nothing is sent for hours.
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self.sock.settimeout(self._patience)
         if self._trusted is not None:
             self.sock = self._trusted.wrap_socket(self.sock, server_hostname=self._server_name)
-        self._wire = self.sock
-        self.bear(ANSWER_SECONDS)
-
-    def bear(self, silence: float | None) -> None:
-        """Wait so many seconds for the next bytes. `sock` itself is gone once the head of a last answer has come."""
-        self._wire.settimeout(silence)
 
 
 def explained(error: ClusterError, server: ApiServer) -> CliError:
     """What happened and what to do, for people."""
     said = error.message
     if isinstance(error, Unreachable):
-        return CliError(
-            f"the cluster does not answer at {server.url}: {said}. Is this the cluster that --context means?"
-        )
+        return CliError(unanswered(server.url, str(error)))
     if error.status == UNKNOWN_USER:
         return CliError(
             f"the cluster at {server.url} does not know you: {said}. Log in anew, or name another --context"
@@ -232,7 +248,3 @@ def _decoded(raw: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError:  # a proxy's error page, or plain text such as "404 page not found"
         return {"message": raw[:500].decode(errors="replace").strip()} if raw.strip() else {}
     return body if isinstance(body, dict) else {}
-
-
-def _described(error: Exception) -> str:
-    return str(error) or type(error).__name__

@@ -61,12 +61,14 @@ async def _ask(
     except NoClusterError as error:
         raise access.no_cluster(error) from None
     question = Question(options, me)
-    if options.server is not None and (named := server(options.server, options.server_ca, me.token)):
+    if options.server is not None and (
+        named := server(options.server, options.server_ca, me.token, options.request_timeout)
+    ):
         return await of_operator(question, named)
     try:
         return await by_oneself(question)
     except NotAllowedError as error:
-        found = server(None, options.server_ca, me.token)
+        found = server(None, options.server_ca, me.token, options.request_timeout)
         if found is None:
             raise CliError(
                 f"you may not read what the scheduler looks at: {error}. Ask the operator instead: --server https://HOST:PORT or {SERVER}"

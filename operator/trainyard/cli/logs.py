@@ -10,7 +10,7 @@ from typing import Any
 
 from trainyard.api.training_job import TrainingJob
 from trainyard.cli import access, jobs
-from trainyard.cli.api_server import ANSWER_SECONDS, ApiServer
+from trainyard.cli.api_server import ApiServer
 from trainyard.cli.errors import CliError
 from trainyard.cli.gang_pods import GangPod, choice, listed, pods_of, why
 from trainyard.cli.naming import job_name
@@ -83,7 +83,7 @@ class Source:
         """All that there is so far."""
         for pod in pods:
             try:
-                for line in self._lines(pod, self._query, ANSWER_SECONDS):
+                for line in self._lines(pod, self._server.lines, self._query):
                     yield pod, line
             except ClusterError as error:
                 yield pod, error
@@ -106,7 +106,7 @@ class Source:
         try:
             while True:
                 try:
-                    for line in self._lines(pod, {**self._query, "follow": "true"}, None):
+                    for line in self._lines(pod, self._server.lines_as_they_come, {**self._query, "follow": "true"}):
                         found.put((pod, line))
                 except Invalid as error:
                     if not self._will_start(pod):
@@ -122,9 +122,11 @@ class Source:
         finally:
             found.put(None)
 
-    def _lines(self, pod: GangPod, query: Mapping[str, str], silence: float | None) -> Iterator[str]:
+    def _lines(
+        self, pod: GangPod, read: Callable[[str, Mapping[str, str]], Iterator[str]], query: Mapping[str, str]
+    ) -> Iterator[str]:
         empty = True
-        for line in self._server.lines(PODS.path(self._namespace, pod.name, "log"), query, silence=silence):
+        for line in read(PODS.path(self._namespace, pod.name, "log"), query):
             empty = False
             yield line
         # Of a pod without a node the API server has an empty log, and no complaint.

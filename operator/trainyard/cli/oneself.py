@@ -43,7 +43,7 @@ async def top(question: Question) -> Top:
 
 async def _picture(question: Question) -> Picture:
     """Raises NotAllowedError if the user may not read what the scheduler looks at."""
-    async with connected(question.options.kubeconfig, question.options.context) as client:
+    async with connected(question.options) as client:
         return await picture(client, SystemClock())
 
 

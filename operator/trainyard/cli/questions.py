@@ -32,7 +32,7 @@ def add_to(commands: Any) -> None:
         help="why a job waits or gets on slowly, and what would start it",
         description="Why a TrainingJob or InferenceService waits: its reason and the arithmetic behind it, who holds what it needs, its place in the queue, and the smallest changes that would start it now. Of a job that has run: what its time was spent on, and which worker holds it up.",
     )
-    why.add_argument("name", metavar="JOB", help="name, or tyj/NAME or tyi/NAME")
+    why.add_argument("name", metavar="WORKLOAD", help="name of a job or service, or tyj/NAME or tyi/NAME")
     asking.add_to(why)
     why.set_defaults(run=run_why)
     plan = commands.add_parser(

@@ -1,14 +1,16 @@
 """Reads a cluster once, with the user's own rights, into the same picture that the operator has."""
 
+import argparse
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from random import Random
+from typing import Any
 
 from trainyard.cli.errors import CliError, NotAllowedError
+from trainyard.cli.patience import Waiting, unanswered
 from trainyard.cluster.client import ClusterClient
-from trainyard.cluster.errors import ClusterError, Forbidden, NotFound
+from trainyard.cluster.errors import ClusterError, Forbidden, NotFound, Unreachable
 from trainyard.cluster.resources import (
     CLAIMS,
     FLAVORS,
@@ -20,7 +22,7 @@ from trainyard.cluster.resources import (
     TRAINING_JOBS,
 )
 from trainyard.cluster.sender import ClientSettings
-from trainyard.cluster.transport import KubeTransport
+from trainyard.cluster.transport import JSON, KubeTransport, Response
 from trainyard.questions.picture import Picture, take
 from trainyard.runtime.clock import Clock, SystemClock
 from trainyard.workloads.world import World
@@ -30,14 +32,48 @@ _ATTEMPTS = 2
 
 
 @asynccontextmanager
-async def connected(kubeconfig: Path | None, context: str | None) -> AsyncIterator[ClusterClient]:
+async def connected(options: argparse.Namespace) -> AsyncIterator[ClusterClient]:
     """A client with the user's rights. Raises NoClusterError."""
-    transport = await KubeTransport.connect(kubeconfig, context)
-    client = ClusterClient(transport, SystemClock(), Random(), ClientSettings(attempts=_ATTEMPTS))  # noqa: S311  jitter
+    patience: float = options.request_timeout
+    transport = _Told(await KubeTransport.connect(options.kubeconfig, options.context), patience)
+    settings = ClientSettings(read_timeout=patience, list_timeout=patience, longest_call=patience, attempts=_ATTEMPTS)
+    client = ClusterClient(transport, SystemClock(), Random(), settings)  # noqa: S311  jitter
     try:
         yield client
     finally:
         await client.close()
+
+
+class _Told:
+    """A transport whose user is told whom it waits for, and by whom it was not answered."""
+
+    def __init__(self, transport: KubeTransport, patience: float) -> None:
+        self._transport = transport
+        self._waiting = Waiting(f"the cluster at {transport.url}", patience)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        body: object | None = None,
+        content_type: str = JSON,
+        within: float,
+    ) -> Response:
+        try:
+            with self._waiting.answer_to(f"{method} {path}"):
+                return await self._transport.request(
+                    method, path, query, body=body, content_type=content_type, within=within
+                )
+        except Unreachable as error:
+            raise Unreachable(unanswered(self._transport.url, str(error))) from None
+
+    def stream(self, path: str, query: Mapping[str, str], inactivity: float) -> AsyncGenerator[dict[str, Any], None]:
+        return self._transport.stream(path, query, inactivity)
+
+    async def close(self) -> None:
+        await self._transport.close()
 
 
 async def picture(client: ClusterClient, clock: Clock) -> Picture:
@@ -50,8 +86,10 @@ async def picture(client: ClusterClient, clock: Clock) -> Picture:
         raise NotAllowedError(_first(errors)) from None
     except* NotFound:
         raise CliError("this cluster does not know Trainyard's kinds: install the chart there first") from None
+    except* Unreachable as errors:
+        raise CliError(_first(errors)) from None
     except* ClusterError as errors:
-        raise CliError(f"the cluster does not answer: {_first(errors)}") from None
+        raise CliError(f"the cluster cannot answer now: {_first(errors)}. Try again later") from None
     for resource, task in lists.items():
         for item in task.result().items:
             world.observe(resource.kind, None, item)

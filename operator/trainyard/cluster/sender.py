@@ -13,6 +13,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from random import Random
 from typing import Protocol
 
@@ -36,6 +37,8 @@ class ClientSettings:
     read_timeout: float = 15.0
     list_timeout: float = 30.0
     attempts: int = 4
+    longest_call: float = inf
+    """For all attempts together, where somebody sits and waits; by default each is bounded alone."""
     retry: BackoffPolicy = field(default_factory=lambda: BackoffPolicy(base=0.2, cap=5.0))
     longest_retry_after: float = 15.0
     """A longer Retry-After is the caller's business: the error is raised at once."""
@@ -104,13 +107,15 @@ class Sender:
     async def send(self, call: Call) -> Response:
         """The successful answer, after as many attempts as the rules allow; raises the error of the last one."""
         backoff = Backoff(self.settings.retry, self._random)
+        ends = self._clock.monotonic() + self.settings.longest_call
         while True:
+            left = ends - self._clock.monotonic()
             try:
                 async with self._slots:
-                    return await self._attempt(call)
+                    return await self._attempt(call, min(call.within, left))
             except ClusterError as error:
                 delay = self._retry_delay(call, error, backoff)
-                if delay is None:
+                if delay is None or self._clock.monotonic() + delay >= ends:
                     raise
                 self.retries += 1
                 log.debug("request is tried again", extra={"verb": call.verb, "path": call.path, "error": str(error)})
@@ -128,7 +133,7 @@ class Sender:
             delay = max(delay, error.retry_after)
         return delay
 
-    async def _attempt(self, call: Call) -> Response:
+    async def _attempt(self, call: Call, within: float) -> Response:
         if call.writes and self._may_write is not None and not self._may_write():
             raise Fenced("this process does not lead", doing=f"{call.verb} {call.path}")
         started = self._clock.monotonic()
@@ -142,7 +147,7 @@ class Sender:
                 call.query,
                 body=call.body,
                 content_type=call.content_type,
-                within=call.within,
+                within=within,
             )
             code, size = answer.status, max(answer.sent, answer.received)
             unknown = False

@@ -113,6 +113,11 @@ class KubeTransport:
         }
         self._extras: dict[str, Any] = {name: value for name, value in extras.items() if value}
 
+    @property
+    def url(self) -> str:
+        """Where the API server is."""
+        return self._base
+
     @classmethod
     async def connect(cls, kubeconfig: Path | str | None = None, context: str | None = None) -> "KubeTransport":
         """Raises NoClusterError."""
@@ -141,7 +146,9 @@ class KubeTransport:
             ) as answer:
                 raw = await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unreachable(_described(error), doing=f"{method} {path}") from error
+            # The whole of it is bounded by a bare TimeoutError.
+            why = f"no answer within {round(within, 1):g} s" if type(error) is TimeoutError else _described(error)
+            raise Unreachable(why, doing=f"{method} {path}") from error
         return Response(answer.status, _decoded(raw), answer.headers, len(data or b""), len(raw))
 
     async def stream(

@@ -78,6 +78,24 @@ async def test_attempts_are_bounded_and_the_last_error_is_raised() -> None:
     assert bench.codes() == [500] * 4
 
 
+@pytest.mark.parametrize("read_timeout", [15.0, 20.0])
+async def test_where_somebody_waits_all_attempts_together_are_bounded(read_timeout: float) -> None:
+    bench = Bench(ClientSettings(read_timeout=read_timeout, longest_call=20))
+    bench.api.faults.hang(verb("get"), times=None)
+    before = CLOCK.monotonic()
+    with pytest.raises(Unreachable):
+        await bench.client.get(CONFIG_MAPS, "team", "a")
+    assert 16 <= CLOCK.monotonic() - before <= 20.01
+
+
+async def test_where_somebody_waits_an_attempt_that_would_come_too_late_is_not_made() -> None:
+    bench = Bench(ClientSettings(longest_call=20))
+    bench.api.faults.fail(verb("get"), 429, times=None, retry_after=8)
+    with pytest.raises(TooManyRequests):
+        await bench.client.get(CONFIG_MAPS, "team", "a")
+    assert bench.codes() == [429] * 3
+
+
 @pytest.mark.fault(5)
 async def test_the_server_says_how_long_to_wait() -> None:
     bench = Bench()

@@ -71,7 +71,7 @@ def run_backup(options: argparse.Namespace) -> None:
 
 async def _take(options: argparse.Namespace) -> Backup:
     try:
-        async with connected(options.kubeconfig, options.context) as client:
+        async with connected(options) as client:
             return await take(client, SystemClock().now(), options.system_namespace)
     except NoClusterError as error:
         raise access.no_cluster(error) from None
@@ -101,7 +101,7 @@ def run_restore(options: argparse.Namespace) -> None:
 
 async def _restore(options: argparse.Namespace, backup: Backup) -> None:
     try:
-        async with connected(options.kubeconfig, options.context) as client:
+        async with connected(options) as client:
             there = await look(client, backup, options.system_namespace)
             decided = plan(backup, there, overwrite=options.overwrite)
             tell(decided, datetime.now(UTC))

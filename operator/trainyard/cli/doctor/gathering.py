@@ -1,8 +1,9 @@
 """Reads what the checks look at, with the user's own rights. What may not be read is noted, and the rest is read all the same."""
 
 import base64
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -73,7 +74,7 @@ def _gather(server: ApiServer, now: datetime, system: str) -> Installation:
     server_time = server.time()
     version = notes.read("version of the API server", lambda: server.get("/version")) or {}
     groups = _groups(notes.read("groups of the API server", lambda: server.get("/apis")) or {})
-    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+    with _pool() as pool:
         lists = {
             kind: pool.submit(notes.read, f"list of {kind}s", how)
             for kind, how in _lists(server, system, groups).items()
@@ -95,6 +96,17 @@ def _gather(server: ApiServer, now: datetime, system: str) -> Installation:
             told,
             tuple(notes.unread),
         )
+
+
+@contextmanager
+def _pool() -> Iterator[ThreadPoolExecutor]:
+    """Of a cluster that fell silent no more is asked."""
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        try:
+            yield pool
+        except Unreachable:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _groups(answer: Object) -> frozenset[str]:
@@ -170,7 +182,7 @@ def _refused(server: ApiServer, system: str, deployment: Object | None) -> list[
     name = deployment["spec"]["template"]["spec"].get("serviceAccountName", "default")
     account = f"system:serviceaccount:{system}:{name}"
     asked = tuple(questions(system, served_by(deployment)))
-    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+    with _pool() as pool:
         answers = pool.map(lambda each: _allowed(server, system, account, each), asked)
         return [str(each) for each, allowed in zip(asked, answers, strict=True) if not allowed]
 
