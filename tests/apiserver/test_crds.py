@@ -463,3 +463,10 @@ def test_kubectl_explains_the_workers(installed: Cluster) -> None:
     optimizer = installed.kubectl("explain", "tyj.spec.training.optimizer").split()
     assert optimizer[optimizer.index("ENUM:") + 1 :][:4] == ["gd", "sgd", "adam", "adamw"]
     assert "Empty admits nobody" in installed.kubectl("explain", "tyq.spec.namespaceSelector")
+
+
+@pytest.mark.parametrize("build", [b.a_queue, b.a_flavor], ids=["queue", "flavor"])
+def test_a_name_that_fits_into_no_label_of_a_pod_is_refused(build: Callable[[str], b.Object], bare_yard: Yard) -> None:
+    assert bare_yard.create(build("q" * 63), dry_run=True)
+    with pytest.raises(ApiError, match=r"metadata\.name must be at most 63 characters: pods carry it in a label"):
+        bare_yard.create(build("q" * 64), dry_run=True)

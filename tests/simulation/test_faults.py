@@ -11,8 +11,10 @@ from tests.simulation.journeys import JOURNEYS, undisturbed
 from tests.simulation.operator_sim import CLOCK, Simulation
 from tests.simulation.oracles import end_state, judge, running
 from trainyard.cluster.resources import (
+    CLAIMS,
     DEPLOYMENTS,
     EVENTS,
+    INFERENCE_SERVICES,
     NAMESPACES,
     NODES,
     PODS,
@@ -250,6 +252,54 @@ async def test_a_namespace_that_is_being_deleted_gets_no_storm_of_attempts() -> 
         await sim.rest(300)
         assert len([each for each in sim.api.requests[before:] if each.verb in ("create", "apply")]) < 100
         assert sim.names("a") == sim.names("one") == sim.names("s") == []
+
+
+@pytest.mark.fault(17)
+async def test_with_a_namespace_ends_what_is_in_it_and_others_have_its_place_at_once() -> None:
+    async with Simulation(nodes=1, gpus=4) as sim:
+        sim.api.put(NAMESPACES, b.a_namespace("other"))
+        sim.create(b.training_job("runs", b.workers(2), b.own_claim(reclaim="Delete")), b.inference_service("s"))
+        await sim.until(lambda: sim.phase("runs") == "Running" and sim.served("s")["phase"] == "Ready", 60)
+        sim.create(b.training_job("waits", b.gpus(4)))
+        await sim.rest(5)
+        sim.create(b.training_job("elsewhere", b.namespace("other"), b.gpus(4)))
+        await sim.rest(20)
+        ending = {"deletionTimestamp": "2026-11-23T00:01:00Z"}
+        begun = len(sim.api.requests)
+        # As the namespace controller does it: pods and claims are deleted, and our kinds when it comes to them.
+        sim.api.edit(NAMESPACES, None, "team", lambda obj: obj["metadata"].update(ending))
+        for resource in (PODS, CLAIMS, SERVICES, DEPLOYMENTS):
+            for each in [each for each in sim.api.all(resource) if each["metadata"]["namespace"] == "team"]:
+                sim.api.remove(resource, "team", each["metadata"]["name"])
+        await sim.until(lambda: sim.phase("elsewhere", "other") == "Running", 20)
+        await sim.rest(60)
+        for resource, name in ((TRAINING_JOBS, "runs"), (TRAINING_JOBS, "waits"), (INFERENCE_SERVICES, "s")):
+            sim.api.remove(resource, "team", name)
+        sim.api.remove(NAMESPACES, None, "team")
+        await sim.rest(60)
+        assert [each for each in sim.api.requests[begun:] if each.is_write and each.namespace == "team"] == []
+        sim.api.put(NAMESPACES, b.a_namespace("team"))
+        sim.create(b.training_job("anew", b.gpus(1), b.queue("research")))
+        await sim.delete(TRAINING_JOBS, "elsewhere", "other")
+        await sim.until(sim.is_("Running", "anew"), 60)
+        await judge(sim)
+
+
+@pytest.mark.fault(16)
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_claim_that_is_refused_is_told_by_its_field_and_asked_for_once_a_minute(count: int) -> None:
+    words = 'persistentvolumeclaims "a" is forbidden: exceeded quota: storage'
+    async with Simulation() as sim:
+        taken = sim.api.faults.fail(writes(CLAIMS), 403, reason="Forbidden", message=words, times=None)
+        sim.create(b.training_job("a", b.workers(count), b.own_claim()), b.training_job("other"))
+        await sim.until(lambda: f"spec.storage.claimTemplate: {words}" in str(sim.status("a")["conditions"]), 30)
+        await sim.until(sim.is_("Running", "other"), 30)
+        before = taken.hits
+        await sim.rest(300)
+        assert taken.hits - before <= 6
+        sim.api.faults.clear()
+        await sim.until(sim.is_("Running", "a"), 90)
+        await judge(sim)
 
 
 @pytest.mark.fault(19)

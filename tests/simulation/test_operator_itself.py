@@ -10,7 +10,7 @@ from tests.simulation.fake_faults import on
 from tests.simulation.journeys import JOURNEYS, undisturbed
 from tests.simulation.operator_sim import CLOCK, Simulation
 from tests.simulation.oracles import end_state, judge, running
-from trainyard.cluster.resources import EVENTS, INFERENCE_SERVICES, PODS, TRAINING_JOBS, Object
+from trainyard.cluster.resources import EVENTS, INFERENCE_SERVICES, PODS, QUEUES, TRAINING_JOBS, Object
 
 pytestmark = pytest.mark.looptime
 
@@ -30,6 +30,26 @@ async def test_a_clock_that_jumps_back_changes_nothing_in_the_end(journey: str) 
         for each in sim.api.all(TRAINING_JOBS):
             spent = sim.status(each["metadata"]["name"])["ledger"]
             assert not [value for value in numbers(spent) if value < 0], spent
+
+
+@pytest.mark.fault(25)
+@pytest.mark.parametrize("hours", [-1.0, -0.05, 0.05, 1.0])
+async def test_a_clock_that_differs_from_the_api_servers_undoes_no_start_and_tells_no_negative_time(
+    hours: float,
+) -> None:
+    """Pods then come from the future, or have waited for minutes when they are made."""
+    async with Simulation(nodes=2, gpus=4) as sim:
+        sim.clock.off = timedelta(hours=hours)
+        await sim.until(lambda: sim.process.app.synced, 10)
+        sim.create(b.training_job("fails", b.runs(5, 1), b.max_restarts(2)), b.training_job("gang", b.workers(2)))
+        sim.create(b.inference_service("s"), b.training_job("ends", b.runs(30)))
+        await sim.until(lambda: sim.phase("fails") == "Failed" and sim.served("s")["phase"] == "Ready", 120)
+        await sim.until(sim.is_("Complete", "ends"), 60)
+        assert sim.status("fails")["reason"] == "RestartLimitExceeded"
+        assert (sim.phase("gang"), sim.status("gang")["attempt"]) == ("Running", 1)
+        for each in (*sim.api.all(TRAINING_JOBS), *sim.api.all(INFERENCE_SERVICES), *sim.api.all(QUEUES)):
+            assert not [value for value in numbers(each["status"]) if value < 0], each
+        await judge(sim)
 
 
 def numbers(value: object) -> list[float]:

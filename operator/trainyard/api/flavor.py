@@ -2,10 +2,10 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from trainyard.api.meta import Conditions, Model, ObjectMeta, Quantity, Toleration
-from trainyard.api.names import API_VERSION, GPU
+from trainyard.api.meta import Conditions, Model, ObjectMeta, Quantity, Toleration, rules
+from trainyard.api.names import API_VERSION, GPU, MAX_LABEL
 
 
 class FlavorSpec(Model):
@@ -68,6 +68,15 @@ class FlavorStatus(Model):
 
 class Flavor(Model):
     """A class of node: which nodes belong to it, the taints its pods tolerate, and the resources that quotas count on it."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                f"size(self.metadata.name) <= {MAX_LABEL}",
+                f"metadata.name must be at most {MAX_LABEL} characters: pods carry it in a label",
+            )
+        )
+    )
 
     api_version: Literal["trainyard.dev/v1alpha1"] = API_VERSION
     kind: Literal["Flavor"] = "Flavor"

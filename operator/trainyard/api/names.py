@@ -85,6 +85,8 @@ TOKEN_AUDIENCE = GROUP
 FIELD_MANAGER = "trainyard"
 MAX_NAME = 50
 """Longest name of a job or service: pod hostnames and label values derive from it and hold 63 characters."""
+MAX_LABEL = 63
+"""Longest name of a queue or flavor: it is the value of a label of pods."""
 WORKER = "worker"
 """Role of spec.workers."""
 SPARE = "spare"

@@ -17,7 +17,7 @@ from trainyard.api.meta import (
     list_map,
     rules,
 )
-from trainyard.api.names import API_VERSION
+from trainyard.api.names import API_VERSION, MAX_LABEL
 
 
 class ResourceQuota(Model):
@@ -199,7 +199,11 @@ class Queue(Model):
             (
                 "!has(self.spec.parent) || self.spec.parent != self.metadata.name",
                 "spec.parent must name another queue than this one",
-            )
+            ),
+            (
+                f"size(self.metadata.name) <= {MAX_LABEL}",
+                f"metadata.name must be at most {MAX_LABEL} characters: pods carry it in a label",
+            ),
         )
     )
 

@@ -6,6 +6,7 @@
     ├── Conflict                    409: the resourceVersion or uid we named is not the current one
     ├── Gone                        410: a watch or a list page from a resourceVersion that is compacted away
     ├── Forbidden                   401, 403: our rights, a quota or an admission policy forbids it
+    │   └── NamespaceEnding         403: the namespace is being deleted, and takes nothing new
     ├── Invalid                     400, 413, 422: the API server explains what is wrong with the object
     ├── WebhookDown                 500: an admission webhook of somebody else does not answer; nothing was done
     ├── Fenced                      not sent: this process does not lead (any more)
@@ -19,7 +20,7 @@
 
 # ruff: noqa: N818 - NotFound reads better than NotFoundError where it is caught, and the tree says what they are
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 
@@ -60,6 +61,10 @@ class Gone(ClusterError):
 
 class Forbidden(ClusterError):
     """Not allowed: rights, quota or an admission policy."""
+
+
+class NamespaceEnding(Forbidden):
+    """Nothing new is made in a namespace that is being deleted."""
 
 
 class Invalid(ClusterError):
@@ -106,6 +111,7 @@ _BY_STATUS: dict[int, type[ClusterError]] = {
     429: TooManyRequests,
 }
 _BAD_REQUEST, _SERVER_ERROR = 400, 500
+_ENDING = "NamespaceTerminating"
 
 
 def error_from(
@@ -126,6 +132,8 @@ def error_from(
         kind = Gone
     elif _names_another_uid(body):
         kind = Conflict
+    elif kind is Forbidden and any(each.get("reason") == _ENDING for each in _causes(body)):
+        kind = NamespaceEnding
     elif kind is ServerError and "failed calling webhook" in message:
         kind = WebhookDown
     retry_after = _seconds(headers.get("retry-after") or headers.get("Retry-After"))
@@ -136,8 +144,11 @@ def error_from(
 
 def _names_another_uid(body: Mapping[str, Any]) -> bool:
     """A patch with the uid of another object of the same name is refused as an attempt to change an immutable field."""
-    causes = (body.get("details") or {}).get("causes") or ()
-    return any(cause.get("field") == "metadata.uid" for cause in causes)
+    return any(each.get("field") == "metadata.uid" for each in _causes(body))
+
+
+def _causes(body: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    return (body.get("details") or {}).get("causes") or ()
 
 
 def _seconds(value: Any) -> float | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from trainyard.cluster.client import ClusterClient
-from trainyard.cluster.errors import AlreadyExists, ClusterError, NotFound
+from trainyard.cluster.errors import AlreadyExists, ClusterError, NamespaceEnding, NotFound
 from trainyard.cluster.resources import EVENTS, Object
 from trainyard.runtime.clock import Clock
 
@@ -164,6 +164,9 @@ class EventRecorder:
                 await self._client.create(EVENTS, series.obj | {"count": count})
         except AlreadyExists:  # our own create whose answer was lost
             pass
+        except NamespaceEnding:  # nobody will look for it there
+            log.debug("an event ends with its namespace", extra={"event": series.name})
+            return
         except (ClusterError, TimeoutError) as error:
             self.dropped += 1
             log.warning("an event could not be written", extra={"event": series.name, "error": str(error)})

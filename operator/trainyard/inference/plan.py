@@ -93,7 +93,7 @@ class _Round:
             why = f"node {replica.node} is gone or not ready"
         elif pod is not None and pod.phase == "Failed":
             why = f"{pod.reason or 'it failed'}: {pod.message}"
-        elif pod is not None and not pod.bound and (self.now - pod.created).total_seconds() >= BIND_SECONDS:
+        elif pod is not None and not pod.bound and (self.now - pod.seen).total_seconds() >= BIND_SECONDS:
             why = f"not bound to {replica.node} within {BIND_SECONDS:.0f} s: {pod.unschedulable or 'kube-scheduler gave no reason'}{self.observed.surroundings.unseen}"
         elif pod is None and self.observed.refusal:
             # The node is as good as any: what was refused is the pod.
@@ -245,7 +245,7 @@ class _Round:
     def _again(self, replicas: list[ReplicaAdmission]) -> float | None:
         draining = DRAIN_POLL_SECONDS if any(each.release == "drain" for each in replicas) else None
         unbound = [
-            max(0.5, BIND_SECONDS - (self.now - pod.created).total_seconds())
+            max(0.5, BIND_SECONDS - (self.now - pod.seen).total_seconds())
             for pod in self.pods.values()
             if not pod.bound and not pod.finished
         ]

@@ -66,9 +66,11 @@ def missing(observed: Observed) -> list[str]:
 def workloads(observed: Observed, now: datetime) -> Iterator[Workload]:
     """Replicas that hold a place, and those that want one."""
     service = observed.service
+    if service.metadata.deletion_timestamp is not None:
+        return  # what its pods hold counts until they are gone
     for each in service.status.admission:
         yield _workload(observed, each.serial, now, each)
-    if service.metadata.deletion_timestamp is None and not being_restored(service):
+    if not being_restored(service):
         for serial in wanted(observed):
             yield _workload(observed, serial, now, None)
 

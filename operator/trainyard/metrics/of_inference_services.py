@@ -38,5 +38,5 @@ def _one(service: InferenceService, pods: tuple[PodState, ...]) -> Iterator[Samp
         for phase in d.SERVICE_ROLLOUT.values["phase"]:
             yield Sample(d.SERVICE_ROLLOUT, (*name, phase), float(phase == status.rollout.phase))
     if status.ready_time and (since := service.since()):
-        waited = (status.ready_time - since).total_seconds()
-        yield Sample(d.SERVICE_START, name, waited)
+        waited = (status.ready_time - since).total_seconds()  # by two clocks
+        yield Sample(d.SERVICE_START, name, max(0.0, waited))

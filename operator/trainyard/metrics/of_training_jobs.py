@@ -47,8 +47,8 @@ def _life(name: tuple[str, str], job: TrainingJob) -> Iterator[Sample]:
         if status.checkpoint.time:
             yield Sample(d.JOB_CHECKPOINT_TIME, name, status.checkpoint.time.timestamp())
     if status.first_step_time and (since := job.since()):
-        waited = (status.first_step_time - since).total_seconds()
-        yield Sample(d.JOB_FIRST_STEP, name, waited)
+        waited = (status.first_step_time - since).total_seconds()  # by two clocks
+        yield Sample(d.JOB_FIRST_STEP, name, max(0.0, waited))
     for each in current(status.stragglers):
         yield Sample(d.JOB_STRAGGLER, (*name, each.node), each.factor)
 

@@ -65,8 +65,8 @@ class TrainingController:
         self._decisions, self._reports, self._surroundings = decisions, reports, surroundings
         self._poke, self._wake, self._epoch, self._outlooks, self._listener = poke, wake, epoch, outlooks, listener
         self._failure_table = failure_table
-        self._names, self._boards = Refusals(clock), Boards(world, applier, clock)
-        """Names that others took, each held against one job and none like it, by its uid."""
+        self._own, self._boards = Refusals(clock), Boards(world, applier, clock)
+        """What is held against one job and none like it: names that others took, claims; by its uid and the field that is to blame."""
         self._uids: dict[Key, str] = {}
         self.templates = Templates(cluster, clock, wake, self._refused, self._answered)
         self.looks = Looks(self._look)
@@ -83,7 +83,7 @@ class TrainingController:
         self.looks.noticed(key)
         self._reports.expect(observed.job.metadata.uid, observed.interruption_seconds)
         words = await self.templates.ask(observed)
-        observed = observed if observed.taken else replace(observed, refusal=words)
+        observed = observed if observed.refused_field else replace(observed, refusal=words)
         plan = plan_training_job(observed, self._clock.now())
         try:
             held_back = await self._applier.apply(key, TRAINING_JOBS, plan)
@@ -94,8 +94,8 @@ class TrainingController:
             self._settle(key, observed.job, after)
         loss = self._world.next_loss(_nodes(observed.job, observed.pods, observed.board), self._clock.now())
         shown = await self._boards.keep(key, observed)
-        name = self._names.left(observed.job.metadata.uid)
-        retry = sooner(self.templates.again(key), name + 0.1 if name else None)
+        refused = (self._own.left(_own_mark(observed.job, field)) for field in _OWN_FIELDS)
+        retry = sooner(self.templates.again(key), *(left + 0.1 for left in refused if left))
         return Again(sooner(plan.again, held_back, retry, loss, shown))
 
     def _look(self, key: Key) -> Found:
@@ -138,8 +138,10 @@ class TrainingController:
         )
         if job.status.admission is not None:
             return observed
-        taken = self._names.known(meta.uid)
-        return replace(observed, refusal=taken or self.templates.refusal(observed), taken=taken is not None)
+        for field in _OWN_FIELDS:
+            if refusal := self._own.known(_own_mark(job, field)):
+                return replace(observed, refusal=refusal, refused_field=field)
+        return replace(observed, refusal=self.templates.refusal(observed))
 
     def _decision(self, key: Key, job: TrainingJob) -> Decision | None:
         """The scheduler's last word. A request to make way counts only while the status of whom it is for says so."""
@@ -166,10 +168,10 @@ class TrainingController:
         return interruption_seconds(job, rate, heavy, self._clock.now())
 
     async def _undo(self, key: Key, observed: Observed, error: RefusedError) -> float | None:
-        """A pod could not be created for good: give the place back and say why."""
-        message = str(error)
-        if isinstance(error, TakenError):
-            self._names.refuse(observed.job.metadata.uid, message)
+        """A child could not be created for good: give the place back and say why."""
+        message, field = str(error), _refused_field(error)
+        if field:
+            self._own.refuse(_own_mark(observed.job, field), message)
             self._refused(key, message)
         else:
             self.templates.refused(observed, message)
@@ -181,8 +183,8 @@ class TrainingController:
         return await self._applier.apply(key, TRAINING_JOBS, case.plan())
 
     def _refused(self, key: Key, message: str) -> None:
-        """The API server does not take the job's pods."""
-        log.warning("pod refused: %s", message, extra={"object": str(key)})
+        """The API server does not take the job's children."""
+        log.warning("child refused: %s", message, extra={"object": str(key)})
         self._applier.refused(key, message)
         self.looks.noticed(key)  # a cycle may have looked while the API server was asked
         self._decisions.drop(_workload_key(key))
@@ -243,6 +245,20 @@ def _gist(job: TrainingJob) -> tuple[object, ...]:
         stopping(status),
         replacing,
     )
+
+
+_NAME, _CLAIM = _OWN_FIELDS = ("metadata.name", "spec.storage.claimTemplate")
+
+
+def _refused_field(error: RefusedError) -> str:
+    """That a refusal is about; empty for the template of the pods."""
+    if isinstance(error, TakenError):
+        return _NAME
+    return _CLAIM if error.kind == "PersistentVolumeClaim" else ""
+
+
+def _own_mark(job: TrainingJob, field: str) -> str:
+    return f"{job.metadata.uid}/{field}"
 
 
 def _workload_key(key: Key) -> WorkloadKey:

@@ -92,7 +92,7 @@ def _never_bound(case: Case) -> Ended | None:
     late = [
         pod
         for pod in case.gang
-        if not pod.bound and not pod.finished and (case.now - pod.created).total_seconds() >= BIND_SECONDS
+        if not pod.bound and not pod.finished and (case.now - pod.seen).total_seconds() >= BIND_SECONDS
     ]
     if not late:
         return None

@@ -75,9 +75,7 @@ def _how_it_starts(
 def _when_next(case: Case) -> float | None:
     """The next deadline that no event announces."""
     unbound = [
-        BIND_SECONDS - (case.now - pod.created).total_seconds()
-        for pod in case.gang
-        if not pod.bound and not pod.finished
+        BIND_SECONDS - (case.now - pod.seen).total_seconds() for pod in case.gang if not pod.bound and not pod.finished
     ]
     deadline = None
     if case.status.admission is not None and not case.ready() and not prepares(case):

@@ -83,9 +83,9 @@ class Observed:
     """Nodes that take no new pods since somebody said so."""
     report: Report | None = None
     refusal: str = ""
-    """What the API server answered to a pod of this template; empty if it takes it."""
-    taken: bool = False
-    """Whether the refusal is for the name of a child, which somebody else has."""
+    """What the API server answered to a child; empty if it takes them."""
+    refused_field: str = ""
+    """The field that the refusal is about; empty for the template of its pods."""
     epoch: int = 0
     max_run_seconds: int | None = None
     """The least of what the job and the queues above it allow; None if none says so."""

@@ -99,7 +99,7 @@ def _trouble(case: Case) -> tuple[str, PodState | None] | None:
     assert found is not None
     joining = [pod for pod in case.current if pod.role == WORKER and not case.is_member(pod.role, pod.index)]
     for pod in joining:
-        late = not pod.bound and (case.now - pod.created).total_seconds() >= BIND_SECONDS
+        late = not pod.bound and (case.now - pod.seen).total_seconds() >= BIND_SECONDS
         if pod.finished or pod.deleting_since or late or pod.node in case.observed.lost_nodes:
             why = pod.unschedulable or pod.message or pod.reason or pod.phase
             return f"{pod.name} did not come up ({why})", pod

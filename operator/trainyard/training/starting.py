@@ -50,5 +50,7 @@ def starting_since(case: Case) -> datetime:
 
 
 def storage(case: Case) -> tuple[Object, ...]:
-    storage = case.spec.storage
-    return (children.claim(case.job),) if storage and storage.claim_template and case.observed.claim is None else ()
+    """The claim that is to be made, unless it was refused a moment ago."""
+    storage, seen = case.spec.storage, case.observed
+    missing = storage is not None and storage.claim_template is not None and seen.claim is None
+    return (children.claim(case.job),) if missing and not seen.refusal else ()

@@ -77,7 +77,8 @@ class Templates:
     async def ask(self, observed: Observed) -> str:
         """The same, asked of the API server if it is not known, or if it is this job's turn to ask anew."""
         job, key = observed.job, _key(observed.job)
-        if job.status.admission is not None or job.spec.suspend or finished(job):
+        idle = job.spec.suspend or finished(job) or job.metadata.deletion_timestamp is not None
+        if idle or job.status.admission is not None:
             self.leave(key)
             return ""
         mark, now = self._mark(observed), self._clock.monotonic()

@@ -240,8 +240,8 @@ def _modes(claim: Claim | None, job: TrainingJob) -> tuple[str, ...]:
 def template_refused(observed: Observed) -> Verdict | None:
     if not observed.refusal:
         return None
-    if observed.taken:
-        return Verdict(Waiting.MISCONFIGURED, f"metadata.name: {observed.refusal}")
+    if observed.refused_field:
+        return Verdict(Waiting.MISCONFIGURED, f"{observed.refused_field}: {observed.refusal}")
     return Verdict(
         Waiting.MISCONFIGURED,
         f"{'spec.workers.template or one of spec.roles' if observed.job.spec.roles else 'spec.workers.template'}: the API server refuses such a pod in namespace {observed.job.metadata.namespace!r}: {observed.refusal}",

@@ -47,7 +47,12 @@ Record = Callable[[Entry], None]
 
 
 class RefusedError(Exception):
-    """The API server will not take a pod as it is: quota, pod security, a webhook."""
+    """The API server will not take a child as it is: quota, pod security, a webhook."""
+
+    def __init__(self, message: str, kind: str) -> None:
+        """kind: of the child."""
+        super().__init__(message)
+        self.kind = kind
 
 
 class TakenError(RefusedError):
@@ -214,7 +219,7 @@ class Applier:
                 await self._change_ports(there, wanted)
             return
         except (Forbidden, Invalid, WebhookDown) as error:
-            raise RefusedError(error.message) from error
+            raise RefusedError(error.message, wanted["kind"]) from error
         if wanted["kind"] == "Pod":
             self._made[_place(wanted)] = self._clock.monotonic() + _UNSEEN_SECONDS
         else:
@@ -237,7 +242,8 @@ class Applier:
                 # Of a deleted owner with the same name: the garbage collector is about to take it away.
                 raise Conflict(f"{wanted['kind']} {wanted['metadata']['name']!r} of an earlier owner still ends")
             raise TakenError(
-                f"{wanted['kind']} {wanted['metadata']['name']!r} exists and belongs to somebody else; delete or rename it"
+                f"{wanted['kind']} {wanted['metadata']['name']!r} exists and belongs to somebody else; delete or rename it",
+                wanted["kind"],
             )
         self._learn(wanted["kind"], there)
         return there

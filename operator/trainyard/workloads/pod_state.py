@@ -60,6 +60,7 @@ class PodState:
     phase: str
     ready: bool
     created: datetime
+    """By the API server's clock."""
     scheduled: datetime | None = None
     """When kube-scheduler bound it, if the API server says so."""
     started: datetime | None = None
@@ -75,6 +76,12 @@ class PodState:
     exit: Exit | None = None
     last_exit: Exit | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
+    first_look: datetime | None = None
+
+    @property
+    def seen(self) -> datetime:
+        """Since when we know it, by our own clock if we saw it come: the two may be minutes apart."""
+        return self.first_look or self.created
 
     @property
     def finished(self) -> bool:
@@ -113,8 +120,8 @@ def _number(label: str) -> int:
     return int(label) if label.isascii() and label.isdecimal() else 0
 
 
-def pod_state(pod: Mapping[str, Any], container: str) -> PodState:
-    """Read `pod`, whose main container is named `container`."""
+def pod_state(pod: Mapping[str, Any], container: str, first_look: datetime | None = None) -> PodState:
+    """Read `pod`, whose main container is named `container` and which was first seen then."""
     metadata, spec, status = pod["metadata"], pod.get("spec", {}), pod.get("status", {})
     labels = labels_of(pod)
     conditions = {each["type"]: each for each in status.get("conditions", ())}
@@ -146,6 +153,7 @@ def pod_state(pod: Mapping[str, Any], container: str) -> PodState:
         exit=_exit(now_state.get("terminated")),
         last_exit=_exit(main.get("lastState", {}).get("terminated")),
         annotations=metadata.get("annotations", {}),
+        first_look=first_look,
     )
 
 

@@ -76,6 +76,8 @@ class World:
         self.budgets: dict[tuple[str, str], str] = {}
         """Disruption budgets of ours, and the uid of whose they are."""
         self.namespaces: dict[str, Mapping[str, str]] = {}
+        self._ending: dict[str, datetime] = {}
+        """Namespaces that are being deleted, and since when."""
         self.nodes: dict[str, NodeView] = {}
         self._standings: dict[str, Standing] = {}
         """Of nodes that somebody looks after."""
@@ -102,7 +104,7 @@ class World:
                 return self._node(place[1], new)
             case "Namespace":
                 _keep(self.namespaces, place[1], new and new["metadata"].get("labels", {}))
-                return set()
+                return self._end(place[1], new)
             case "PersistentVolumeClaim":
                 _keep(self.claims, place, new and tuple(new["spec"].get("accessModes", ())))
                 return self._users_of_claim(place)
@@ -285,7 +287,9 @@ class World:
         if new is not None and after:
             its_labels = labels_of(new)
             container = "trainer" if JOB_LABEL in its_labels else _CONTAINERS.get(its_labels.get(ROLE_LABEL, ""), "")
-            self._states.setdefault(after, {})[new["metadata"]["uid"]] = pod_state(new, container)
+            states, uid = self._states.setdefault(after, {}), new["metadata"]["uid"]
+            known = states.get(uid)
+            states[uid] = pod_state(new, container, known.first_look if known else self._now())
         labels = labels_of(new or old or {})
         if labels.get(ROLE_LABEL) == "gateway":
             group = self._gateways.setdefault((place[0], labels.get(SERVICE_LABEL, "")), {})
@@ -327,6 +331,17 @@ class World:
             return set()
         return self.beside(name)
 
+    def _end(self, namespace: str, new: Object | None) -> set[Key]:
+        """With a namespace goes what is in it, though the turn of our kinds may come long after that of their pods."""
+        since, known = new and times.parse(new["metadata"].get("deletionTimestamp")), namespace in self._ending
+        _keep(self._ending, namespace, since)
+        if not since or known:
+            return set()
+        inside = {key for things in self._ours.values() for key in things if key.namespace == namespace}
+        for key in inside:
+            self._ours[key.kind][key] = _going(self._ours[key.kind][key], since)
+        return inside
+
     def _own(self, key: Key, new: Object | None) -> set[Key]:
         if new is None:
             gone = self._ours[key.kind].pop(key, None)
@@ -343,7 +358,7 @@ class World:
             self.unreadable[key] = new["metadata"].get("uid", "")
             self._tell_unreadable(new, problems(error))
             return beside
-        found = self._ours[key.kind][key] = understood.thing
+        found = self._ours[key.kind][key] = _going(understood.thing, self._ending.get(key.namespace))
         self.unreadable.pop(key, None)
         _keep(self.damaged, key, understood.damage)
         self._know_parent(key, old, found)
@@ -397,6 +412,13 @@ class World:
             if isinstance(each, InferenceService) and (key.namespace, each.spec.model.claim_name) == place
         }
         return services | {key for key, job in jobs if name in _claims_of(job)}
+
+
+def _going(thing: Ours, since: datetime | None) -> Ours:
+    """The same, being deleted since then if it was not before."""
+    if since is None or thing.metadata.deletion_timestamp is not None:
+        return thing
+    return thing.model_copy(update={"metadata": thing.metadata.model_copy(update={"deletion_timestamp": since})})
 
 
 def _parent_of(key: Key, thing: Ours | None) -> Key | None:

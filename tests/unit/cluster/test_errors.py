@@ -30,6 +30,12 @@ def test_a_status_becomes_its_error(status: int, reason: str, kind: type[Cluster
     assert str(error) == "get /x: why"
 
 
+def test_a_namespace_that_is_being_deleted_is_told_by_its_cause() -> None:
+    cause = {"reason": "NamespaceTerminating", "field": "metadata.namespace", "message": "is being terminated"}
+    body = {"reason": "Forbidden", "message": "why", "details": {"causes": [cause]}}
+    assert type(error_from(403, body, {})) is errors.NamespaceEnding
+
+
 def test_a_success_is_no_error() -> None:
     assert error_from(201, {}, {}) is None
 
