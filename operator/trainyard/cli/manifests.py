@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from trainyard.cli.errors import CliError
 
@@ -49,6 +50,7 @@ class Manifest:
                 "a value" if each["type"] == "missing" else each["msg"],
             )
             for each in error.errors(include_url=False)
+            if not misjudged(each)
         ]
 
     def unknown(self, path: FieldPath, near: Sequence[str]) -> CliError:
@@ -56,6 +58,11 @@ class Manifest:
         node, _ = _find(self.node, path)
         hint = f"near to it: {', '.join(near)}" if near else "nothing there has a name like it"
         return CliError(f"{_at(self.source, self.number, node)}: {_dotted(path)} is no field of the API; {hint}")
+
+
+def misjudged(error: ErrorDetails) -> bool:
+    """Whether it is none: strictly, a list is no tuple, and lists of JSON are Python's inside of a model that is `Shared`."""
+    return error["type"] == "tuple_type" and isinstance(error["input"], list)
 
 
 def manifests(path: Path) -> list[Manifest]:

@@ -15,6 +15,7 @@ from trainyard.cli import following
 
 JOBS = "/apis/trainyard.dev/v1alpha1/namespaces/vision/trainingjobs"
 JOB = {"kind": "TrainingJob", "apiVersion": "trainyard.dev/v1alpha1", "metadata": {"name": "digits"}}
+EXAMPLES = sorted((Path(__file__).parents[3] / "examples" / "training").glob("*.yaml"))
 SPEC = {"queue": "research", "model": {"name": "cnn"}, "dataset": {"name": "digits"}}
 
 
@@ -56,6 +57,12 @@ def test_everything_of_a_file_is_created_after_all_of_it_was_tried(run: Run, api
     assert [each.path for each in posts[:4]] == [each.path for each in posts[4:]]
     assert {each.query["fieldValidation"] for each in posts} == {"Strict"}
     assert api.created()[2]["metadata"] == {"name": "digits", "namespace": "vision"}
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_created_as_it_stands(run: Run, example: Path) -> None:
+    code, _, err = run("submit", "-n", "vision", "-f", str(example))
+    assert (code, err) == (0, "")
 
 
 def test_the_namespace_is_that_of_the_option_or_of_the_document(run: Run, api: StubApi, file: Path) -> None:
