@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import pytest
 
 from trainyard.cluster.client import ClusterClient
-from trainyard.cluster.errors import AlreadyExists, Conflict, Invalid, NotFound
+from trainyard.cluster.errors import AlreadyExists, Conflict, Invalid, NamespaceEnding, NotFound
 from trainyard.cluster.resources import (
     CONFIG_MAPS,
     LEASES,
+    NAMESPACES,
     PODS,
     SUBJECT_ACCESS_REVIEWS,
     TOKEN_REVIEWS,
@@ -200,6 +201,26 @@ async def finalizers_hold_an_object_until_they_are_gone(world: World) -> None:
     assert found["metadata"]["deletionTimestamp"]
     await client.patch(CONFIG_MAPS, space, "a", {"metadata": {"finalizers": None}})
     assert await world.found("a") is None
+
+
+@check
+async def a_namespace_that_is_being_deleted_takes_nothing_new_and_ends_when_it_is_empty(world: World) -> None:
+    client, space = world.client, f"{world.namespace}-ends"
+    await client.create(NAMESPACES, {"metadata": {"name": space}})
+    held = world.config("a")
+    held["metadata"] |= {"namespace": space, "finalizers": ["trainyard.dev/test"]}
+    await client.create(CONFIG_MAPS, held)
+    assert await client.delete(NAMESPACES, None, space)
+    found = await client.get(NAMESPACES, None, space)
+    assert found is not None
+    assert found["metadata"]["deletionTimestamp"]
+    with pytest.raises(NamespaceEnding, match="being terminated"):
+        await client.create(CONFIG_MAPS, {"metadata": {"name": "b", "namespace": space}})
+    await client.patch(CONFIG_MAPS, space, "a", {"metadata": {"finalizers": None}})
+    async with asyncio.timeout(world.patience):
+        while await client.get(NAMESPACES, None, space) is not None:  # noqa: ASYNC110 - nothing tells when the controller is done
+            await asyncio.sleep(0.1)
+    assert await client.get(CONFIG_MAPS, space, "a") is None
 
 
 @check

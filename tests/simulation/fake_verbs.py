@@ -4,14 +4,14 @@ Requests, faults and watches are `fake_api.py`'s part; remembering is `fake_stor
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import orjson
 
 from tests.simulation.fake_merge import apply_patch, merge_patch
 from tests.simulation.fake_storage import Storage, Stored, copy_of, graceful_seconds
-from trainyard.cluster.resources import NODES, PODS, Object, Resource
+from trainyard.cluster.resources import NAMESPACES, NODES, PODS, Object, Resource
 
 Validator = Callable[[str, Resource, Object, Object | None], None]
 
@@ -21,13 +21,14 @@ _WITH_STATUS = {"pods", "nodes", "deployments", "persistentvolumeclaims", "persi
 class Refused(Exception):  # noqa: N818 - what the server says, not an error of the test
     """An answer with an error status. Admission validators raise it: Refused(403, "Forbidden", "no GPUs for you")."""
 
-    def __init__(self, status: int, reason: str, message: str, field: str = "") -> None:
+    def __init__(self, status: int, reason: str, message: str, field: str = "", cause: str = "") -> None:
         super().__init__(message)
-        self.status, self.reason, self.message, self.field = status, reason, message, field
+        self.status, self.reason, self.message, self.field, self.cause = status, reason, message, field, cause
 
     def body(self) -> Object:
         """As a core/v1 Status."""
-        details = {"causes": [{"field": self.field, "message": self.message}]} if self.field else {}
+        cause = {"reason": self.cause, "field": self.field, "message": self.message}
+        details = {"causes": [{key: value for key, value in cause.items() if value}]} if self.field else {}
         return {
             "kind": "Status",
             "apiVersion": "v1",
@@ -51,6 +52,8 @@ class Verbs:
         self.admission: list[Validator] = []
         self.gc_seconds = 0.2
         """How long garbage collection takes to notice an owner's end."""
+        self.namespace_seconds = 0.2
+        """How long the namespace controller takes for each kind; it comes to custom ones last."""
         self.kubelet = False
         """Whether somebody else ends Pods that are being deleted; else time does."""
         self._storage = storage
@@ -76,6 +79,7 @@ class Verbs:
         if resource == PODS:
             obj["status"] = {"phase": "Pending"}
         self._admit("create", resource, obj, None)
+        self._check_namespace(resource, obj)
         if self._storage.find(resource, namespace, metadata["name"]) is not None:
             message = f'{resource} "{metadata["name"]}" already exists'
             raise Refused(409, "AlreadyExists", message)
@@ -153,6 +157,14 @@ class Verbs:
 
     def _begin_deletion(self, resource: Resource, stored: Stored, asked: int | None) -> None:
         metadata = stored.obj["metadata"]
+        if resource == NAMESPACES:
+            if not metadata.get("deletionTimestamp"):
+                marked = copy_of(stored.obj)
+                marked["metadata"]["deletionTimestamp"] = self._storage.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+                marked["status"] = {"phase": "Terminating"}
+                self._storage.replace(resource, stored, marked)
+                self._later(self.namespace_seconds, lambda: self._end_namespace(metadata["name"]))
+            return
         grace = graceful_seconds(resource, stored.obj, asked)
         if grace == 0 and not metadata.get("finalizers"):
             self.finish_deletion(resource, stored)
@@ -166,6 +178,31 @@ class Verbs:
             stored = self._storage.replace(resource, stored, marked)
             if resource == PODS and not self.kubelet:
                 self._later(grace, lambda: self.finish_deletion(resource, stored))
+
+    def _end_namespace(self, name: str, left: Sequence[Resource] = ()) -> None:
+        """Delete what is in it, kind by kind, and then itself."""
+        found = self._storage.find(NAMESPACES, None, name)
+        if found is None:
+            return
+        first, *rest = left or sorted(self._storage.resources(), key=lambda each: each.custom)
+        inside = self._storage.select(first, lambda obj: obj["metadata"].get("namespace") == name)
+        for stored in inside:
+            self._begin_deletion(first, stored, None)
+        if rest or any(
+            self._storage.select(each, lambda obj: obj["metadata"].get("namespace") == name)
+            for each in self._storage.resources()
+        ):
+            self._later(self.namespace_seconds, lambda: self._end_namespace(name, rest))
+        else:
+            self.finish_deletion(NAMESPACES, found)
+
+    def _check_namespace(self, resource: Resource, obj: Object) -> None:
+        """Nothing new is made in one that is being deleted."""
+        space = self._storage.find(NAMESPACES, None, obj["metadata"].get("namespace", ""))
+        if resource.namespaced and space is not None and space.obj["metadata"].get("deletionTimestamp"):
+            name = space.obj["metadata"]["name"]
+            message = f"{resource} is forbidden: unable to create new content in namespace {name} because it is being terminated"
+            raise Refused(403, "Forbidden", message, "metadata.namespace", "NamespaceTerminating")
 
     def _replace(self, verb: str, resource: Resource, stored: Stored, merged: Object, *, dry: bool) -> bytes:
         merged = copy_of(merged)

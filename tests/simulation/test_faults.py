@@ -14,7 +14,6 @@ from trainyard.cluster.resources import (
     CLAIMS,
     DEPLOYMENTS,
     EVENTS,
-    INFERENCE_SERVICES,
     NAMESPACES,
     NODES,
     PODS,
@@ -255,7 +254,8 @@ async def test_a_namespace_that_is_being_deleted_gets_no_storm_of_attempts() -> 
 
 
 @pytest.mark.fault(17)
-async def test_with_a_namespace_ends_what_is_in_it_and_others_have_its_place_at_once() -> None:
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_with_a_namespace_ends_what_is_in_it_and_others_have_its_place_at_once(restarted: bool) -> None:
     async with Simulation(nodes=1, gpus=4) as sim:
         sim.api.put(NAMESPACES, b.a_namespace("other"))
         sim.create(b.training_job("runs", b.workers(2), b.own_claim(reclaim="Delete")), b.inference_service("s"))
@@ -264,18 +264,14 @@ async def test_with_a_namespace_ends_what_is_in_it_and_others_have_its_place_at_
         await sim.rest(5)
         sim.create(b.training_job("elsewhere", b.namespace("other"), b.gpus(4)))
         await sim.rest(20)
-        ending = {"deletionTimestamp": "2026-11-23T00:01:00Z"}
+        sim.api.verbs.namespace_seconds = 10
         begun = len(sim.api.requests)
-        # As the namespace controller does it: pods and claims are deleted, and our kinds when it comes to them.
-        sim.api.edit(NAMESPACES, None, "team", lambda obj: obj["metadata"].update(ending))
-        for resource in (PODS, CLAIMS, SERVICES, DEPLOYMENTS):
-            for each in [each for each in sim.api.all(resource) if each["metadata"]["namespace"] == "team"]:
-                sim.api.remove(resource, "team", each["metadata"]["name"])
-        await sim.until(lambda: sim.phase("elsewhere", "other") == "Running", 20)
-        await sim.rest(60)
-        for resource, name in ((TRAINING_JOBS, "runs"), (TRAINING_JOBS, "waits"), (INFERENCE_SERVICES, "s")):
-            sim.api.remove(resource, "team", name)
-        sim.api.remove(NAMESPACES, None, "team")
+        await sim.delete(NAMESPACES, "team")
+        if restarted:
+            await sim.restart()
+        await sim.until(lambda: sim.phase("elsewhere", "other") == "Running", 120)
+        assert sim.phase("runs") == "Running", "our kinds are not deleted yet"
+        await sim.until(lambda: sim.api.get(NAMESPACES, None, "team") is None, 300)
         await sim.rest(60)
         assert [each for each in sim.api.requests[begun:] if each.is_write and each.namespace == "team"] == []
         sim.api.put(NAMESPACES, b.a_namespace("team"))

@@ -338,6 +338,26 @@ async def test_however_a_job_is_deleted_its_quota_is_free_when_its_pods_are_gone
         await judge(sim)
 
 
+@pytest.mark.fault(32)
+async def test_what_a_service_that_is_being_deleted_holds_counts_until_its_pods_are_gone() -> None:
+    async with Simulation(nodes=1, gpus=2) as sim:
+        sim.create(b.inference_service("s", b.gpus(2)))
+        await sim.until(lambda: sim.served("s")["phase"] == "Ready", 60)
+        sim.create(b.training_job("next", b.gpus(2)))
+        held = {"deletionTimestamp": "2026-11-23T00:01:00Z", "finalizers": ["foregroundDeletion"]}
+        sim.api.edit(INFERENCE_SERVICES, "team", "s", lambda obj: obj["metadata"].update(held))
+        await sim.rest(60)
+        assert sim.phase("next") == "Pending"
+        (replica,) = [each for each in sim.pods("s") if each["metadata"]["labels"]["trainyard.dev/role"] == "replica"]
+        assert replica["metadata"]["name"] in sim.message("next")
+        sim.api.remove(PODS, "team", replica["metadata"]["name"])
+        await sim.until(sim.is_("Running", "next"), 30)
+        await sim.rest(60)
+        assert sim.phase("next") == "Running"
+        sim.api.remove(INFERENCE_SERVICES, "team", "s")
+        await judge(sim)
+
+
 @pytest.mark.fault(33)
 @pytest.mark.parametrize("count", [1, 2])
 async def test_a_job_that_is_made_anew_in_the_midst_of_its_creation_starts_afresh(count: int) -> None:

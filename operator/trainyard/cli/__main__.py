@@ -71,5 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def complete() -> None:
+    """`kubectl_complete-trainyard`, which kubectl runs when a shell asks it what may follow `kubectl trainyard`."""
+    importlib.import_module("trainyard.cli.completion").answer_kubectl(sys.argv[1:], _COMMANDS, parser)
+
+
 if __name__ == "__main__":
     sys.exit(main())

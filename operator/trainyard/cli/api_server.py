@@ -31,7 +31,6 @@ from trainyard.cluster.errors import (
 )
 from trainyard.cluster.resources import Object
 
-CONNECT_SECONDS = 10.0
 _PAGE = 500
 _CHUNK = 65536
 MERGE_PATCH = "application/merge-patch+json"
@@ -194,14 +193,14 @@ class _Connection(HTTPConnection):
 
     def __init__(self, to: Access, patience: float) -> None:
         """patience: seconds that anything may take until the request is sent."""
-        self._patience, connecting = patience, min(patience, CONNECT_SECONDS)
+        self._patience = patience
         parts = urlsplit(to.url)
         self._trusted, host = to.trusted, str(parts.hostname)
         port = parts.port or (443 if to.trusted else 80)
         self._server_name = to.server_name or host
         proxy = to.proxy or ("" if proxy_bypass(host) else getproxies().get(parts.scheme, ""))
         if not proxy:
-            super().__init__(host, port, timeout=connecting)
+            super().__init__(host, port, timeout=patience)
             return
         proxy = proxy if "://" in proxy else f"http://{proxy}"
         if not is_address(proxy, "http"):
@@ -209,7 +208,7 @@ class _Connection(HTTPConnection):
             shown = proxy.rpartition("@")[2]
             raise CliError(f"the proxy {shown} cannot be used; expected http://HOST:PORT")
         by = urlsplit(proxy)
-        super().__init__(str(by.hostname), by.port or 80, timeout=connecting)
+        super().__init__(str(by.hostname), by.port or 80, timeout=patience)
         proof = (
             base64.b64encode(f"{unquote(by.username)}:{unquote(by.password or '')}".encode()) if by.username else b""
         )

@@ -6,9 +6,12 @@ within two seconds.
 
 import argparse
 import importlib
+import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NoReturn
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn, TextIO
 
 import yaml
 
@@ -21,6 +24,8 @@ from trainyard.cluster.resources import INFERENCE_SERVICES, NAMESPACES, NODES, T
 SHELLS = ("bash", "zsh", "fish")
 _PATIENCE_SECONDS = 2.0
 _SECOND = 2
+_NO_FILES = ":4"
+"""What kubectl is told at the end: nothing else completes the word."""
 _NAMED: Mapping[str, tuple[Resource, ...]] = {
     "JOB": (TRAINING_JOBS,),
     "WORKLOAD": (TRAINING_JOBS, INFERENCE_SERVICES),
@@ -46,8 +51,27 @@ def run(options: argparse.Namespace) -> None:
     print(_library().shellcode(["trainyard"], use_defaults=False, shell=options.shell), end="")
 
 
-def answer(commands: Iterable[str], parser: Callable[[list[str]], argparse.ArgumentParser]) -> NoReturn:
-    """Tell the shell, and end. parser: of the words so far."""
+def answer_kubectl(
+    words: Sequence[str], commands: Iterable[str], parser: Callable[[list[str]], argparse.ArgumentParser]
+) -> None:
+    """Tell kubectl, which hands on the words of the line; the last is the one that is being typed."""
+    line = " ".join(["trainyard", shlex.join(words[:-1]), *words[-1:]]) if words[1:] else f"trainyard {words[0]}"
+    asked = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_SHELL": "fish", "_ARGCOMPLETE_IFS": "\n", "_ARGCOMPLETE_DFS": "\t"}
+    os.environ.update(asked | {"COMP_LINE": line, "COMP_POINT": str(len(line))})
+    out = io.StringIO()
+    try:
+        answer(commands, parser, out, sys.exit)
+    except SystemExit:
+        print("\n".join([*out.getvalue().splitlines(), _NO_FILES]))
+
+
+def answer(
+    commands: Iterable[str],
+    parser: Callable[[list[str]], argparse.ArgumentParser],
+    out: TextIO | None = None,
+    leave: Callable[[int], object] = os._exit,
+) -> NoReturn:
+    """Tell the shell, and end. parser: of the words so far; out: where to, if not where a shell listens."""
     line, point = os.environ.get("COMP_LINE", ""), os.environ.get("COMP_POINT", "")
     before = line[: int(point)] if point.isdecimal() else line
     words = before.split()[1:]
@@ -60,7 +84,13 @@ def answer(commands: Iterable[str], parser: Callable[[list[str]], argparse.Argum
             each.completer = library.FilesCompleter()  # type: ignore[attr-defined]
         elif shown in _NAMED:
             each.completer = _names_of(_NAMED[shown])  # type: ignore[attr-defined]
-    library.autocomplete(made, always_complete_options=False, default_completer=library.SuppressCompleter())
+    library.autocomplete(
+        made,
+        always_complete_options=False,
+        default_completer=library.SuppressCompleter(),
+        output_stream=out,
+        exit_method=leave,
+    )
     raise SystemExit(1)  # the library ends the process, unless the shell asks for nothing
 
 

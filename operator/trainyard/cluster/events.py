@@ -188,7 +188,7 @@ class EventRecorder:
         namespace = metadata.get("namespace") or _DEFAULT_NAMESPACE
         started = self._timestamp()
         digest = hashlib.sha256(f"{identity}\0{self._instance}\0{started}".encode()).hexdigest()[:16]
-        name = f"{metadata['name'][:230]}.{digest}"
+        name = f"{metadata['name'][:230].rstrip('-.')}.{digest}"
         reference = {
             "apiVersion": obj.get("apiVersion"),
             "kind": obj.get("kind"),

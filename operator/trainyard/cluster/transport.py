@@ -146,9 +146,7 @@ class KubeTransport:
             ) as answer:
                 raw = await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            # The whole of it is bounded by a bare TimeoutError.
-            why = f"no answer within {round(within, 1):g} s" if type(error) is TimeoutError else _described(error)
-            raise Unreachable(why, doing=f"{method} {path}") from error
+            raise Unreachable(_described(error, limits), doing=f"{method} {path}") from error
         return Response(answer.status, _decoded(raw), answer.headers, len(data or b""), len(raw))
 
     async def stream(
@@ -166,7 +164,7 @@ class KubeTransport:
         except aiohttp.SocketTimeoutError as error:
             raise Silent(f"no sign of life for {inactivity:g} s", doing=f"watch {path}") from error
         except (aiohttp.ClientError, TimeoutError, OSError, orjson.JSONDecodeError) as error:
-            raise Unreachable(_described(error), doing=f"watch {path}") from error
+            raise Unreachable(_described(error, limits), doing=f"watch {path}") from error
 
     async def close(self) -> None:
         if self._session is not None:
@@ -222,6 +220,10 @@ def _decoded(raw: bytes) -> dict[str, Any]:
     return body if isinstance(body, dict) else {"value": body}
 
 
-def _described(error: BaseException) -> str:
+def _described(error: BaseException, limits: aiohttp.ClientTimeout) -> str:
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return f"no connection within {limits.sock_connect:g} s"
+    if type(error) is TimeoutError and limits.total is not None:
+        return f"no answer within {round(limits.total, 1):g} s"
     text = str(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -96,6 +96,32 @@ def test_a_cluster_that_tells_nothing_completes_nothing_and_says_nothing(bash: B
     assert bash.completes(f"trainyard logs --kubeconfig {tmp_path / 'absent'} ") == []
 
 
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["in"], ["incidents"]),
+        (["get", "-o", "w"], ["wide"]),
+        (["logs", "di"], ["digits"]),
+        (["why", "--req"], ["--request-timeout"]),
+        (["logs", "none"], []),
+    ],
+)
+def test_kubectl_is_told_what_may_follow_its_plugin(
+    words: list[str], offered: list[str], api: StubApi, tmp_path: Path
+) -> None:
+    api.add(b.training_job("digits", b.namespace("vision")))
+    program = "from trainyard.cli.__main__ import complete; complete()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        env={**os.environ, "KUBECONFIG": str(tmp_path / "config")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    *names, end = done.stdout.splitlines()
+    assert ([each.partition("\t")[0].strip() for each in names], end) == (offered, ":4")
+
+
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_other_shells_have_a_script_too(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", shell]) == 0

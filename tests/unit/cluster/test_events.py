@@ -12,7 +12,7 @@ from tests.simulation.fake_api import FakeApi
 from tests.simulation.fake_faults import on, verb
 from trainyard.cluster.client import ClusterClient
 from trainyard.cluster.events import EventRecorder, EventSettings
-from trainyard.cluster.resources import EVENTS, QUEUES, TRAINING_JOBS, Object
+from trainyard.cluster.resources import EVENTS, NAMESPACES, QUEUES, TRAINING_JOBS, Object
 from trainyard.runtime.clock import LoopClock
 
 pytestmark = pytest.mark.looptime
@@ -120,6 +120,27 @@ async def test_all_objects_together_are_bounded_in_rate_and_queue() -> None:
         await asyncio.sleep(10)
     assert len(scene.events()) == 50
     assert scene.recorder.dropped == 30
+
+
+async def test_the_name_of_an_event_is_one_however_long_that_of_the_object_is() -> None:
+    scene = Scene()
+    long = f"{'n' * 228}-.{'n' * 20}"
+    scene.job = scene.api.put(TRAINING_JOBS, {"metadata": {"name": long, "namespace": "team"}, "spec": {}})
+    async with scene.running():
+        scene.recorder.record(scene.job, "Normal", "A", "b")
+        await asyncio.sleep(1)
+    (event,) = scene.events()
+    assert event["metadata"]["name"].rpartition(".")[0] == "n" * 228
+
+
+async def test_an_event_that_ends_with_its_namespace_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene()
+    scene.api.put(NAMESPACES, {"metadata": {"name": "team", "deletionTimestamp": "2026-11-23T00:00:00Z"}})
+    async with scene.running():
+        scene.recorder.record(scene.job, "Normal", "A", "lost")
+        await asyncio.sleep(5)
+    assert (scene.events(), scene.recorder.dropped, scene.recorder.written) == ([], 0, 0)
+    assert caplog.records == []
 
 
 @pytest.mark.fault(97)
