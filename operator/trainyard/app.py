@@ -51,9 +51,10 @@ from trainyard.workloads.applier import Applier
 from trainyard.workloads.caches import OURS, Caches
 from trainyard.workloads.decisions import Decisions
 from trainyard.workloads.keys import Key
+from trainyard.workloads.known_nodes import node_key
 from trainyard.workloads.outlook import Outlooks
 from trainyard.workloads.pod_template import Surroundings
-from trainyard.workloads.world import World, node_key
+from trainyard.workloads.world import World
 
 log = logging.getLogger(__name__)
 

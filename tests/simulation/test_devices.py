@@ -108,12 +108,12 @@ def test_a_silence_of_days_is_forgotten_with_its_end() -> None:
     for name in names[:4]:
         world.observe("Node", _node(name, ready=True), _node(name, ready=False))
     now[0] += timedelta(minutes=5)
-    assert world.lost(names, now[0]) == frozenset()
+    assert world.nodes.lost(names, now[0]) == frozenset()
     now[0] += timedelta(days=3)
     for name in names[:4]:
         world.observe("Node", _node(name, ready=False), _node(name, ready=True))
-    assert world.lost(names, now[0]) == frozenset()
-    assert world.next_loss(names, now[0]) is None
+    assert world.nodes.lost(names, now[0]) == frozenset()
+    assert world.nodes.next_loss(names, now[0]) is None
 
 
 def _node(name: str, *, ready: bool) -> Object:

@@ -12,7 +12,7 @@ from trainyard.cluster.resources import NODES, PODS, QUEUES, TRAINING_JOBS, Obje
 from trainyard.metrics.definitions import FAILURES
 from trainyard.scheduling.snapshot import Decision
 from trainyard.workloads.keys import Key
-from trainyard.workloads.world import LOST_SECONDS
+from trainyard.workloads.known_nodes import LOST_SECONDS
 
 pytestmark = pytest.mark.looptime
 

@@ -10,7 +10,7 @@ from tests.simulation.operator_sim import CLOCK, Simulation
 from trainyard.api.incident import Incident
 from trainyard.cluster.resources import CONFIG_MAPS, PODS, TRAINING_JOBS, Object
 from trainyard.workloads.keys import Key
-from trainyard.workloads.world import LOST_SECONDS
+from trainyard.workloads.known_nodes import LOST_SECONDS
 
 pytestmark = pytest.mark.looptime
 

@@ -15,8 +15,9 @@ from trainyard.nodes import care
 from trainyard.training.templates import Templates
 from trainyard.workloads.caches import Caches
 from trainyard.workloads.keys import Key
+from trainyard.workloads.known_nodes import node_key
 from trainyard.workloads.looks import Looks
-from trainyard.workloads.world import World, node_key
+from trainyard.workloads.world import World
 
 _OVERVIEW_SECONDS = 2 * FRESH_SECONDS
 """Numbers of queues and flavors follow this long after what they count."""

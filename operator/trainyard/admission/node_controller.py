@@ -69,7 +69,7 @@ class NodeController:
 
     async def reconcile(self, key: Key) -> Again:
         """One look at one node."""
-        node, name = self._world.node_object(key.name), key.name
+        node, name = self._world.nodes.object_of(key.name), key.name
         if node is None:
             self._records.pop(name, None)
             self._noticed.pop(name, None)
@@ -100,18 +100,18 @@ class NodeController:
                 look_again(after, looked, now),
                 _WATCH_SECONDS if waits else None,
                 _FADE_SECONDS if fades.risk or fades.lemon else None,
-                self._world.next_loss((name,), now),
+                self._world.nodes.next_loss((name,), now),
             )
         )
 
     def signs(self, name: str) -> tuple[Sign, ...]:
         """What the node says now."""
-        node = self._world.node_object(name)
+        node = self._world.nodes.object_of(name)
         return signs(node, self._clock.now()) if node is not None else ()
 
     def _look(self, name: str, node: Mapping[str, Any], now: datetime) -> Seen:
         known = self._noticed.get(name)
-        looked = care.seen(node, occupied=self._world.occupied(name), noticed=known or {}, now=now)
+        looked = care.seen(node, occupied=self._world.pods.occupy(name), noticed=known or {}, now=now)
         self._noticed[name] = {each.event: (known or {}).get(each.event, now) for each in looked.signs}
         for sign in looked.signs:
             if sign.code is not None and (known or {}).get(sign.event) is None and not _old(sign, known, now):
@@ -120,11 +120,11 @@ class NodeController:
 
     def _tell_of_silence(self, name: str, now: datetime) -> None:
         """That a node is lost is brought about by time alone: nobody else tells the scheduler when it is."""
-        lost = bool(self._world.lost((name,), now))
+        lost = bool(self._world.nodes.lost((name,), now))
         if lost is (name in self._lost):
             return
         self._lost ^= {name}
-        self._changed(self._world.beside(name))
+        self._changed(self._world.pods.beside(name))
 
     def _too_many(self, key: Key, now: datetime) -> bool:
         """Whether the breaker is open for the node; who finds it open first says so.

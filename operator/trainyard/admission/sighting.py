@@ -20,5 +20,5 @@ def sighting(world: World, sight: Sight, workloads: Iterable[Workload], now: dat
     snapshot = world.snapshot(workloads)
     if sight.namespaces:
         snapshot = replace(snapshot, pods=tuple(each for each in snapshot.pods if whole(each.namespace)))
-    pods = {job.metadata.uid: found for job in jobs if (found := world.pods_of(job.metadata.uid))}
+    pods = {job.metadata.uid: found for job in jobs if (found := world.pods.of(job.metadata.uid))}
     return Sighting(now, snapshot, jobs, pods, owners)

@@ -92,7 +92,7 @@ class InferenceController:
                 wanted(observed)
             ):
                 self._poke()
-        loss = self._world.next_loss(_nodes(service, observed.pods), self._clock.now())
+        loss = self._world.nodes.next_loss(_nodes(service, observed.pods), self._clock.now())
         again = forgiven(service.status.avoid, self._clock.now())
         return Again(sooner(plan.again, held_back, retry, loss, again))
 
@@ -104,29 +104,29 @@ class InferenceController:
 
     def membership(self, service: InferenceService) -> Membership:
         """The list that gateways should follow now."""
-        return membership(service, self._world.pods_of(service.metadata.uid))
+        return membership(service, self._world.pods.of(service.metadata.uid))
 
     def observe(self, service: InferenceService) -> Observed:
         meta, source = service.metadata, service.spec.model
-        pods = self._world.pods_of(meta.uid)
+        pods = self._world.pods.of(meta.uid)
         job = self._world.get(Key("TrainingJob", meta.namespace, source.training_job)) if source.training_job else None
         nodes = _nodes(service, pods)
         observed = Observed(
             service=service,
             pods=pods,
-            gateway_pods=self._world.gateways_of(meta.namespace, meta.name),
+            gateway_pods=self._world.pods.gateways(meta.namespace, meta.name),
             reports=self._gateways.of(meta.uid),
             counted=self._gateways.traffic.of(meta.uid),
             contracts=dict(self._gateways.contracts(meta.uid)),
             source=job if isinstance(job, TrainingJob) else None,
             claim_exists=source.claim_name is None or (meta.namespace, source.claim_name) in self._world.claims,
-            neighbours=self._world.neighbours(service),
+            neighbours=self._world.relations.neighbours(service),
             deployment=self._world.deployments.get((meta.namespace, names.gateway_name(service))),
             budget=self._world.budgets.get((meta.namespace, names.gateway_name(service))) == meta.uid,
             services=self._services(service),
-            lost_nodes=self._world.lost(nodes, self._clock.now()),
-            leaving=frozenset(self._world.leaving(nodes)),
-            departing=self._world.departing(nodes),
+            lost_nodes=self._world.nodes.lost(nodes, self._clock.now()),
+            leaving=frozenset(self._world.nodes.leaving(nodes)),
+            departing=self._world.nodes.departing(nodes),
             refusal=self._refusals.known(_mark(service)) or "",
             epoch=self._epoch(),
             flavors=self._world.flavors(),

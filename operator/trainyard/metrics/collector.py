@@ -95,7 +95,7 @@ class WorldCollector:
             now=now,
             jobs=jobs,
             services=services,
-            pods={uid: pods for uid in uids if (pods := world.pods_of(uid))},
+            pods={uid: pods for uid in uids if (pods := world.pods.of(uid))},
             reports={job.metadata.uid: report for job in jobs if (report := self._reports(job.metadata.uid))},
             queues={each.metadata.name: each.status for each in world.of_kind("Queue") if isinstance(each, Queue)},
             stored={kind: tuple(cache.store.values()) for kind, cache in self._ours.items()},

@@ -98,7 +98,7 @@ def _job(world: World, job: TrainingJob) -> of_job.Observed:
     modes = world.claims.get((job.metadata.namespace, claim)) if claim else None
     return of_job.Observed(
         job=job,
-        pods=world.pods_of(job.metadata.uid),
+        pods=world.pods.of(job.metadata.uid),
         claim=of_job.Claim(claim, modes) if claim and modes is not None else None,
         parent=seen_in(world, job),
         flavors=world.flavors(),
@@ -110,9 +110,9 @@ def _service(world: World, service: InferenceService) -> of_service.Observed:
     job = world.get(Key("TrainingJob", meta.namespace, source.training_job)) if source.training_job else None
     return of_service.Observed(
         service=service,
-        pods=world.pods_of(meta.uid),
+        pods=world.pods.of(meta.uid),
         source=job if isinstance(job, TrainingJob) else None,
         claim_exists=source.claim_name is None or (meta.namespace, source.claim_name) in world.claims,
-        neighbours=world.neighbours(service),
+        neighbours=world.relations.neighbours(service),
         flavors=world.flavors(),
     )

@@ -27,7 +27,7 @@ class Boards:
         return Board(
             deployment=found if meta.uid in {each["uid"] for each in owners} else None,
             service=self._world.services.get(place) == meta.uid,
-            pods=self._world.boards_of(meta.namespace, meta.name),
+            pods=self._world.pods.boards(meta.namespace, meta.name),
             refusal=self._refusals.known(meta.uid) or "",
         )
 

@@ -92,7 +92,7 @@ class TrainingController:
         after = self._world.get(key)
         if isinstance(after, TrainingJob):
             self._settle(key, observed.job, after)
-        loss = self._world.next_loss(_nodes(observed.job, observed.pods, observed.board), self._clock.now())
+        loss = self._world.nodes.next_loss(_nodes(observed.job, observed.pods, observed.board), self._clock.now())
         shown = await self._boards.keep(key, observed)
         refused = (self._own.left(_own_mark(observed.job, field)) for field in _OWN_FIELDS)
         retry = sooner(self.templates.again(key), *(left + 0.1 for left in refused if left))
@@ -109,7 +109,7 @@ class TrainingController:
             return None
         meta = job.metadata
         claim = pods.claim_name(job)
-        its_pods, board = self._world.pods_of(meta.uid), self._boards.observe(job)
+        its_pods, board = self._world.pods.of(meta.uid), self._boards.observe(job)
         modes = self._world.claims.get((meta.namespace, claim)) if claim else None
         nodes = _nodes(job, its_pods, board)
         observed = Observed(
@@ -119,12 +119,12 @@ class TrainingController:
             claim=Claim(claim, modes) if claim and modes is not None else None,
             parent=seen_in(self._world, job),
             service_exists=self._world.services.get((meta.namespace, pods.service_name(job))) == meta.uid,
-            lost_nodes=self._world.lost(nodes, self._clock.now()),
-            silent_since=self._world.silent_since(nodes),
-            leaving=self._world.leaving(nodes),
-            departing=self._world.departing(nodes),
-            shares_gpus=self._world.share_gpus(nodes),
-            cordoned=self._world.cordoned(nodes),
+            lost_nodes=self._world.nodes.lost(nodes, self._clock.now()),
+            silent_since=self._world.nodes.silent_since(nodes),
+            leaving=self._world.nodes.leaving(nodes),
+            departing=self._world.nodes.departing(nodes),
+            shares_gpus=self._world.nodes.share_gpus(nodes),
+            cordoned=self._world.nodes.cordoned(nodes),
             report=self._reports.of(meta.uid),
             epoch=self._epoch(),
             max_run_seconds=self._max_run_seconds(job),

@@ -278,10 +278,10 @@ def test_its_pod_is_seen_with_the_job_and_is_no_pod_of_the_gang() -> None:
     }
     pod = {"metadata": meta, "spec": {"nodeName": "n7", "containers": []}, "status": {"phase": "Running"}}
     assert world.observe("Pod", None, pod) == {key}
-    assert [each.name for each in world.boards_of("team", "a")] == ["a-tensorboard-1-x"]
-    assert world.pods_of("r") == ()
+    assert [each.name for each in world.pods.boards("team", "a")] == ["a-tensorboard-1-x"]
+    assert world.pods.of("r") == ()
     assert world.observe("Pod", pod, None) == {key}
-    assert world.boards_of("team", "a") == ()
+    assert world.pods.boards("team", "a") == ()
 
 
 def test_a_refusal_is_still_said_while_it_is_tried_again() -> None:

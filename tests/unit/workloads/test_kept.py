@@ -67,9 +67,9 @@ def test_the_world_understands_as_much_from_what_is_kept(name: str) -> None:
     whole, kept = told(kind, states, kept=False), told(kind, states, kept=True)
     assert kept[0] == whole[0]
     for each in (kept[1], whole[1]):
-        assert each.pods_of("u-a") == ()
+        assert each.pods.of("u-a") == ()
         assert list(each.snapshot(()).pods) == []
-        assert each.gateways_of("team", "s") == each.boards_of("team", "a") == ()
+        assert each.pods.gateways("team", "s") == each.pods.boards("team", "a") == ()
 
 
 def test_whether_a_change_matters_can_be_told_from_what_is_kept() -> None:

@@ -13,7 +13,7 @@ from trainyard.scheduling.eligibility import of_flavor
 from trainyard.scheduling.resources import add, parse, show
 from trainyard.scheduling.snapshot import NodeView
 from trainyard.workloads import conditions
-from trainyard.workloads.world import node_view
+from trainyard.workloads.views import node_view
 
 
 def flavors_have_nodes(seen: Installation) -> Iterator[Finding]:
