@@ -6,8 +6,8 @@ The only module that knows every part. It starts no process-wide thing (election
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
@@ -30,7 +30,7 @@ from trainyard.api.names import INCIDENTS, INCIDENTS_KEY, OUTCOMES, OUTCOMES_KEY
 from trainyard.api.node_health import HealthLevel
 from trainyard.api.reasons import Reason
 from trainyard.cluster.client import ClusterClient
-from trainyard.cluster.errors import Conflict
+from trainyard.cluster.errors import ClusterError, Conflict
 from trainyard.cluster.events import EventRecorder
 from trainyard.inference.board import GatewayBoard
 from trainyard.inference.controller import InferenceController
@@ -50,6 +50,7 @@ from trainyard.training.workload import finished
 from trainyard.workloads.applier import Applier
 from trainyard.workloads.caches import OURS, Caches
 from trainyard.workloads.decisions import Decisions
+from trainyard.workloads.kept import identity
 from trainyard.workloads.keys import Key
 from trainyard.workloads.known_nodes import node_key
 from trainyard.workloads.outlook import Outlooks
@@ -59,6 +60,10 @@ from trainyard.workloads.world import World
 log = logging.getLogger(__name__)
 
 _STALE_SECONDS = 0.2
+_KEEP_UP_SECONDS = 5.0
+"""A process that stands by looks so often at what changed."""
+_FIRST_CYCLE_SECONDS = 30.0
+"""What else there is to do waits for the first cycle, and no longer than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +84,14 @@ class Ground:
     health_level: HealthLevel = HealthLevel.PROPOSE
     compute: Compute = in_thread
     workers: int = 32
-    repair_seconds: float = 180.0
+    repair_seconds: float = 300.0
     record: Callable[[Entry], None] = lambda _: None
     """Keeps what belongs on record."""
     carbon_grams_per_kwh: float | None = None
 
 
 class App:
-    """One operator that leads."""
+    """One operator: `follow` keeps its picture of the cluster from its start on, `run` acts on it while it leads."""
 
     def __init__(self, ground: Ground) -> None:
         self.ground = ground
@@ -168,6 +173,7 @@ class App:
             self.history,
             PlacesOnRecord(self.world, ground.record),
             told.has_queue,
+            lambda: self._leads,
         )
         for kind, cache in self.caches.all():
             cache.on_change(following.of(kind))
@@ -190,29 +196,57 @@ class App:
             "Flavor": self.overview.reconcile,
             "Node": self.nodes.reconcile,
         }
-        self.synced = False
+        self.read = asyncio.Event()
+        """Once everything was read."""
+        self._leads = False
+        self._unread: dict[Key, tuple[dict[str, Any], str]] = {}
+        """What cannot be read, and why, until somebody leads who tells of it."""
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Read everything, then work until `stop`; what is in hand is ended first."""
+    async def follow(self) -> None:
+        """Read everything and keep up with it until cancelled, so that whoever takes over knows already what is to be done."""
         async with AsyncExitStack() as background:
-            await self._read(background)
-            for memory in self._memories:
-                await memory.recall()
-            self.outlooks.ended_before(each for each in self.world.training_jobs() if finished(each))
-            self._all_jobs_noticed()
-            self.history.recall(self.world.training_jobs())
+            for kind, informer in self.caches.informers.items():
+                _start(background, informer.run(), f"informer-{kind}")
+            if self.sight.namespaces:
+                await self.caches.filled()  # it is known then which can be seen
+                self.sight.on_change(self.namespaces.sight_changed)
+                _start(background, self.namespaces.run(), "sight")
+            await asyncio.gather(self.caches.filled(), self._read_ours())
+            give_back()
             log.info(
                 "caches are filled",
                 extra={"objects": {kind: len(cache.store) for kind, cache in self.caches.all()}},
             )
+            self.read.set()
+            _start(background, self.caches.repair_now_and_then(self.ground.repair_seconds), "repair")
+            while True:
+                if not self._leads:
+                    self._workloads()  # looks at what changed, or all of it would be left for the moment of taking over
+                await asyncio.sleep(_KEEP_UP_SECONDS)
+
+    async def _read_ours(self) -> None:
+        while True:
+            try:
+                return await self.caches.repair()
+            except (ClusterError, TimeoutError) as error:
+                log.warning("our kinds cannot be read; tried again", extra={"error": repr(error)})
+                await asyncio.sleep(_KEEP_UP_SECONDS)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop`, once `follow` has read everything; what is in hand is ended first."""
+        if not await _first(self.read.wait(), stop.wait()):
+            return
+        async with AsyncExitStack() as background:
+            for memory in self._memories:
+                await memory.recall()
+            self._take_over()
             _start(background, self.scheduler.run(), "scheduler")
             _start(background, self.auditor.run(), "auditor")
             for memory in self._memories:
                 _start(background, memory.run(), "memory")
             _start(background, self.meter.run(), "meter")
             _start(background, self.events.run(), "events")
-            _start(background, self.caches.repair_now_and_then(self.ground.repair_seconds), "repair")
-            _start(background, self.namespaces.run(), "sight")
+            _start(background, self._look_at_all(), "backlog")
             self.scheduler.poke()
             await self.queue.run(self.reconcile, workers=self.ground.workers, stop=stop, limit=120)
         for memory in self._memories:
@@ -220,15 +254,30 @@ class App:
         self.applier.settle()
         await self.events.flush()
 
-    async def _read(self, background: AsyncExitStack) -> None:
-        for kind, informer in self.caches.informers.items():
-            _start(background, informer.run(), f"informer-{kind}")
-        if self.sight.namespaces:
-            await self.caches.filled()  # it is known then which can be seen
-            self.sight.on_change(self.namespaces.sight_changed)
-        await asyncio.gather(self.caches.filled(), self.caches.repair())
-        self.synced = True
-        give_back()
+    def _take_over(self) -> None:
+        """From here on what changes is acted upon; what was there before is told of, and looked at."""
+        self._leads = True
+        for key, (obj, why) in self._unread.items():
+            if key in self.world.unreadable:
+                self._tell_of_unreadable(key, obj, why)
+        self._unread.clear()
+        jobs = self.world.training_jobs()
+        self.outlooks.ended_before(each for each in jobs if finished(each))
+        self._all_jobs_noticed()
+        self.history.recall(jobs)
+        for key in self.world.keys("Queue"):
+            self.ground.metrics.has_queue(key.name)
+
+    async def _look_at_all(self) -> None:
+        """At everything that is there, but after the first cycle: whoever has waited for a leader starts before thousands are looked at."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_CYCLE_SECONDS):
+                await self.scheduler.ran.wait()
+        for kind in OURS:
+            for key in self.world.keys(kind):
+                self.queue.add_later(key)
+        for name in self.world.nodes:
+            self.queue.add_later(node_key(name))
 
     async def reconcile(self, key: Key) -> Again:
         """One look at one object. A decision that was made on an outdated copy is made again when the news is here."""
@@ -266,6 +315,7 @@ class App:
             reports=self.reports.of,
             vitals=self.vitals,
             views=self.caches.views,
+            workloads=self._wanted,
         )
 
     def picture(self) -> Picture:
@@ -314,8 +364,23 @@ class App:
 
     def _unreadable(self, obj: Mapping[str, Any], why: str) -> None:
         key = Key(obj["kind"], obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+        if self._leads:
+            self._tell_of_unreadable(key, obj, why)
+        else:
+            self._unread[key] = (identity(obj), why)
+
+    def _tell_of_unreadable(self, key: Key, obj: Mapping[str, Any], why: str) -> None:
         log.error("object cannot be read and is left alone", extra={"object": str(key), "why": why})
         self.post(obj, Reason.UNREADABLE, f"left alone, with its pods, until it is mended: {why}", warning=True)
+
+
+async def _first(wanted: Coroutine[Any, Any, Any], otherwise: Coroutine[Any, Any, Any]) -> bool:
+    """Wait for one of them; whether it is the wanted one."""
+    tasks = [asyncio.create_task(each) for each in (wanted, otherwise)]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    return not tasks[1].done()
 
 
 def _start(background: AsyncExitStack, work: Any, name: str) -> None:

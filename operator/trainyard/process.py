@@ -92,7 +92,7 @@ class Process:
         """Put on record what is gathered for the audit trail."""
 
     async def run(self) -> None:
-        """Follow until elected, then lead."""
+        """Follow everything, wait until elected, then lead."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop.set)
@@ -115,15 +115,25 @@ class Process:
         await lease.start()
         # A standby writes it, too, and the other client writes for a leader only.
         plain = await self._connect_plain()
-        labelling = asyncio.create_task(label.run(plain), name="label") if self.config.pod else None
+        background = [asyncio.create_task(label.run(plain), name="label")] if self.config.pod else []
+        watch = self._watch(app)
+        watch.start()
+        following = asyncio.create_task(app.follow(), name="follow")
+        following.add_done_callback(lambda _: self.stop.set())  # it has no end of its own
         try:
             if await self._elected(lease):
                 await self.audit.begin(lease.epoch)
                 await self._lead(app, client)
                 await self.audit.end()
+            if following.done():
+                following.result()
+            if watch.error is not None:
+                raise watch.error
         finally:
-            if labelling is not None:
-                labelling.cancel()
+            for task in (*background, following):
+                task.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            await asyncio.to_thread(watch.stop)
             await plain.close()
             await lease.stop(writes_ended=client.writes_end_in <= 0)
             await health.stop()
@@ -164,11 +174,6 @@ class Process:
             asyncio.create_task(watch_event_loop(self.metrics.loop_lag), name="loop-lag"),
             asyncio.create_task(self.audit.watch(), name="audit"),
         ]
-        takers = {resource.plural: app.caches.ours[kind].observe for kind, resource in OURS.items()}
-        confined = bool(self.config.namespaces)
-        watch = KindWatch(takers, self.config.kubeconfig, self.stop.set, self.metrics.kube_call, confined=confined)
-        app.sight.on_change(watch.see)
-        watch.start()
         log.info("leading", extra={"identity": self.identity})
         try:
             await app.run(self.stop)
@@ -176,9 +181,13 @@ class Process:
             for task in background:
                 task.cancel()
             await endpoint.stop()
-            await asyncio.to_thread(watch.stop)
-        if watch.error is not None:
-            raise watch.error
+
+    def _watch(self, app: App) -> KindWatch:
+        takers = {resource.plural: app.caches.ours[kind].observe for kind, resource in OURS.items()}
+        confined = bool(self.config.namespaces)
+        watch = KindWatch(takers, self.config.kubeconfig, self.stop.set, self.metrics.kube_call, confined=confined)
+        app.sight.on_change(watch.see)
+        return watch
 
     async def _renew(self, client: ClusterClient, endpoint: Endpoint) -> None:
         while True:
@@ -249,15 +258,15 @@ class Process:
             "caches",
             lambda: (
                 None
-                if app.synced or self._may_stand_by(lease)
+                if app.read.is_set() or self._may_stand_by(lease)
                 else f"not filled yet: {', '.join(kind for kind, each in app.caches.informers.items() if not each.synced.is_set()) or TRAINYARD_GROUP}"
             ),
         )
         if self.config.pod:
             health.require("label", label.problem)
         if self.config.namespaces:
-            health.require("namespaces", lambda: app.sight.blind() if app.synced else None)
-            health.mention("unseen", lambda: app.sight.told() if app.synced else None)
+            health.require("namespaces", lambda: app.sight.blind() if app.read.is_set() else None)
+            health.mention("unseen", lambda: app.sight.told() if app.read.is_set() else None)
         return health
 
     def _may_stand_by(self, lease: LeaseThread) -> bool:

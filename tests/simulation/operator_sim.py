@@ -92,6 +92,8 @@ class Process:
         health_level: HealthLevel,
         namespaces: tuple[str, ...],
     ) -> None:
+        self.elected = asyncio.Event()
+        """Until then it stands by."""
         self.connection = api.connect(f"operator-{number}")
         metrics = Metrics(CollectorRegistry())
 
@@ -111,6 +113,7 @@ class Process:
                 metrics=metrics,
                 compute=compute,
                 workers=8,
+                repair_seconds=180.0,
                 record=on_record,
                 health_level=health_level,
                 namespaces=namespaces,
@@ -120,7 +123,12 @@ class Process:
         self._stop = asyncio.Event()
         self._feeds = [self._feed(client, kind, resource, number) for kind, resource in OURS.items()]
         self._tasks = [asyncio.create_task(each.run()) for each in self._feeds]
-        self.work = asyncio.create_task(self.app.run(self._stop))
+        self._follows = asyncio.create_task(self.app.follow())
+        self.work = asyncio.create_task(self._lead())
+
+    async def _lead(self) -> None:
+        await self.elected.wait()
+        await self.app.run(self._stop)
 
     async def silence_kopf(self) -> None:
         """Nothing of our kinds is told any more, but by what the operator reads itself."""
@@ -140,9 +148,10 @@ class Process:
         await self._end()
 
     async def _end(self) -> None:
-        for task in (self.work, *self._tasks):
+        tasks = (self.work, self._follows, *self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(self.work, *self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _feed(self, client: ClusterClient, kind: str, resource: Resource, number: int) -> Informer:
         sight = self.app.sight if resource.namespaced else None
@@ -232,11 +241,18 @@ class Simulation:
         return self.processes[-1]
 
     async def start(self) -> None:
-        """Start a new operator process."""
+        """Start a new operator process, which leads at once."""
+        self.elect(self.standby())
+
+    def standby(self) -> Process:
+        """A process that is not elected yet."""
         number = len(self.processes) + 1
-        self.processes.append(
-            Process(self.api, number, self.clock, self.records.append, self.health_level, self.namespaces)
-        )
+        return Process(self.api, number, self.clock, self.records.append, self.health_level, self.namespaces)
+
+    def elect(self, process: Process) -> None:
+        """It leads from now on."""
+        self.processes.append(process)
+        process.elected.set()
 
     async def restart(self) -> None:
         """Kill the operator and start another."""
@@ -398,7 +414,7 @@ class Simulation:
             await asyncio.sleep(0.5)
             app = self.process.app
             known = app.world.get(key)
-            if not app.synced or not isinstance(known, InferenceService):
+            if not app.read.is_set() or not isinstance(known, InferenceService):
                 continue
             same: Object = {"inputs": [], "outputs": []}
             contracts = {each.digest: self.contracts.get(each.digest, same) for each in known.status.admission}

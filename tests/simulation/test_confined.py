@@ -106,7 +106,7 @@ async def test_jobs_of_a_namespace_in_sight_that_may_not_be_read_yet_are_read_as
     async with Simulation(namespaces=("team", OTHER)) as sim:
         everything, jobs = refuse(sim), refuse(sim, TRAINING_JOBS)
         sim.create(b.a_namespace(OTHER), other("b"))
-        await sim.until(lambda: sim.process.app.synced, 60)
+        await sim.until(sim.process.app.read.is_set, 60)
         await sim.process.silence_kopf()
         sim.api.faults.script.remove(everything)
         await sim.until(lambda: sim.process.app.sight.whole(OTHER), 60)

@@ -34,7 +34,7 @@ async def test_a_crash_after_every_third_write_changes_nothing_in_the_end(journe
         for number in range(3, count, 3):
             sim.api.faults.crash_after_write(number)
         await JOURNEYS[journey](sim)
-        assert len(sim.processes) > 8
+        assert len(sim.processes) > 4, "it crashed some times"
         assert end_state(sim) == expected
 
 

@@ -369,7 +369,7 @@ async def test_a_job_that_is_made_anew_in_the_midst_of_its_creation_starts_afres
                 sim.api.remove(TRAINING_JOBS, "team", "a")
                 sim.create(made)
 
-            await sim.until(lambda sim=sim: sim.process.app.synced, 10)  # type: ignore[misc]
+            await sim.until(lambda sim=sim: sim.process.app.read.is_set(), 10)  # type: ignore[misc]
             sim.api.faults.then_after_write(number, again)
             sim.create(made)
             await sim.until(sim.is_("Running", "a"), 120)

@@ -59,7 +59,7 @@ async def test_progress_is_written_at_most_once_in_thirty_seconds() -> None:
 
 async def test_the_reasons_of_many_waiting_jobs_are_written_at_a_bounded_rate() -> None:
     async with Simulation(nodes=1, gpus=1) as sim:
-        await sim.until(lambda: sim.process.app.synced, 10)
+        await sim.until(sim.process.app.read.is_set, 10)
         sim.create(*(b.training_job(f"j{number}") for number in range(200)))
         await sim.rest(30)
         assert all(sim.status(f"j{number}")["reason"] for number in range(200))

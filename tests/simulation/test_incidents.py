@@ -171,7 +171,7 @@ async def test_what_struck_a_job_is_remembered_when_it_is_gone_and_by_the_next_o
         await sim.until(sim.process.app.incidents.all, 10)
         await sim.rest(310)
         await sim.restart()
-        await sim.until(lambda: sim.process.app.synced, 20)
+        await sim.until(sim.process.app.read.is_set, 20)
         await sim.rest(1)
         (found,) = sim.process.app.incidents.all()
         assert (found.uid, found.job, found.cause, found.outcome) == (uid, "a", "UserError", "Deleted")

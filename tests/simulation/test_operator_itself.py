@@ -20,7 +20,7 @@ pytestmark = pytest.mark.looptime
 async def test_a_clock_that_jumps_back_changes_nothing_in_the_end(journey: str) -> None:
     expected, _ = await undisturbed(journey)
     async with Simulation() as sim:
-        await sim.until(lambda: sim.process.app.synced, 10)
+        await sim.until(sim.process.app.read.is_set, 10)
         life = asyncio.create_task(JOURNEYS[journey](sim))
         await asyncio.sleep(4)
         sim.clock.off = timedelta(hours=-1)
@@ -40,7 +40,7 @@ async def test_a_clock_that_differs_from_the_api_servers_undoes_no_start_and_tel
     """Pods then come from the future, or have waited for minutes when they are made."""
     async with Simulation(nodes=2, gpus=4) as sim:
         sim.clock.off = timedelta(hours=hours)
-        await sim.until(lambda: sim.process.app.synced, 10)
+        await sim.until(sim.process.app.read.is_set, 10)
         sim.create(b.training_job("fails", b.runs(5, 1), b.max_restarts(2)), b.training_job("gang", b.workers(2)))
         sim.create(b.inference_service("s"), b.training_job("ends", b.runs(30)))
         await sim.until(lambda: sim.phase("fails") == "Failed" and sim.served("s")["phase"] == "Ready", 120)
@@ -149,7 +149,7 @@ async def test_with_more_than_a_thousand_jobs_what_fits_runs_and_a_killed_operat
         assert events < 3 * len(names)
         asked, killed = len(sim.api.requests), CLOCK.monotonic()
         await sim.restart()
-        await sim.until(lambda: sim.process.app.synced, 30)
+        await sim.until(sim.process.app.read.is_set, 30)
         pages = [each for each in sim.api.requests[asked:] if each.verb == "list"]
         assert max(int(each.query["limit"]) for each in pages) <= 500
         assert len([each for each in pages if each.resource == TRAINING_JOBS]) >= 3

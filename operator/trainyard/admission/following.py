@@ -1,6 +1,7 @@
 """Who looks again when an object changed: the objects that it concerns, the scheduler when something may start now, and whoever counts.
 
-Every change that a cache hears of comes through here, thousands in a moment at times: what cannot matter is found out first.
+Every change that a cache hears of comes through here, thousands in a moment at times: what cannot matter is found out first. A process
+that stands by keeps its picture of the cluster and tells nobody.
 """
 
 from collections.abc import Callable, Mapping
@@ -43,21 +44,23 @@ class Following:
     places: PlacesOnRecord
     has_queue: Callable[[str], None]
     """Hears of each queue."""
+    leads: Callable[[], bool]
 
     def of(self, kind: str) -> Change:
         """What to do at each change of an object of this kind."""
 
         def changed(old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
+            if kind == "Namespace" and old is not None and new is None and self.caches.sight.namespaces:
+                self.caches.forget(old["metadata"]["name"])
+            if not self.leads():
+                self._noticed(self.world.observe(kind, old, new))
+                return
             if kind == "TrainingJob" and old is not None and new is None:
                 self.history.deleted(old["metadata"])
             was = self.places.before(kind, old)
-            for key in self.world.observe(kind, old, new):
-                if key.kind in self.looks:
-                    self.looks[key.kind].noticed(key)
+            for key in self._noticed(self.world.observe(kind, old, new)):
                 # A pod changes several times in a moment: created, bound, started. One look is enough for all.
                 self.wake(key, _POD_SECONDS if kind == "Pod" and new is not None else 0.0)
-            if kind == "Namespace" and old is not None and new is None and self.caches.sight.namespaces:
-                self.caches.forget(old["metadata"]["name"])
             if kind == "Node" and node_gist(old) != node_gist(new):
                 self.wake(node_key((new or old or {})["metadata"]["name"]), 0.0)
             if was is not None:
@@ -70,11 +73,15 @@ class Following:
 
     def node_stands(self, beside: set[Key]) -> None:
         """A node stands otherwise than before: those beside it look, and so does the scheduler."""
-        for key in beside:
-            if key.kind in self.looks:
-                self.looks[key.kind].noticed(key)
+        for key in self._noticed(beside):
             self.wake(key, 0.0)
         self.poke()
+
+    def _noticed(self, keys: set[Key]) -> set[Key]:
+        for key in keys:
+            if key.kind in self.looks:
+                self.looks[key.kind].noticed(key)
+        return keys
 
     def _spread(self, kind: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
         thing = new or old or {}

@@ -40,6 +40,8 @@ _SHARE = 1.0
 """A cycle is followed by a pause of so many times its length, so that cycles take half of the time at most."""
 RECHECK_SECONDS = 15.0
 """A cycle runs this often even if nothing changed: avoided nodes are forgiven by time alone."""
+_RECHECK_SHARE = 100.0
+"""But after so many times its length at the soonest: a hundredth of the time is enough for nothing."""
 CYCLE_SECONDS = 0.5
 """A cycle decides for so long; whoever it did not come to is asked in the next one, which follows at once."""
 GO_ON_SECONDS = 1.0
@@ -74,6 +76,8 @@ class Scheduler:
         self._clock, self._compute, self._listener = clock, compute, listener
         self._follower = Follower(OPERATOR)
         self._observers, self._preempting = observers, preempting
+        self.ran = asyncio.Event()
+        """Once it has come to the end of a cycle."""
         self._poked = asyncio.Event()
         self._took = 0.0
 
@@ -85,7 +89,8 @@ class Scheduler:
         """Run cycles until cancelled."""
         while True:
             try:
-                async with asyncio.timeout(GO_ON_SECONDS if self._follower.engine.unasked else RECHECK_SECONDS):
+                recheck = max(RECHECK_SECONDS, _RECHECK_SHARE * self._took)
+                async with asyncio.timeout(GO_ON_SECONDS if self._follower.engine.unasked else recheck):
                     await self._poked.wait()
             except TimeoutError:
                 pass
@@ -99,6 +104,7 @@ class Scheduler:
                 # What it decided nobody heard of, and its engine would go on counting it.
                 self._follower = Follower(OPERATOR)
             self._took = self._clock.monotonic() - began
+            self.ran.set()
 
     async def cycle(self) -> list[Decision]:
         """One cycle: decide about everything that waits, and tell who should act."""

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 WRITES_ENDED = "trainyard.dev/writes-ended"
 """Annotation of a released Lease: nothing of its last holder can still be written, so nobody needs to wait."""
+_SOON = 0.1
+"""Seconds that are not worth a try of their own."""
 _EPOCH_START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -160,7 +162,13 @@ class LeaseElection:
             if wait is not None:
                 self._held, self._renewed_at = True, started
                 return wait
-            await asyncio.sleep(self.settings.retry_period)
+            await asyncio.sleep(self._pause())
+
+    def _pause(self) -> float:
+        """Until the next try: at the moment at which the Lease runs out, if that is sooner than usual."""
+        usual = self.settings.retry_period
+        left = self._seen_at + self._seen.duration - self._clock.monotonic() if self._seen is not None else usual
+        return min(usual, left) if left >= _SOON else usual
 
     async def _acquire(self) -> float | None:
         lease = await self._client.get(LEASES, self._namespace, self._name)

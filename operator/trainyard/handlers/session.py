@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import aiohttp
 import kopf
+import orjson
 from yarl import URL
 
 _NO_ANSWER = 0
@@ -70,7 +71,15 @@ def _opened(info: kopf.ConnectionInfo, trace: aiohttp.TraceConfig) -> aiohttp.Cl
         proxy=info.proxy_url,
         trust_env=info.trust_env,
         trace_configs=[trace],
+        response_class=_Response,
     )
+
+
+class _Response(aiohttp.ClientResponse):
+    """Reads JSON as the rest of this process does: a list of 10,000 jobs has 50 MB."""
+
+    async def json(self, *, encoding: str | None = None, loads: Any = orjson.loads, **options: Any) -> Any:  # noqa: ARG002
+        return loads(await self.read())
 
 
 def _trace(count: CallCounter) -> aiohttp.TraceConfig:

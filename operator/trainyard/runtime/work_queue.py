@@ -68,6 +68,8 @@ class WorkQueue(Generic[K]):
         self._observer = observer
         self._ready: dict[K, float] = {}
         """Waiting keys in order of arrival, with the time they became due."""
+        self._later: dict[K, float] = {}
+        """Those of a backlog: served while nobody else waits."""
         self._busy: set[K] = set()
         self._dirty: dict[K, float] = {}
         self._timers: dict[K, _Timer] = {}
@@ -78,7 +80,7 @@ class WorkQueue(Generic[K]):
     def waiting(self) -> Iterator[tuple[K, float]]:
         """Keys that are due and wait for a worker, and for how many seconds they have been."""
         now = self._clock.monotonic()
-        for key, due in (*self._ready.items(), *self._dirty.items()):
+        for key, due in (*self._ready.items(), *self._later.items(), *self._dirty.items()):
             yield key, now - due
 
     def add(self, key: K) -> None:
@@ -86,7 +88,13 @@ class WorkQueue(Generic[K]):
         if key in self._busy:
             self._dirty.setdefault(key, self._clock.monotonic())
         elif key not in self._ready:
-            self._ready[key] = self._clock.monotonic()
+            self._ready[key] = self._later.pop(key, self._clock.monotonic())
+            self._wake_one()
+
+    def add_later(self, key: K) -> None:
+        """Make the key due once nobody else waits: one of thousands that a process finds when it begins. `add` moves it forward."""
+        if key not in self._busy and key not in self._ready and key not in self._later:
+            self._later[key] = self._clock.monotonic()
             self._wake_one()
 
     def add_after(self, key: K, seconds: float) -> None:
@@ -106,6 +114,7 @@ class WorkQueue(Generic[K]):
     def forget(self, key: K) -> None:
         """Drop what is known of a key that is gone: its wait, its timer and its failures. Work in hand goes on."""
         self._ready.pop(key, None)
+        self._later.pop(key, None)
         self._dirty.pop(key, None)
         self._failed.pop(key, None)
         timer = self._timers.pop(key, None)
@@ -141,14 +150,15 @@ class WorkQueue(Generic[K]):
             await self._serve(key, waited, reconcile, limit)
 
     async def _take(self) -> tuple[K, float] | None:
-        while not self._ready and not self._stopping:
+        while not self._ready and not self._later and not self._stopping:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._idle.append(turn)
             await turn
         if self._stopping:
             return None
-        key = next(iter(self._ready))
-        due = self._ready.pop(key)
+        waiting = self._ready or self._later
+        key = next(iter(waiting))
+        due = waiting.pop(key)
         self._busy.add(key)
         return key, self._clock.monotonic() - due
 

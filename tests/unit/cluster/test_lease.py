@@ -285,7 +285,7 @@ async def test_of_many_candidates_never_two_lead_whatever_the_network_does() -> 
             assert epochs.setdefault(candidates[name].election.epoch, name) == name, "an epoch belongs to one leader"
         name = random.choice("abc")
         candidates[name].connection.partitioned = random.random() < 0.3
-        if random.random() < 0.3:
+        if random.random() < 0.2:  # more of them pile up: somebody who writes again loses the next answer, too
             api.faults.lose(renewals(random.choice("abc")))
         for name, candidate in list(candidates.items()):
             if candidate.task.done():

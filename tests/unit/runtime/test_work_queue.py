@@ -64,6 +64,21 @@ class Recorder:
         return [at for _, at in self.seen]
 
 
+async def test_a_backlog_waits_for_everybody_else_and_who_is_added_anew_is_no_part_of_it() -> None:
+    queue, seen = queue_of(), Recorder()
+    for number in range(4):
+        queue.add_later(f"old-{number}")
+    async with running(queue, seen, workers=1):
+        await asyncio.sleep(0.5)  # the first is worked on
+        queue.add("new")
+        queue.add("old-3")
+        queue.add_later("new")
+        assert sorted(key for key, _ in queue.waiting()) == ["new", "old-1", "old-2", "old-3"]
+        queue.forget("old-2")
+        await asyncio.sleep(6)
+    assert seen.keys() == ["old-0", "new", "old-3", "old-1"]
+
+
 async def test_a_key_that_waits_is_not_queued_twice() -> None:
     queue, recorder = queue_of(), Recorder()
     for _ in range(5):
