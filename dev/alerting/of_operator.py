@@ -78,10 +78,10 @@ _EYES = (
         expr="max by (resource) (trainyard_watch_last_activity_age_seconds) > 600",
         after="5m",
         summary="Nothing was heard of {{ $labels.resource }} for {{ $value | humanizeDuration }}",
-        description="The operator has heard nothing of this kind from the API server for ten minutes, not even a bookmark or the complete list that comes each operator.repairSeconds (180 s).",
+        description="The operator has heard nothing of this kind from the API server for ten minutes, not even a bookmark or the complete list that comes each operator.repairSeconds (300 s; of what is not Trainyard's own, every second time).",
         impact="The operator decides on an old picture: pods that ended or nodes that came back may not be known to it.",
         diagnosis=(_LOGS, _API_SERVER, "kubectl get apiservices"),
-        remedy="If the API server is well, restart the operator: kubectl rollout restart deployment -n trainyard-system -l app.kubernetes.io/component=operator. With operator.repairSeconds above 600 this alert is wrong for Trainyard's own kinds in a quiet cluster.",
+        remedy="If the API server is well, restart the operator: kubectl rollout restart deployment -n trainyard-system -l app.kubernetes.io/component=operator. With operator.repairSeconds above 600 (300, of other kinds) this alert is wrong for Trainyard's own kinds in a quiet cluster.",
     ),
     Alert(
         name="TrainyardCacheNotFilled",

@@ -55,7 +55,7 @@ class Config(BaseSettings):
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
     workers: int = Field(default=32, ge=1, le=1024, description="Objects that are reconciled at a time.")
     repair_seconds: float = Field(
-        default=180.0, gt=0, description="Time between complete lists that repair the caches."
+        default=300.0, gt=0, description="Time between complete lists that repair the caches."
     )
     audit_file: Path | None = Field(
         default=None, description="File that every record of the audit trail is appended to, besides the log."

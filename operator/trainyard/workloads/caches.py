@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterator
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -81,10 +82,14 @@ class Caches:
             await cache.repair(self._client)
 
     async def repair_now_and_then(self, seconds: float) -> None:
-        """All: a watch may leave out an event without ever losing its place. One after the other, since each holds a whole list."""
-        while True:
+        """Ours, and every second time all: a watch may leave out an event without ever losing its place, kopf's more than that.
+
+        One after the other, since each holds a page of a list.
+        """
+        for turn in count(1):
             await asyncio.sleep(seconds)
-            for compare in (self.repair, *(informer.relist for informer in self.informers.values())):
+            others = self.informers.values() if turn % 2 == 0 else ()
+            for compare in (self.repair, *(informer.relist for informer in others)):
                 try:
                     await compare()
                 except Exception:
