@@ -13,7 +13,7 @@ from trainyard.api.meta import Model, PreciseTime, Word, list_map
 class Run(Model):
     """Pods that follow each other in rank order on one node."""
 
-    node: str = Field(default="", max_length=253, description="Name of the node without the common prefix.")
+    node: Word = Field(default="", max_length=253, description="Name of the node without the common prefix.")
     count: int = Field(ge=1, description="How many pods.")
 
 
@@ -21,7 +21,7 @@ class RoleAssignment(Model):
     """Nodes of one role's pods, in rank order."""
 
     name: Word = Field(max_length=63, description="The role, e.g. worker.")
-    prefix: str = Field(default="", max_length=253, description="What the names of all nodes below begin with.")
+    prefix: Word = Field(default="", max_length=253, description="What the names of all nodes below begin with.")
     runs: list[Run] = Field(max_length=8192, description="Nodes with the number of consecutive ranks on each.")
 
     def nodes(self) -> list[str]:

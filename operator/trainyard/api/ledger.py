@@ -3,13 +3,14 @@
 It stores transitions: a closed total for each category, and since when the current one lasts. Readers add the open interval.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
 
 from pydantic import Field
 
 from trainyard.api.energy import NOTHING, Draw, EnergySpent
-from trainyard.api.meta import Model, PreciseTime, Shared, list_map
+from trainyard.api.meta import Figure, Model, PreciseTime, Word, list_map
 
 MAX_CAUSES = 16
 MAX_MARKS = 6
@@ -37,39 +38,39 @@ COMPUTING = frozenset({Category.PRODUCTIVE, Category.LOST_WORK, Category.HANG})
 """In which GPUs are taken to draw what they draw under load. Processes that hang mostly spin."""
 
 
-class AttemptSeconds(Shared):
+class AttemptSeconds(Model):
     """Seconds of an attempt from the start of its containers on."""
 
-    starting: float = Field(default=0, description="Containers ran and no step was made: imports, rendezvous.")
-    loading: float = Field(default=0, description="Data or a checkpoint was read before the first step.")
-    productive: float = Field(default=0, description="Steps were made, or the model was evaluated.")
-    saving: float = Field(default=0, description="A checkpoint was written, and nothing else done.")
-    data_wait: float = Field(default=0, description="A step waited for data.")
-    hang: float = Field(default=0, description="No step was made for far too long.")
+    starting: Figure = Field(default=0, description="Containers ran and no step was made: imports, rendezvous.")
+    loading: Figure = Field(default=0, description="Data or a checkpoint was read before the first step.")
+    productive: Figure = Field(default=0, description="Steps were made, or the model was evaluated.")
+    saving: Figure = Field(default=0, description="A checkpoint was written, and nothing else done.")
+    data_wait: Figure = Field(default=0, description="A step waited for data.")
+    hang: Figure = Field(default=0, description="No step was made for far too long.")
 
 
 class Seconds(AttemptSeconds):
     """Seconds by category."""
 
-    queued: float = Field(default=0, description="Waited for a place.")
-    provisioning: float = Field(default=0, description="Had a place; pods were created and bound.")
-    pulling: float = Field(default=0, description="All pods were bound; volumes and images were fetched.")
-    lost_work: float = Field(default=0, description="Steps were made that a restart had to make again.")
-    recovering: float = Field(
+    queued: Figure = Field(default=0, description="Waited for a place.")
+    provisioning: Figure = Field(default=0, description="Had a place; pods were created and bound.")
+    pulling: Figure = Field(default=0, description="All pods were bound; volumes and images were fetched.")
+    lost_work: Figure = Field(default=0, description="Steps were made that a restart had to make again.")
+    recovering: Figure = Field(
         default=0, description="From the end of an attempt by a failure to the first step after it."
     )
-    suspended: float = Field(default=0, description="Stopped by spec.suspend or a budget that was used up.")
+    suspended: Figure = Field(default=0, description="Stopped by spec.suspend or a budget that was used up.")
 
 
 class SpentFor(Model):
     """What one cause took."""
 
-    cause: str = Field(
+    cause: Word = Field(
         max_length=128,
         description="Class of a failure, reason of a wait, PodsStarting, or Saving, DataWait, Hang. Other sums up the smallest.",
     )
-    seconds: float = Field(default=0, description="Time that was not productive for it.")
-    gpu_hours: float = Field(default=0, description="GPU-hours that the job held in that time.")
+    seconds: Figure = Field(default=0, description="Time that was not productive for it.")
+    gpu_hours: Figure = Field(default=0, description="GPU-hours that the job held in that time.")
 
 
 class Spent(Model):
@@ -94,7 +95,7 @@ class OwnSeconds(AttemptSeconds):
     attempt: int = Field(description="The attempt.")
     round: int = Field(default=1, description="Which start of the program in its pods.")
     stepped: bool = Field(default=False, description="Whether that start is known to have made a step.")
-    joules: float = Field(default=0, description="Energy that its trainer measured since that start.")
+    joules: Figure = Field(default=0, description="Energy that its trainer measured since that start.")
 
 
 class Mark(Model):
@@ -112,22 +113,22 @@ class Ledger(Model):
     current: Category | None = Field(
         default=None, description="What time is spent on from `since` on; nothing once the job is over."
     )
-    cause: str = Field(default="", max_length=128, description="Why it is not productive, if it is not.")
+    cause: Word = Field(default="", max_length=128, description="Why it is not productive, if it is not.")
     since: PreciseTime = Field(description="Until when all is counted in: the end of the seconds below.")
     seconds: Seconds = Field(default_factory=Seconds.plain, description="Seconds by category, until `since`.")
-    gpu_hours: float = Field(
+    gpu_hours: Figure = Field(
         default=0,
         description="GPU-hours until `since`: the GPUs held, times the time for which they were, whatever it was spent on.",
     )
-    estimated_joules: float = Field(
+    estimated_joules: Figure = Field(
         default=0,
         description="Energy until `since`, estimated: time for which the place was held, by wattsPerUnit of the flavor while it computed and by idleWattsPerUnit else.",
     )
-    measured_joules: float = Field(
+    measured_joules: Figure = Field(
         default=0,
         description="Energy that its trainers measured, by the GPUs' own counters, while they ran. It is no part of the estimate, and less of the time.",
     )
-    cost: float = Field(
+    cost: Figure = Field(
         default=0,
         description="Price until `since` of the time for which the place was held, by pricePerHour of the flavor.",
     )
@@ -138,7 +139,7 @@ class Ledger(Model):
         json_schema_extra=list_map("cause"),
     )
     attempt: OwnSeconds | None = Field(default=None, description="The part of the current attempt.")
-    ended: str = Field(
+    ended: Word = Field(
         default="",
         max_length=128,
         description="Why the attempt before ended, until the first step after it shows which steps are made again.",
@@ -157,9 +158,23 @@ class Ledger(Model):
             found[self.current.value] += (now - self.since).total_seconds()
         return found
 
+    def open_seconds(self, now: datetime) -> float:
+        """How long the open interval has lasted."""
+        return max(0.0, (now - self.since).total_seconds()) if self.current is not None else 0.0
+
+    def held(self, now: datetime, gpus: float) -> float:
+        """GPU-hours until now. gpus: what the job holds now."""
+        return self.gpu_hours + self.open_seconds(now) * gpus / _HOUR
+
+    def wasted(self, now: datetime, gpus: float) -> Iterator[tuple[str, float]]:
+        """Causes, and GPU-hours of them that were not productive until now; a cause may come twice."""
+        yield from ((each.cause, each.gpu_hours) for each in self.causes)
+        if self.current is not Category.PRODUCTIVE and (since := self.open_seconds(now)):
+            yield self.cause, since * gpus / _HOUR
+
     def energy(self, now: datetime, draw: Draw = NOTHING) -> EnergySpent | None:
         """What the place drew and cost until now. draw: what the job draws now. None where nobody stated power or price."""
-        since = max(0.0, (now - self.since).total_seconds()) if self.current is not None else 0.0
+        since = self.open_seconds(now)
         joules = self.estimated_joules + draw.joules(since, busy=self.current in COMPUTING)
         cost = self.cost + draw.cost(since)
         if not (joules or cost or self.measured_joules):
@@ -169,8 +184,7 @@ class Ledger(Model):
     def spent(self, now: datetime, gpus: float, draw: Draw = NOTHING) -> Spent:
         """All of it. gpus, draw: what the job holds and draws now."""
         seconds = {name: each for name, each in self.until(now).items() if each > 0}
-        since = max(0.0, (now - self.since).total_seconds()) if self.current is not None else 0.0
-        held = self.gpu_hours + since * gpus / _HOUR
+        since, held = self.open_seconds(now), self.held(now, gpus)
         causes = {each.cause: each for each in self.causes}
         if since and self.current is not Category.PRODUCTIVE:
             known = causes.get(self.cause, SpentFor(cause=self.cause))

@@ -1,8 +1,7 @@
 """What every kind shares: the base model, metadata, conditions, and field types with their Kubernetes schemas."""
 
-import sys
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import blake2b
 from typing import Annotated, Any, Literal, Self, cast
 from weakref import WeakValueDictionary
@@ -36,6 +35,12 @@ class Model(BaseModel):
         given = self.__pydantic_fields_set__
         object.__setattr__(self, "__pydantic_fields_set__", _GIVEN.setdefault(frozenset(given), given))
 
+    @classmethod
+    @cache
+    def plain(cls) -> Self:
+        """The one of which nothing is said: a default that all have in common."""
+        return cls()
+
 
 class Shared(Model):
     """One that many objects have alike, such as what restarts they allow: equal ones take memory and are validated once.
@@ -56,12 +61,6 @@ class Shared(Model):
         if found is None:
             found = info.context[said] = handler(value)
         return cast("Self", found)
-
-    @classmethod
-    @cache
-    def plain(cls) -> Self:
-        """The one of which nothing is said: a default that all have in common."""
-        return cls()
 
 
 class Pool(WeakValueDictionary[bytes, Model]):
@@ -142,8 +141,16 @@ LABEL_KEY = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61
 Opaque = Annotated[dict[str, Any], WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True})]
 """An object whose fields are checked elsewhere: by the API server's dry run, or by the trainer."""
 
+
+@lru_cache(4096)
+def moment(time: datetime) -> datetime:
+    """The same moment, one object for all who tell of it. pydantic gives each a time zone of its own."""
+    return time.astimezone(UTC)
+
+
 Time = Annotated[
     datetime,
+    AfterValidator(moment),
     PlainSerializer(lambda time: time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
@@ -151,14 +158,24 @@ Time = Annotated[
 
 PreciseTime = Annotated[
     datetime,
+    AfterValidator(moment),
     PlainSerializer(lambda time: time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"), when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 """A point in time with microseconds, for what people measure."""
 
 
-Word = Annotated[str, AfterValidator(sys.intern)]
+@lru_cache(1 << 14)
+def word(text: str) -> str:
+    """The same text, one object for all who say it; of those that were said last."""
+    return text
+
+
+Word = Annotated[str, AfterValidator(word)]
 """A string that thousands of objects have alike, such as a namespace or a reason: kept once."""
+
+Figure = Annotated[float, AfterValidator(lambda number: number or 0.0)]
+"""A number that is 0 in most objects: all have the same 0."""
 
 
 class OwnerReference(Model):
@@ -178,8 +195,8 @@ class ObjectMeta(Model):
     uid: str = ""
     generation: int = 0
     resource_version: str = ""
-    creation_timestamp: datetime | None = None
-    deletion_timestamp: datetime | None = None
+    creation_timestamp: Time | None = None
+    deletion_timestamp: Time | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
 

@@ -11,7 +11,7 @@ from trainyard.api.failure import Failure
 from trainyard.api.forecast import Remedy, StartEstimate
 from trainyard.api.incident import MAX_INCIDENTS, Incident
 from trainyard.api.ledger import Ledger
-from trainyard.api.meta import Conditions, Model, ObjectMeta, PreciseTime, Shared, Time, list_map, rules
+from trainyard.api.meta import Conditions, Model, ObjectMeta, PreciseTime, Shared, Time, Word, list_map, rules
 from trainyard.api.names import API_VERSION, GPU, MAX_HOSTNAME, MAX_NAME, SPARE, WORKER
 from trainyard.api.preemption import Nomination, Preemption
 from trainyard.api.quantity import parse
@@ -122,11 +122,11 @@ class TrainingJobStatus(Model):
     """What the operator knows of the job."""
 
     observed_generation: int = Field(default=0, description="Generation of the spec that this status describes.")
-    phase: str = Field(
+    phase: Word = Field(
         default="",
         description="Summary of the conditions for people: Pending, Admitted, Running, Restarting, Suspending, Suspended, Complete, Failed.",
     )
-    reason: str = Field(
+    reason: Word = Field(
         default="", description="Why the job waits or how it ended, in one word; the condition's message says more."
     )
     conditions: Conditions = ()

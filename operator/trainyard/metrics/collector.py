@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
+from typing import TypeVar
 
 from prometheus_client.metrics_core import Metric as Family
 
@@ -22,10 +23,12 @@ from trainyard.metrics.of_training_jobs import training_job_samples
 from trainyard.metrics.picture import Picture
 from trainyard.metrics.sample import CAP, Sample, families
 from trainyard.runtime.clock import Clock
+from trainyard.scheduling.snapshot import Workload
 from trainyard.training.observed import Report
 from trainyard.workloads.world import World
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _PATIENCE_SECONDS = 8.0
 """A scrape waits this long for a busy event loop; Prometheus itself gives up after ten."""
@@ -52,12 +55,14 @@ class WorldCollector:
         reports: Reports = lambda _uid: None,
         vitals: Vitals | None = None,
         views: Views = dict,
+        workloads: Callable[[], Iterable[Workload]] = tuple,
         cap: int = CAP,
     ) -> None:
-        """caches: all of them, by resource; ours: those of our kinds, by kind."""
+        """caches: all of them, by resource; ours: those of our kinds, by kind; workloads: what has or wants a place."""
         self._world, self._clock, self._leader, self._pod = world, clock, leader, pod
         self._backlog, self._caches, self._ours = backlog, caches or {}, ours or {}
         self._events, self._reports, self._vitals, self._views, self._cap = events, reports, vitals, views, cap
+        self._workloads = workloads
         self._loop = _running_loop()
 
     def describe(self) -> list[Family]:
@@ -66,11 +71,9 @@ class WorldCollector:
 
     def collect(self) -> Iterator[Family]:
         """All families that have a series. May be called in a thread: the world is then copied in its event loop."""
-        loop = self._loop
-        if loop is None or loop is _running_loop():
-            picture = self._look()
-        else:
-            picture = asyncio.run_coroutine_threadsafe(self._look_there(), loop).result(_PATIENCE_SECONDS)
+        if not self._leader():  # a standby knows as much, and would tell everything twice
+            return families(self._in_its_loop(self._operator), self._cap)
+        picture = self._in_its_loop(self._look)
         parts = (
             iter(picture.operator),
             unobserved_samples(picture),
@@ -83,8 +86,15 @@ class WorldCollector:
         )
         return families(chain.from_iterable(_guarded(part) for part in parts), self._cap)
 
-    async def _look_there(self) -> Picture:
-        return self._look()
+    def _in_its_loop(self, look: Callable[[], T]) -> T:
+        loop = self._loop
+        if loop is None or loop is _running_loop():
+            return look()
+
+        async def there() -> T:
+            return look()
+
+        return asyncio.run_coroutine_threadsafe(there(), loop).result(_PATIENCE_SECONDS)
 
     def _look(self) -> Picture:
         world, now = self._world, self._clock.now()
@@ -99,7 +109,7 @@ class WorldCollector:
             reports={job.metadata.uid: report for job in jobs if (report := self._reports(job.metadata.uid))},
             queues={each.metadata.name: each.status for each in world.of_kind("Queue") if isinstance(each, Queue)},
             stored={kind: tuple(cache.store.values()) for kind, cache in self._ours.items()},
-            snapshot=world.snapshot(()),
+            snapshot=world.snapshot(self._workloads()),
             operator=self._operator(),
         )
 

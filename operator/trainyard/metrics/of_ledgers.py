@@ -50,13 +50,10 @@ class _Total:
 
     def add(self, job: TrainingJob, now: datetime) -> None:
         """Its time until now, the open interval of the ledger included."""
-        spent = opened(job, now).spent(now, job.held_gpus())
-        for category, seconds in spent.seconds.items():
+        ledger, gpus = opened(job, now), job.held_gpus()
+        for category, seconds in ledger.until(now).items():
             self.seconds[category] += seconds
-        self.held += spent.gpu_hours * _HOUR
-        for each in spent.causes:
-            self._waste(each.cause, each.gpu_hours * _HOUR)
-
-    def _waste(self, cause: str, gpu_seconds: float) -> None:
-        if gpu_seconds > 0:
-            self.wasted[cause if cause in _CAUSES else OTHER] += gpu_seconds
+        self.held += ledger.held(now, gpus) * _HOUR
+        for cause, gpu_hours in ledger.wasted(now, gpus):
+            if gpu_hours > 0:
+                self.wasted[cause if cause in _CAUSES else OTHER] += gpu_hours * _HOUR

@@ -2,24 +2,19 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from trainyard.api.inference_service import InferenceService
 from trainyard.api.queue import QueueSpec
 from trainyard.api.reasons import ConditionType, Waiting
 from trainyard.api.training_job import TrainingJob, TrainingJobStatus
-from trainyard.inference.observed import Observed as ServiceObserved
-from trainyard.inference.workload import workloads as service_workloads
 from trainyard.metrics import definitions as d
 from trainyard.metrics.picture import Picture
 from trainyard.metrics.sample import Sample
 from trainyard.scheduling import accounts, quota
 from trainyard.scheduling.resources import parse
-from trainyard.scheduling.snapshot import Workload
-from trainyard.training.observed import Observed as JobObserved
-from trainyard.training.workload import workload as job_workload
 from trainyard.workloads import conditions
+from trainyard.workloads.keys import Key
 
 UNKNOWN_QUEUE = "(unknown)"
 """Stands for every queue that jobs name and that is not there: any user can make up names."""
@@ -32,9 +27,8 @@ Owner = TrainingJob | InferenceService
 
 def queue_samples(picture: Picture) -> Iterator[Sample]:
     """All series of all queues."""
-    all_of_them = list(workloads(picture))
-    held = tuple(each for each, _ in all_of_them if each.admission)
-    snapshot = replace(picture.snapshot, workloads=held)
+    snapshot = picture.snapshot
+    held = [each for each in snapshot.workloads if each.admission]
     tree = quota.held(snapshot)
     for name, queue in snapshot.queues.items():
         for flavor in queue.flavors if name in tree else ():
@@ -51,8 +45,17 @@ def queue_samples(picture: Picture) -> Iterator[Sample]:
     admitted = Counter(each.queue for each in held)
     for name in snapshot.queues:
         yield Sample(d.ADMITTED, (name,), admitted[name])
-    waiting = [(each.queue, owner) for each, owner in all_of_them if not each.admission]
-    yield from _pending(waiting, set(snapshot.queues), picture.now)
+    yield from _pending(_waiting(picture), set(snapshot.queues), picture.now)
+
+
+def _waiting(picture: Picture) -> Iterator[tuple[str, Owner]]:
+    """Queues that something wants a place in, and whose it is."""
+    everybody: Iterable[Owner] = (*picture.jobs, *picture.services)
+    owners = {Key(each.kind, each.metadata.namespace, each.metadata.name): each for each in everybody}
+    for workload in picture.snapshot.workloads:
+        owner = owners.get(Key(workload.key.kind, workload.key.namespace, workload.key.name))
+        if owner is not None and not workload.admission:
+            yield workload.queue, owner
 
 
 def _budget(name: str, queue: QueueSpec, picture: Picture) -> Iterator[Sample]:
@@ -75,18 +78,6 @@ def _pending(waiting: Iterable[tuple[str, Owner]], queues: set[str], now: dateti
         for reason in Waiting:
             yield Sample(d.PENDING, (name, reason.value), reasons[reason.value])
         yield Sample(d.OLDEST_PENDING, (name,), oldest[name])
-
-
-def workloads(picture: Picture) -> Iterator[tuple[Workload, Owner]]:
-    """What holds or wants a place, as the scheduler is told, and whose it is."""
-    jobs = {(job.metadata.namespace, job.metadata.name): job for job in picture.jobs}
-    for job in picture.jobs:
-        if found := job_workload(JobObserved(job), picture.now):
-            yield found, job
-    for service in picture.services:
-        source = jobs.get((service.metadata.namespace, service.spec.model.training_job or ""))
-        for each in service_workloads(ServiceObserved(service, source=source), picture.now):
-            yield each, service
 
 
 def _reason(owner: Owner) -> str:

@@ -37,8 +37,7 @@ def _life(name: tuple[str, str], job: TrainingJob) -> Iterator[Sample]:
     model = spec.model.name if spec.model else (spec.entrypoint.image if spec.entrypoint else "") or "custom"
     dataset = spec.dataset.name if spec.dataset else ""
     yield Sample(d.JOB_INFO, (*name, job.metadata.uid, spec.queue, flavor, model[:_LONGEST], dataset), 1)
-    for phase in d.PHASES:
-        yield Sample(d.JOB_PHASE, (*name, phase), float(phase == (status.phase or "Pending")))
+    yield Sample(d.JOB_PHASE, (*name, status.phase or "Pending"), 1)
     yield Sample(d.JOB_GPUS, name, job.gpus())
     yield Sample(d.JOB_RESTARTS, (*name, "failure"), status.restarts - status.disruptions)
     yield Sample(d.JOB_RESTARTS, (*name, "disruption"), status.disruptions)
@@ -60,7 +59,7 @@ def _budget(name: tuple[str, str], job: TrainingJob, now: datetime) -> Iterator[
 
 
 def _workers(name: tuple[str, str], job: TrainingJob, pods: tuple[PodState, ...]) -> Iterator[Sample]:
-    """Pods as they are now; of those that are gone the status knows how many succeeded."""
+    """Pods as they are now; of those that are gone the status knows how many succeeded. What is 0 says something while the job has a place."""
     current = [pod for pod in pods if pod.attempt == job.status.attempt]
     counts = {
         "desired": job.spec.pods(),
@@ -69,8 +68,10 @@ def _workers(name: tuple[str, str], job: TrainingJob, pods: tuple[PodState, ...]
         "succeeded": sum(pod.phase == "Succeeded" for pod in current) if current else job.status.workers.succeeded,
         "failed": sum(pod.phase == "Failed" for pod in current),
     }
+    placed = job.status.admission is not None and job.status.completion_time is None
     for state, count in counts.items():
-        yield Sample(d.JOB_WORKERS, (*name, state), count)
+        if count or placed:
+            yield Sample(d.JOB_WORKERS, (*name, state), count)
 
 
 def _progress(name: tuple[str, str], job: TrainingJob, report: Report | None, now: datetime) -> Iterator[Sample]:

@@ -35,5 +35,4 @@ class Picture:
     stored: Mapping[str, tuple[Object, ...]]
     """Objects of our kinds as the API server has them, those that cannot be read included, by kind."""
     snapshot: Snapshot
-    """Without workloads."""
     operator: tuple[Sample, ...]

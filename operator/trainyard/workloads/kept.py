@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import Any
 
+from trainyard.api.meta import word
 from trainyard.api.names import RESTORING
 from trainyard.nodes.care import NOTES
 
@@ -20,7 +21,9 @@ def identity(obj: Mapping[str, Any]) -> Object:
     """Which object it is, and which state of it: enough to write to it, and to post an event on it."""
     metadata = obj["metadata"]
     kept = {name: metadata[name] for name in _IDENTITY if name in metadata}
-    return {"apiVersion": obj.get("apiVersion", ""), "kind": obj.get("kind", ""), "metadata": kept}
+    if "namespace" in kept:
+        kept["namespace"] = word(kept["namespace"])
+    return {"apiVersion": word(obj.get("apiVersion", "")), "kind": word(obj.get("kind", "")), "metadata": kept}
 
 
 def of_workload(obj: Object) -> Object:
@@ -36,7 +39,10 @@ def of_workload(obj: Object) -> Object:
 def of_child(child: Object) -> Object:
     """Also whose it is."""
     kept, metadata = identity(child), child["metadata"]
-    kept["metadata"] |= {name: metadata[name] for name in ("labels", "ownerReferences") if name in metadata}
+    if "labels" in metadata:
+        kept["metadata"]["labels"] = {name: word(value) for name, value in metadata["labels"].items()}
+    if "ownerReferences" in metadata:
+        kept["metadata"]["ownerReferences"] = metadata["ownerReferences"]
     return kept
 
 

@@ -27,7 +27,7 @@ _STANDS = frozenset({Waiting.MISCONFIGURED, Waiting.NO_MATCHING_FLAVOR, Waiting.
 """As things are it can never start, however long others waited: that is not to be promised."""
 ENOUGH = 20
 """So many jobs have to have ended before others are expected to be like them."""
-_LINES_A_CYCLE = 50
+_LINES_A_CYCLE = 500
 _SEARCH_SECONDS = 0.05
 """How long a cycle may look for remedies, for one workload."""
 _PAUSE_SECONDS = 1.0

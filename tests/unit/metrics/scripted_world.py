@@ -11,16 +11,21 @@ from prometheus_client import CollectorRegistry
 from trainyard.admission.vitals import FlavorVitals, Vitals
 from trainyard.api.failure import FailureClass
 from trainyard.api.incident import Incident
+from trainyard.api.inference_service import InferenceService
 from trainyard.api.invariants import Invariant
 from trainyard.api.names import ATTEMPT_LABEL, FLAVOR_LABEL, GPU, QUEUE_LABEL, ROLE_LABEL
 from trainyard.api.node_health import NodeState
 from trainyard.api.sight import View
+from trainyard.inference.observed import Observed as ServiceObserved
+from trainyard.inference.workload import workloads as service_workloads
 from trainyard.metrics.collector import WorldCollector
 from trainyard.metrics.instruments import Metrics
 from trainyard.scheduling.engine import Counters
 from trainyard.scheduling.health import Health
-from trainyard.scheduling.snapshot import Admit, Assignment, Standing, WorkloadKey
+from trainyard.scheduling.snapshot import Admit, Assignment, Standing, Workload, WorkloadKey
+from trainyard.training.observed import Observed as JobObserved
 from trainyard.training.observed import Report
+from trainyard.training.workload import workload as job_workload
 from trainyard.workloads.keys import Key
 from trainyard.workloads.understood import KINDS
 from trainyard.workloads.world import World
@@ -336,6 +341,18 @@ def seen_vitals() -> Vitals:
     return vitals
 
 
+def workloads(world: World) -> Iterator[Workload]:
+    """As the controllers tell the scheduler of them."""
+    jobs = {job.metadata.name: job for job in world.training_jobs()}
+    for job in jobs.values():
+        if found := job_workload(JobObserved(job), NOW):
+            yield found
+    for service in world.of_kind("InferenceService"):
+        assert isinstance(service, InferenceService)
+        source = jobs.get(service.spec.model.training_job or "")
+        yield from service_workloads(ServiceObserved(service, source=source), NOW)
+
+
 def collector_of(world: World, *, report: Report | None = None, **options: Any) -> WorldCollector:
     cache = Cache()
     cache.synced.set()
@@ -356,6 +373,7 @@ def collector_of(world: World, *, report: Report | None = None, **options: Any) 
         reports=lambda uid: report if uid == "uid-digits" else None,
         vitals=seen_vitals(),
         views=lambda: {"team": View.SEEN, "left": View.REFUSED},
+        workloads=lambda: workloads(world),
         **options,
     )
 

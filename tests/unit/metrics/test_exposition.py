@@ -3,15 +3,24 @@
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from random import Random
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter, generate_latest
+from aiohttp.test_utils import TestClient, TestServer
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.openmetrics import parser as open_metrics
+from prometheus_client.parser import text_string_to_metric_families as plain_families
 
-from tests.unit.metrics.scripted_world import collector_of, node, queue, running_job, used_metrics
+from tests.unit.metrics.scripted_world import collector_of, full_registry, node, queue, running_job, used_metrics
+from trainyard.metrics.definitions import JOB_METRIC
 from trainyard.metrics.exposition import PLACES, metrics_handler
+from trainyard.metrics.sample import Rows
 from trainyard.runtime.clock import SystemClock
 from trainyard.runtime.health import HealthServer
 from trainyard.runtime.work_queue import NEVER, Again, WorkQueue
@@ -45,13 +54,18 @@ async def serving(registry: CollectorRegistry, read_seconds: float = PATIENCE) -
 
 async def ask(port: int, request: bytes = GET) -> bytes:
     """The status line of the answer, or nothing where the server hung up. The rest is read."""
+    return (await whole(port, request)).partition(b"\r\n")[0]
+
+
+async def whole(port: int, request: bytes = GET) -> bytes:
+    """The answer with its head."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
     async with asyncio.timeout(PATIENCE):
         answer = await reader.read()
     writer.close()
     await writer.wait_closed()
-    return answer.partition(b"\r\n")[0]
+    return answer
 
 
 async def reconciles() -> None:
@@ -167,7 +181,44 @@ async def test_a_large_cluster_costs_seconds_and_megabytes_at_most() -> None:
     before = time.process_time()
     collector._look()
     assert time.process_time() - before < 0.5, "this part holds the event loop"
-    page = await asyncio.to_thread(generate_latest, registry)
+    async with serving(registry) as port:
+        page = await whole(port)
     spent = time.process_time() - before
     assert spent < 6
     assert len(page) < 12e6
+
+
+@pytest.mark.parametrize("accept", ["application/openmetrics-text;version=1.0.0", "text/plain;version=0.0.4"])
+async def test_an_answer_says_what_the_librarys_encoder_says_of_the_registry(accept: str) -> None:
+    registry = full_registry()
+    encode, content_type = choose_encoder(accept)
+    server = HealthServer("127.0.0.1", 0, metrics_handler(registry))
+    async with TestClient(TestServer(server.app())) as client:
+        answer = await client.get("/metrics", headers={"Accept": accept})
+        found, expected = await answer.text(), encode(registry).decode()
+    read = open_metrics.text_string_to_metric_families if "openmetrics" in content_type else plain_families
+    assert _known(read(found)) == _known(read(expected))
+
+
+def _known(families: Iterable[Family]) -> dict[object, float]:
+    """Values by all that tells one from another; what the process itself says changes from one look to the next."""
+    return {
+        (family.name, family.type, family.documentation, each.name, frozenset(each.labels.items())): each.value
+        for family in families
+        for each in family.samples
+        if not family.name.endswith("_created") and not each.name.endswith("_created")
+    }
+
+
+_TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+
+
+@given(st.lists(st.tuples(st.tuples(_TEXTS, _TEXTS, _TEXTS), st.floats(allow_nan=False)), max_size=5))
+def test_rows_are_read_back_as_they_were_written(values: list[tuple[tuple[str, str, str], float]]) -> None:
+    rows = Rows(JOB_METRIC)
+    for labels, value in values:
+        rows.add(labels, value)
+    found = [sample for family in plain_families(rows.text()) for sample in family.samples]
+    assert [(each.name, each.labels, each.value) for each in found] == [
+        (each.name, each.labels, each.value) for each in rows
+    ]

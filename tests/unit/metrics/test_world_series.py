@@ -130,6 +130,13 @@ async def test_a_job_that_lost_its_pods_has_none_that_are_ready_and_no_throughpu
     assert read(world, "training_job_samples_per_second", **JOB) is None
 
 
+async def test_a_job_that_waits_tells_how_many_workers_it_wants_and_no_zeros(world: World) -> None:
+    world.observe("TrainingJob", None, training_job("later"))
+    labels = {**JOB, "training_job": "later"}
+    found = {state: read(world, "training_job_workers", **labels, state=state) for state in ("desired", "active")}
+    assert found == {"desired": 2, "active": None}
+
+
 async def test_who_holds_a_job_up_is_told_with_the_node_while_it_does(world: World) -> None:
     assert read(world, "training_job_straggler_factor", **JOB, node="node-1") == 1.6
     assert read(world, "training_job_straggler_factor", **JOB, node="gone") is None, "that is over"
@@ -155,7 +162,7 @@ async def test_a_node_of_two_flavors_is_counted_with_the_narrower(world: World) 
 
 
 async def test_a_job_tells_its_life(world: World) -> None:
-    phases = {"Running": 1, "Pending": 0, "Complete": 0}
+    phases = {"Running": 1, "Pending": None, "Complete": None}
     assert {phase: read(world, "training_job_phase", **JOB, phase=phase) for phase in phases} == phases
     workers = {"desired": 2, "active": 2, "ready": 1, "succeeded": 0, "failed": 0}
     assert {state: read(world, "training_job_workers", **JOB, state=state) for state in workers} == workers

@@ -18,13 +18,18 @@ JOB_INFO = gauge(
     "dataset",
 )
 JOB_PHASE = gauge(
-    "training_job_phase", Group.TRAINING, "1 for the current phase, 0 for the others.", *_JOB, "phase", phase=PHASES
+    "training_job_phase",
+    Group.TRAINING,
+    "1 for the current phase; there is no series of the others.",
+    *_JOB,
+    "phase",
+    phase=PHASES,
 )
 WORKER_STATES = ("desired", "active", "ready", "succeeded", "failed")
 JOB_WORKERS = gauge(
     "training_job_workers",
     Group.TRAINING,
-    "Pods of the current attempt; active ones have not ended.",
+    "Pods of the current attempt; active ones have not ended. While the job has no place, what is 0 is left out.",
     *_JOB,
     "state",
     state=WORKER_STATES,
