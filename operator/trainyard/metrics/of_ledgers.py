@@ -52,7 +52,8 @@ class _Total:
         """Its time until now, the open interval of the ledger included."""
         ledger, gpus = opened(job, now), job.held_gpus()
         for category, seconds in ledger.until(now).items():
-            self.seconds[category] += seconds
+            if seconds:
+                self.seconds[category] += seconds
         self.held += ledger.held(now, gpus) * _HOUR
         for cause, gpu_hours in ledger.wasted(now, gpus):
             if gpu_hours > 0:

@@ -38,9 +38,10 @@ def _life(name: tuple[str, str], job: TrainingJob) -> Iterator[Sample]:
     dataset = spec.dataset.name if spec.dataset else ""
     yield Sample(d.JOB_INFO, (*name, job.metadata.uid, spec.queue, flavor, model[:_LONGEST], dataset), 1)
     yield Sample(d.JOB_PHASE, (*name, status.phase or "Pending"), 1)
-    yield Sample(d.JOB_GPUS, name, job.gpus())
-    yield Sample(d.JOB_RESTARTS, (*name, "failure"), status.restarts - status.disruptions)
-    yield Sample(d.JOB_RESTARTS, (*name, "disruption"), status.disruptions)
+    yield Sample(d.JOB_GPUS, name, status.gpus or job.gpus())
+    for cause, count in (("failure", status.restarts - status.disruptions), ("disruption", status.disruptions)):
+        if count or _placed(job):
+            yield Sample(d.JOB_RESTARTS, (*name, cause), count)
     if status.checkpoint:
         yield Sample(d.JOB_CHECKPOINT_STEP, name, status.checkpoint.step)
         if status.checkpoint.time:
@@ -59,7 +60,7 @@ def _budget(name: tuple[str, str], job: TrainingJob, now: datetime) -> Iterator[
 
 
 def _workers(name: tuple[str, str], job: TrainingJob, pods: tuple[PodState, ...]) -> Iterator[Sample]:
-    """Pods as they are now; of those that are gone the status knows how many succeeded. What is 0 says something while the job has a place."""
+    """Pods as they are now; of those that are gone the status knows how many succeeded."""
     current = [pod for pod in pods if pod.attempt == job.status.attempt]
     counts = {
         "desired": job.spec.pods(),
@@ -68,10 +69,14 @@ def _workers(name: tuple[str, str], job: TrainingJob, pods: tuple[PodState, ...]
         "succeeded": sum(pod.phase == "Succeeded" for pod in current) if current else job.status.workers.succeeded,
         "failed": sum(pod.phase == "Failed" for pod in current),
     }
-    placed = job.status.admission is not None and job.status.completion_time is None
     for state, count in counts.items():
-        if count or placed:
+        if count or _placed(job):
             yield Sample(d.JOB_WORKERS, (*name, state), count)
+
+
+def _placed(job: TrainingJob) -> bool:
+    """Whether it holds a place: of what waits or has ended, zeros say nothing."""
+    return job.status.admission is not None and job.status.completion_time is None
 
 
 def _progress(name: tuple[str, str], job: TrainingJob, report: Report | None, now: datetime) -> Iterator[Sample]:
