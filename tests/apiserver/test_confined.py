@@ -116,9 +116,9 @@ def test_its_rights_suffice_and_each_is_used(
     journey(first)
     # Of the flavor that all tests share there is nothing new to be said.
     first.create(b.a_flavor(first.namespace))
-    first.kubectl("wait", "--for=jsonpath={.status.conditions}", f"tyf/{first.namespace}", "--timeout=60s")
+    first.kubectl("wait", "--for=jsonpath={.status.conditions}", f"tyf/{first.namespace}", "--timeout=120s")
     first.delete("Flavor", first.namespace)
-    second.until_phase("digits", "Complete", 30)
+    second.until_phase("digits", "Complete", 120)
     assert foreign.status("unseen") == {}, "the operator does not know of it"
     calls = [each for each in audited(first.cluster, USER) if MISSING not in each["requestURI"]]
     refused = [(each["verb"], each["requestURI"]) for each in calls if each["responseStatus"].get("code") in (401, 403)]

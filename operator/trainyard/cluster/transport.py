@@ -84,7 +84,8 @@ class _Session(RESTClientObject):  # type: ignore[misc]
         return session
 
     def _create_connector(self) -> aiohttp.TCPConnector:
-        return aiohttp.TCPConnector(limit=self.maxsize, ssl=self.ssl_context, socket_factory=_probing_socket)
+        # No limit: a watch holds its connection, and an operator that is confined to fifteen namespaces has over a hundred.
+        return aiohttp.TCPConnector(limit=0, ssl=self.ssl_context, socket_factory=_probing_socket)
 
 
 def _probing_socket(address: Any) -> socket.socket:

@@ -182,3 +182,22 @@ async def test_a_service_accounts_token_is_read_again_after_the_kubelet_replaced
 async def test_a_kubeconfig_that_does_not_exist_is_named() -> None:
     with pytest.raises(NoClusterError, match="/nowhere/config does not exist"):
         await KubeTransport.connect("/nowhere/config")
+
+
+async def test_any_number_of_watches_leaves_room_for_a_request() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if "watch" not in request.query:
+            return web.json_response({"ok": True})
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b'{"type": "ADDED"}\n')
+        await asyncio.sleep(600)
+        return response
+
+    async with served(handler) as transport:
+        watches = [transport.stream("/api/v1/pods", {"watch": "1"}, 600) for _ in range(150)]
+        assert {(await anext(each))["type"] for each in watches} == {"ADDED"}
+        answer = await transport.request("GET", "/api/v1/pods", {}, within=20)
+        assert answer.body == {"ok": True}
+        for each in watches:
+            await each.aclose()
