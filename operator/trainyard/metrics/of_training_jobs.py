@@ -39,9 +39,8 @@ def _life(name: tuple[str, str], job: TrainingJob) -> Iterator[Sample]:
     yield Sample(d.JOB_INFO, (*name, job.metadata.uid, spec.queue, flavor, model[:_LONGEST], dataset), 1)
     yield Sample(d.JOB_PHASE, (*name, status.phase or "Pending"), 1)
     yield Sample(d.JOB_GPUS, name, status.gpus or job.gpus())
-    for cause, count in (("failure", status.restarts - status.disruptions), ("disruption", status.disruptions)):
-        if count or _placed(job):
-            yield Sample(d.JOB_RESTARTS, (*name, cause), count)
+    yield Sample(d.JOB_RESTARTS, (*name, "failure"), status.restarts - status.disruptions)
+    yield Sample(d.JOB_RESTARTS, (*name, "disruption"), status.disruptions)
     if status.checkpoint:
         yield Sample(d.JOB_CHECKPOINT_STEP, name, status.checkpoint.step)
         if status.checkpoint.time:
@@ -69,14 +68,10 @@ def _workers(name: tuple[str, str], job: TrainingJob, pods: tuple[PodState, ...]
         "succeeded": sum(pod.phase == "Succeeded" for pod in current) if current else job.status.workers.succeeded,
         "failed": sum(pod.phase == "Failed" for pod in current),
     }
+    placed = job.status.admission is not None and job.status.completion_time is None
     for state, count in counts.items():
-        if count or _placed(job):
+        if count or placed:  # of what waits or has ended, zeros say nothing
             yield Sample(d.JOB_WORKERS, (*name, state), count)
-
-
-def _placed(job: TrainingJob) -> bool:
-    """Whether it holds a place: of what waits or has ended, zeros say nothing."""
-    return job.status.admission is not None and job.status.completion_time is None
 
 
 def _progress(name: tuple[str, str], job: TrainingJob, report: Report | None, now: datetime) -> Iterator[Sample]:

@@ -63,7 +63,7 @@ JOB_ETA = gauge(
 JOB_RESTARTS = counter(
     "training_job_restarts",
     Group.TRAINING,
-    "Restarts of the gang; a disruption was not the program's fault. While the job has no place, what is 0 is left out.",
+    "Restarts of the gang; a disruption was not the program's fault.",
     *_JOB,
     "cause",
     cause=("failure", "disruption"),
