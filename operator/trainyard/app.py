@@ -6,7 +6,7 @@ The only module that knows every part. It starts no process-wide thing (election
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from random import Random
@@ -42,6 +42,7 @@ from trainyard.runtime.audit_chain import Entry
 from trainyard.runtime.clock import Clock
 from trainyard.runtime.compute import Compute, in_thread
 from trainyard.runtime.memory import give_back
+from trainyard.runtime.waiting import unless_stopped
 from trainyard.runtime.work_queue import Again, WorkQueue
 from trainyard.scheduling.snapshot import Workload
 from trainyard.training.controller import TrainingController
@@ -234,7 +235,7 @@ class App:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`, once `follow` has read everything; what is in hand is ended first."""
-        if not await _first(self.read.wait(), stop.wait()):
+        if not await unless_stopped(stop, self.read):
             return
         async with AsyncExitStack() as background:
             for memory in self._memories:
@@ -372,15 +373,6 @@ class App:
     def _tell_of_unreadable(self, key: Key, obj: Mapping[str, Any], why: str) -> None:
         log.error("object cannot be read and is left alone", extra={"object": str(key), "why": why})
         self.post(obj, Reason.UNREADABLE, f"left alone, with its pods, until it is mended: {why}", warning=True)
-
-
-async def _first(wanted: Coroutine[Any, Any, Any], otherwise: Coroutine[Any, Any, Any]) -> bool:
-    """Wait for one of them; whether it is the wanted one."""
-    tasks = [asyncio.create_task(each) for each in (wanted, otherwise)]
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
-        task.cancel()
-    return not tasks[1].done()
 
 
 def _start(background: AsyncExitStack, work: Any, name: str) -> None:

@@ -43,6 +43,7 @@ from trainyard.runtime.audit_log import AuditLog
 from trainyard.runtime.clock import SystemClock
 from trainyard.runtime.health import HealthServer, Heartbeat
 from trainyard.runtime.memory import share_heap
+from trainyard.runtime.waiting import unless_stopped
 from trainyard.workloads.caches import OURS
 from trainyard.workloads.pod_template import Surroundings
 
@@ -121,7 +122,7 @@ class Process:
         following = asyncio.create_task(app.follow(), name="follow")
         following.add_done_callback(lambda _: self.stop.set())  # it has no end of its own
         try:
-            if await self._elected(lease):
+            if await unless_stopped(self.stop, lease.acquired):
                 await self.audit.begin(lease.epoch)
                 await self._lead(app, client)
                 await self.audit.end()
@@ -139,14 +140,6 @@ class Process:
             await health.stop()
             await client.close()
             log.info("stopped")
-
-    async def _elected(self, lease: LeaseThread) -> bool:
-        """Wait for leadership. False when asked to stop before."""
-        waits = [asyncio.create_task(lease.acquired.wait()), asyncio.create_task(self.stop.wait())]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for task in waits:
-            task.cancel()
-        return lease.acquired.is_set() and not self.stop.is_set()
 
     async def _lead(self, app: App, client: ClusterClient) -> None:
         bundle = await self._renewed(client)

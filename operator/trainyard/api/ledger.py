@@ -166,11 +166,11 @@ class Ledger(Model):
         """GPU-hours until now. gpus: what the job holds now."""
         return self.gpu_hours + self.open_seconds(now) * gpus / _HOUR
 
-    def wasted(self, now: datetime, gpus: float) -> Iterator[tuple[str, float]]:
-        """Causes, and GPU-hours of them that were not productive until now; a cause may come twice."""
-        yield from ((each.cause, each.gpu_hours) for each in self.causes)
+    def wasted(self, now: datetime, gpus: float) -> Iterator[SpentFor]:
+        """What was not productive until now, by cause; that of the open interval may come twice."""
+        yield from self.causes
         if self.current is not Category.PRODUCTIVE and (since := self.open_seconds(now)):
-            yield self.cause, since * gpus / _HOUR
+            yield SpentFor(cause=self.cause, seconds=since, gpu_hours=since * gpus / _HOUR)
 
     def energy(self, now: datetime, draw: Draw = NOTHING) -> EnergySpent | None:
         """What the place drew and cost until now. draw: what the job draws now. None where nobody stated power or price."""
@@ -184,12 +184,11 @@ class Ledger(Model):
     def spent(self, now: datetime, gpus: float, draw: Draw = NOTHING) -> Spent:
         """All of it. gpus, draw: what the job holds and draws now."""
         seconds = {name: each for name, each in self.until(now).items() if each > 0}
-        since, held = self.open_seconds(now), self.held(now, gpus)
-        causes = {each.cause: each for each in self.causes}
-        if since and self.current is not Category.PRODUCTIVE:
-            known = causes.get(self.cause, SpentFor(cause=self.cause))
-            more = {"seconds": known.seconds + since, "gpu_hours": known.gpu_hours + since * gpus / _HOUR}
-            causes[self.cause] = known.model_copy(update=more)
+        held, causes = self.held(now, gpus), dict[str, SpentFor]()
+        for each in self.wasted(now, gpus):
+            known = causes.get(each.cause, SpentFor(cause=each.cause))
+            more = {"seconds": known.seconds + each.seconds, "gpu_hours": known.gpu_hours + each.gpu_hours}
+            causes[each.cause] = known.model_copy(update=more)
         wasted = sum(each.gpu_hours for each in causes.values())
         return Spent(
             seconds=dict(sorted(seconds.items(), key=lambda each: -each[1])),

@@ -55,6 +55,6 @@ class _Total:
             if seconds:
                 self.seconds[category] += seconds
         self.held += ledger.held(now, gpus) * _HOUR
-        for cause, gpu_hours in ledger.wasted(now, gpus):
-            if gpu_hours > 0:
-                self.wasted[cause if cause in _CAUSES else OTHER] += gpu_hours * _HOUR
+        for each in ledger.wasted(now, gpus):
+            if each.gpu_hours > 0:
+                self.wasted[each.cause if each.cause in _CAUSES else OTHER] += each.gpu_hours * _HOUR
